@@ -1,0 +1,93 @@
+"""Merging layers of settings: defaults < recipe < project file < environment < overrides.
+
+Each layer is plain nested mappings; what comes later wins. The origin of each value is kept, so
+``llmwright config show --origins`` can say where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from llmwright.core.errors import ConfigError
+
+Values = dict[str, Any]
+PREFIX = "LLMWRIGHT_"
+
+
+def merge(base: Values, top: Values) -> Values:
+    """Return ``base`` with ``top`` laid over it.
+
+    Mappings merge key by key; a mapping with another ``kind`` replaces the old one whole, since
+    the fields of one kind mean nothing to another. Laying a mapping over the short form of a
+    choice (``optimizer: adamw``) keeps its kind.
+    """
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        if isinstance(value, dict) and isinstance(old, str) and "kind" not in value:
+            old = {"kind": old}
+        same_kind = isinstance(old, dict) and isinstance(value, dict) and (
+            value.get("kind", old.get("kind")) == old.get("kind")
+        )
+        merged[key] = merge(old, value) if same_kind else value
+    return merged
+
+
+def nested(key: str, value: Any) -> Values:
+    """Return ``{"a": {"b": value}}`` for the dotted key ``a.b``."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    result: Values = value
+    return result
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Values:
+    """Return dotted keys of all leaves; lists are leaves."""
+    found: Values = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found.update(flat(value, f"{prefix}{key}."))
+        else:
+            found[prefix + str(key)] = value
+    return found
+
+
+def parse_overrides(words: Iterable[str]) -> Values:
+    """Return the nested values of ``key.sub=value`` words; values are read as YAML.
+
+    Raises:
+        ConfigError: A word has no ``=`` (``CORE-043``) or its value is not YAML (``CORE-044``).
+    """
+    values: Values = {}
+    for word in words:
+        key, sign, raw = word.partition("=")
+        if not sign or not key:
+            raise ConfigError("CORE-043", word=word)
+        values = merge(values, nested(key.strip(), parse_value(raw, key)))
+    return values
+
+
+def parse_value(raw: str, key: str) -> Any:
+    """Return one YAML value.
+
+    Raises:
+        ConfigError: It is not YAML (``CORE-044``).
+    """
+    try:
+        return yaml.safe_load(raw) if raw else ""
+    except yaml.YAMLError as error:
+        raise ConfigError("CORE-044", key=key, value=raw, reason=str(error).split("\n")[0]) from error
+
+
+def from_environment(environment: Mapping[str, str], sections: Iterable[str]) -> Values:
+    """Return values of variables such as ``LLMWRIGHT_TRAIN__LR=3e-4`` (``__`` for each dot)."""
+    values: Values = {}
+    known = {section.lower() for section in sections}
+    for name, raw in sorted(environment.items()):
+        parts = name.removeprefix(PREFIX).lower().split("__")
+        if name.startswith(PREFIX) and len(parts) > 1 and parts[0] in known:
+            values = merge(values, nested(".".join(parts), parse_value(raw, name)))
+    return values

@@ -1,0 +1,52 @@
+"""What one row of the table of operations says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmwright.core.artifacts import Artifact
+from llmwright.core.config import Config
+from llmwright.core.registry import load_object
+
+if TYPE_CHECKING:
+    from llmwright.core.runs import Run
+
+Function = Callable[[Config, dict[str, Artifact], "Run"], Artifact | None]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One verb: a config class, a function and the kind of artifact it makes.
+
+    Attributes:
+        verb: Name on the command line, in Python and in the project file.
+        makes: Kind of artifact; empty for a service that runs until it is stopped.
+        config: ``"module:Class"``, importable without heavy libraries.
+        function: ``"module:function"`` taking ``(config, inputs, run)``.
+        summary: One line of help.
+        version: Counted up when the same config and inputs would give another result.
+        step: Whether ``llmwright run`` executes its section (False: the section is settings).
+    """
+
+    verb: str
+    makes: str
+    config: str
+    function: str
+    summary: str
+    version: int = 1
+    step: bool = True
+
+    def config_class(self) -> type[Config]:
+        """Import and return the config class."""
+        found: type[Config] = load_object(self.config)
+        return found
+
+    def load(self) -> Function:
+        """Import and return the function."""
+        found: Function = load_object(self.function)
+        return found
+
+
+Table = dict[str, Operation]
