@@ -1,0 +1,333 @@
+"""Where a model comes from: made from scratch, taken from a folder or hub, or from an earlier step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from llmwright.core.config import Choice, Config, Input, Kind
+from llmwright.core.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Cell = Literal["rnn", "lstm", "gru"]
+
+# Architectures that can be made from scratch. A plugin registers a subclass of `Architecture`.
+ARCHITECTURES: Registry[type[Architecture]] = Registry(
+    "architecture",
+    {
+        "decoder": "llmwright.models.config:Decoder",
+        "encoder": "llmwright.models.config:Encoder",
+        "seq2seq": "llmwright.models.config:Seq2Seq",
+        "recurrent": "llmwright.models.config:Recurrent",
+        "vae": "llmwright.models.config:Vae",
+    },
+)
+
+# `model_type` in config.json → function without arguments that registers its classes with the
+# Auto classes of transformers. Only needed for classes that transformers does not know.
+MODEL_TYPES: Registry[Callable[[], None]] = Registry(
+    "model_type",
+    {
+        "llmwright_recurrent": "llmwright.models.recurrent.register:register",
+        "llmwright_vae": "llmwright.models.vae.register:register",
+    },
+)
+
+
+class Architecture(Kind):
+    """What is particular to one family of models; dimensions are set beside it.
+
+    `build(shape, request)` returns the model: `shape` is a `presets.Shape` with every dimension
+    filled in, `request` a `spec.ModelRequest`.
+
+    Attributes:
+        auto_classes: The transformers Auto classes, thus the tasks, that the family can do.
+    """
+
+    auto_classes: ClassVar[tuple[str, ...]] = ()
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {}
+
+
+class Decoder(Architecture):
+    """A Llama-type decoder: each token sees those before it."""
+
+    implementation: ClassVar[str] = "llmwright.models.transformer:build_decoder"
+    auto_classes: ClassVar[tuple[str, ...]] = (
+        "AutoModelForCausalLM",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+    )
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": {
+            "hidden_size": 128,
+            "num_layers": 4,
+            "num_heads": 4,
+            "context": 256,
+            "dropout": 0.0,
+        },
+        "small": {
+            "hidden_size": 256,
+            "num_layers": 6,
+            "num_heads": 8,
+            "context": 512,
+            "dropout": 0.0,
+        },
+        "base": {
+            "hidden_size": 512,
+            "num_layers": 8,
+            "num_heads": 8,
+            "context": 1024,
+            "dropout": 0.0,
+        },
+    }
+
+    kind: Literal["decoder"] = "decoder"
+    """Name of this architecture."""
+    num_kv_heads: int | None = Field(None, ge=1)
+    """Heads that keys and values have; fewer than the query heads save memory when generating. Must divide
+    the number of heads; the same number when not given."""
+    tie_embeddings: bool = True
+    """Use the token embedding also as the output layer: fewer parameters, better for small models."""
+
+
+class Encoder(Architecture):
+    """A BERT-type encoder: each token sees the whole text."""
+
+    implementation: ClassVar[str] = "llmwright.models.transformer:build_encoder"
+    auto_classes: ClassVar[tuple[str, ...]] = (
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+        "AutoModelForMaskedLM",
+    )
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": {
+            "hidden_size": 128,
+            "num_layers": 2,
+            "num_heads": 4,
+            "context": 256,
+            "dropout": 0.1,
+        },
+        "small": {
+            "hidden_size": 256,
+            "num_layers": 4,
+            "num_heads": 4,
+            "context": 512,
+            "dropout": 0.1,
+        },
+        "base": {
+            "hidden_size": 512,
+            "num_layers": 8,
+            "num_heads": 8,
+            "context": 512,
+            "dropout": 0.1,
+        },
+    }
+
+    kind: Literal["encoder"] = "encoder"
+    """Name of this architecture."""
+
+
+class Seq2Seq(Architecture):
+    """An encoder-decoder of BART's type: reads one text, writes another."""
+
+    implementation: ClassVar[str] = "llmwright.models.transformer:build_seq2seq"
+    auto_classes: ClassVar[tuple[str, ...]] = ("AutoModelForSeq2SeqLM",)
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": {
+            "hidden_size": 128,
+            "num_layers": 2,
+            "num_heads": 4,
+            "context": 256,
+            "dropout": 0.1,
+        },
+        "small": {
+            "hidden_size": 256,
+            "num_layers": 3,
+            "num_heads": 4,
+            "context": 512,
+            "dropout": 0.1,
+        },
+        "base": {
+            "hidden_size": 512,
+            "num_layers": 6,
+            "num_heads": 8,
+            "context": 512,
+            "dropout": 0.1,
+        },
+    }
+
+    kind: Literal["seq2seq"] = "seq2seq"
+    """Name of this architecture."""
+
+
+class Recurrent(Architecture):
+    """A recurrent network: reads a text token by token with a state of fixed size."""
+
+    implementation: ClassVar[str] = "llmwright.models.recurrent.build:build_recurrent"
+    auto_classes: ClassVar[tuple[str, ...]] = (
+        "AutoModelForCausalLM",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+    )
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": {
+            "hidden_size": 128,
+            "num_layers": 1,
+            "num_heads": 1,
+            "context": 512,
+            "dropout": 0.2,
+        },
+        "small": {
+            "hidden_size": 256,
+            "num_layers": 2,
+            "num_heads": 1,
+            "context": 512,
+            "dropout": 0.2,
+        },
+        "base": {
+            "hidden_size": 512,
+            "num_layers": 2,
+            "num_heads": 1,
+            "context": 1024,
+            "dropout": 0.3,
+        },
+    }
+
+    kind: Literal["recurrent"] = "recurrent"
+    """Name of this architecture."""
+    cell: Cell = "gru"
+    """`rnn` (tanh), `lstm` or `gru`; gru learns as well as lstm on small data and has fewer parameters."""
+    bidirectional: bool | None = None
+    """Also read the text from its end. Not given: yes for classifying and tagging, no for a language model
+    (which must not see what it predicts)."""
+    embedding_size: int | None = Field(None, ge=1)
+    """Size of a token's vector; the hidden size when not given."""
+    embedding_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of whole tokens whose vectors are left out in training."""
+    tie_embeddings: bool = False
+    """Language model only: use the token embedding also as the output layer."""
+    pooling: Literal["max", "mean", "last", "attention"] = "max"
+    """Classifier only: how the vectors of the tokens become one; padding never takes part."""
+    ngram_orders: tuple[int, ...] = ()
+    """Classifier only: also average vectors of token n-grams of these orders, as in `[1, 2]`: words and pairs of
+    words, which tell intents apart better than the recurrent state alone. None when empty."""
+    ngram_buckets: int = Field(1 << 15, ge=1)
+    """Rows of the table the n-grams are hashed into; used with `ngram_orders`. More rows, fewer collisions."""
+
+
+class Vae(Architecture):
+    """A text variational autoencoder: a recurrent encoder, a Gaussian latent vector, a recurrent decoder."""
+
+    implementation: ClassVar[str] = "llmwright.models.vae.build:build_vae"
+    auto_classes: ClassVar[tuple[str, ...]] = ("AutoModelForCausalLM",)
+    sizes: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": {
+            "hidden_size": 128,
+            "num_layers": 1,
+            "num_heads": 1,
+            "context": 256,
+            "dropout": 0.1,
+        },
+        "small": {
+            "hidden_size": 256,
+            "num_layers": 1,
+            "num_heads": 1,
+            "context": 256,
+            "dropout": 0.2,
+        },
+        "base": {
+            "hidden_size": 512,
+            "num_layers": 1,
+            "num_heads": 1,
+            "context": 512,
+            "dropout": 0.2,
+        },
+    }
+
+    kind: Literal["vae"] = "vae"
+    """Name of this architecture."""
+    cell: Cell = "gru"
+    """`rnn` (tanh), `lstm` or `gru`, in the encoder and the decoder."""
+    latent_size: int = Field(32, ge=1)
+    """Numbers that describe a whole text."""
+    word_dropout: float = Field(0.3, ge=0, le=1)
+    """Share of the decoder's input tokens replaced by the unknown token in training, so that the decoder needs the
+    latent vector; without it the latent vector is often ignored."""
+    embedding_size: int | None = Field(None, ge=1)
+    """Size of a token's vector; the hidden size when not given."""
+
+
+class ScratchModel(Kind):
+    """A new model with random weights."""
+
+    implementation: ClassVar[str] = "llmwright.models.spec:from_scratch"
+
+    kind: Literal["scratch"] = "scratch"
+    """Name of this origin."""
+    architecture: Annotated[Architecture, Choice(ARCHITECTURES)] = Decoder()
+    """Family of the model; what is particular to it is set inside: `{kind: recurrent, cell: lstm}`."""
+    size: Literal["tiny", "small", "base"] = "tiny"
+    """Preset of all dimensions: tiny trains in minutes on a laptop, base wants a GPU. The number of parameters is
+    printed; each dimension below replaces the preset's."""
+    hidden_size: int | None = Field(None, ge=2)
+    """Size of a token's vector inside the model."""
+    num_layers: int | None = Field(None, ge=1)
+    """Layers; of the encoder and of the decoder each in seq2seq."""
+    num_heads: int | None = Field(None, ge=1)
+    """Attention heads; must divide the hidden size. Not used by recurrent and vae."""
+    context: int | None = Field(None, ge=8)
+    """Longest sequence in tokens; raised to what training needs when not given."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Share of values dropped in training; in a decoder, of attention weights only, as in Llama."""
+
+
+class HubModel(Kind):
+    """A published or local model in the Hugging Face format; code in its repository is never run."""
+
+    implementation: ClassVar[str] = "llmwright.models.spec:from_hub"
+
+    kind: Literal["hub"] = "hub"
+    """Name of this origin."""
+    name: str
+    """A local folder, or a hub id such as `Qwen/Qwen3-0.6B`."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+
+    def local_files(self, root: Path) -> list[Path]:
+        """Return the files of a local folder, for the fingerprint."""
+        folder = (root / self.name).expanduser()
+        return sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+
+
+class StepModel(Kind):
+    """The model that an earlier step of this project made."""
+
+    implementation: ClassVar[str] = "llmwright.models.spec:from_step"
+
+    kind: Literal["step"] = "step"
+    """Name of this origin."""
+    name: Annotated[str | None, Input("model")] = None
+    """A step's name, an artifact id or a folder; the newest model when not given."""
+
+
+MODELS: Registry[type[Kind]] = Registry(
+    "model_source",
+    {
+        "scratch": "llmwright.models.config:ScratchModel",
+        "hub": "llmwright.models.config:HubModel",
+        "step": "llmwright.models.config:StepModel",
+    },
+)
+
+ModelSpec = Annotated[Kind, Choice(MODELS)]
+
+
+class LoadConfig(Config):
+    """How a finished model is read into memory."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of the weights; float32 gives the exact results that checks compare with."""
