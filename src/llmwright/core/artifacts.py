@@ -166,4 +166,6 @@ def check(artifact: Artifact) -> None:
     found = list_files(artifact.path)
     wrong = sorted(n for n in {*expected, *found} if expected.get(n) != found.get(n))
     if wrong:
-        raise CheckError("CORE-032", identity=artifact.id, path=artifact.path, files=", ".join(wrong))
+        raise CheckError(
+            "CORE-032", identity=artifact.id, path=artifact.path, files=", ".join(wrong)
+        )

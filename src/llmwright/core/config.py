@@ -81,7 +81,8 @@ class Choice:
         if name not in self.registry:
             hint = closest(name, self.registry.names())
             raise PydanticCustomError(
-                "choice", 'no {what} is called "{name}". {hint}',
+                "choice",
+                'no {what} is called "{name}". {hint}',
                 {"what": self.registry.kind, "name": name, "hint": hint},
             )
         member: type[Kind] = self.registry.get(name)
@@ -120,7 +121,8 @@ class Name:
         if value not in self.registry:
             hint = closest(value, self.registry.names())
             raise PydanticCustomError(
-                "choice", 'no {what} is called "{name}". {hint}',
+                "choice",
+                'no {what} is called "{name}". {hint}',
                 {"what": self.registry.kind, "name": value, "hint": hint},
             )
         return value
@@ -162,7 +164,9 @@ def inputs_of(config: Config, prefix: str = "") -> Iterator[tuple[str, Input, st
             yield from inputs_of(value, f"{prefix}{name}.")
 
 
-def parse(cls: type[C], values: dict[str, Any], where: str = "", lines: dict[str, str] | None = None) -> C:
+def parse(
+    cls: type[C], values: dict[str, Any], where: str = "", lines: dict[str, str] | None = None
+) -> C:
     """Return a validated config.
 
     Args:
@@ -200,6 +204,9 @@ def _flatten(item: Any, cls: type[BaseModel]) -> Iterator[dict[str, Any]]:
     if item["type"] == "extra_forbidden":
         hint = closest(str(item["loc"][-1]), cls.model_fields)
     yield {
-        "loc": item["loc"], "type": item["type"], "msg": item["msg"],
-        "input": repr(item["input"])[:80], "hint": hint,
+        "loc": item["loc"],
+        "type": item["type"],
+        "msg": item["msg"],
+        "input": repr(item["input"])[:80],
+        "hint": hint,
     }

@@ -89,9 +89,7 @@ class RunFinished:
     reused: bool = False
 
 
-Event = (
-    RunStarted | Progress | Metric | Sample | Notice | ArtifactSaved | RunFailed | RunFinished
-)
+Event = RunStarted | Progress | Metric | Sample | Notice | ArtifactSaved | RunFailed | RunFinished
 Emit = Callable[[Event], None]
 
 _TYPES: dict[str, type[Any]] = {

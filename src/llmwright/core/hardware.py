@@ -49,7 +49,9 @@ def hardware() -> Hardware:
     limit = _cgroup_memory_bytes()
     total = min(memory.total, limit) if limit else memory.total
     used = _cgroup_used_bytes() if limit else None
-    available = min(memory.available, limit - used) if limit and used is not None else memory.available
+    available = (
+        min(memory.available, limit - used) if limit and used is not None else memory.available
+    )
     return Hardware(
         num_cores=num_cores(),
         memory_bytes=total,
@@ -77,9 +79,10 @@ def _read(path: Path) -> str:
 
 
 def _cgroup_memory_bytes() -> int | None:
-    limit = _read(CGROUP / "memory.max").strip() or _read(
-        CGROUP / "memory" / "memory.limit_in_bytes"
-    ).strip()
+    limit = (
+        _read(CGROUP / "memory.max").strip()
+        or _read(CGROUP / "memory" / "memory.limit_in_bytes").strip()
+    )
     # cgroup v1 writes "no limit" as a number near 2**63.
     return int(limit) if limit.isdigit() and int(limit) < 1 << 60 else None
 

@@ -29,11 +29,14 @@ def merge(base: Values, top: Values) -> Values:
         old = merged.get(key)
         if isinstance(value, dict) and isinstance(old, str) and "kind" not in value:
             old = {"kind": old}
-        same_kind = isinstance(old, dict) and isinstance(value, dict) and (
-            value.get("kind", old.get("kind")) == old.get("kind")
-        )
-        merged[key] = merge(old, value) if same_kind else value
+        if isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
+            value = merge(old, value)
+        merged[key] = value
     return merged
+
+
+def _same_kind(old: Values, new: Values) -> bool:
+    return bool(new.get("kind", old.get("kind")) == old.get("kind"))
 
 
 def nested(key: str, value: Any) -> Values:
@@ -79,7 +82,9 @@ def parse_value(raw: str, key: str) -> Any:
     try:
         return yaml.safe_load(raw) if raw else ""
     except yaml.YAMLError as error:
-        raise ConfigError("CORE-044", key=key, value=raw, reason=str(error).split("\n")[0]) from error
+        raise ConfigError(
+            "CORE-044", key=key, value=raw, reason=str(error).split("\n")[0]
+        ) from error
 
 
 def from_environment(environment: Mapping[str, str], sections: Iterable[str]) -> Values:

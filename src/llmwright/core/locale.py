@@ -1,7 +1,7 @@
-"""User-facing text in English and Chinese, read from ``llmwright/locale/<language>/<package>.yaml``.
+"""User-facing text in English and Chinese, from ``llmwright/locale/<language>/<package>.yaml``.
 
-Each file has up to three parts: ``errors`` (code → message and fix), ``text`` (short sentences) and,
-in Chinese only, ``help`` (config fields; the English help is the fields' own docstrings).
+Each file has up to three parts: ``errors`` (code → message and fix), ``text`` (short sentences)
+and, in Chinese only, ``help`` (config fields; the English help is the fields' own docstrings).
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def help_text(key: str, english: str, lang: Language | None = None) -> str:
     return english
 
 
-def error_text(code: str, values: dict[str, object], lang: Language | None = None) -> tuple[str, str]:
+def error_text(
+    code: str, values: dict[str, object], lang: Language | None = None
+) -> tuple[str, str]:
     """Return message and fix of an error code, filled in."""
     package = PACKAGE_OF_PREFIX[code.split("-", 1)[0]]
     entry = catalogue(lang or language(), package).get("errors", {}).get(code)

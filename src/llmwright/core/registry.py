@@ -33,15 +33,11 @@ def load_object(target: str) -> Any:
 
 
 @cache
-def _entry_points() -> dict[str, dict[str, metadata.EntryPoint]]:
-    """Return installed plugins by registry kind; ``LLMWRIGHT_PLUGINS=off`` turns them all off."""
-    found: dict[str, dict[str, metadata.EntryPoint]] = {}
+def _entry_points(kind: str) -> dict[str, metadata.EntryPoint]:
+    """Return installed plugins of one kind; ``LLMWRIGHT_PLUGINS=off`` turns them all off."""
     if os.environ.get("LLMWRIGHT_PLUGINS", "").lower() == "off":
-        return found
-    for point in metadata.entry_points():
-        if point.group.startswith("llmwright."):
-            found.setdefault(point.group.removeprefix("llmwright."), {})[point.name] = point
-    return found
+        return {}
+    return {point.name: point for point in metadata.entry_points(group=f"llmwright.{kind}")}
 
 
 class Registry(Generic[T]):
@@ -61,13 +57,13 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Return all registered names, sorted."""
-        return sorted({*self._entries, *_entry_points().get(self.kind, {})})
+        return sorted({*self._entries, *_entry_points(self.kind)})
 
     def origin(self, name: str) -> str:
         """Return where a name comes from: ``built-in``, ``project`` or the installed package."""
         if name in self._entries:
             return self._origins.get(name, "project")
-        distribution = _entry_points()[self.kind][name].dist
+        distribution = _entry_points(self.kind)[name].dist
         return distribution.name if distribution else "installed"
 
     def register(self, name: str, target: T | str) -> None:
@@ -90,9 +86,11 @@ class Registry(Generic[T]):
         """
         target: Any = self._entries.get(name)
         if target is None:
-            target = _entry_points().get(self.kind, {}).get(name)
+            target = _entry_points(self.kind).get(name)
         if target is None:
-            raise ConfigError("CORE-011", kind=self.kind, name=name, hint=closest(name, self.names()))
+            raise ConfigError(
+                "CORE-011", kind=self.kind, name=name, hint=closest(name, self.names())
+            )
         try:
             if isinstance(target, metadata.EntryPoint):
                 target = target.load()
@@ -108,7 +106,7 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: str) -> bool:
         """Say whether a name is registered."""
-        return name in self._entries or name in _entry_points().get(self.kind, {})
+        return name in self._entries or name in _entry_points(self.kind)
 
 
 def register(kind: str, name: str, target: Any) -> None:

@@ -1,0 +1,105 @@
+"""A project's own ``plugins/*.py``, loaded only after the user agreed to that very file.
+
+Consent is kept outside the project, by the file's SHA-256: an edited or a downloaded file needs
+consent again. Installed packages need none; they register through entry points.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmwright.core import files
+from llmwright.core.errors import ConfigError, InputError
+from llmwright.core.project import Project
+
+
+@dataclass(frozen=True)
+class PluginFile:
+    """One file of a project's ``plugins`` folder."""
+
+    path: Path
+    sha256: str
+    trusted: bool
+
+
+def user_folder() -> Path:
+    """Return where consent is kept: ``LLMWRIGHT_HOME``, else ``~/.config/llmwright``."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    default = Path(base) / "llmwright" if base else Path.home() / ".config" / "llmwright"
+    return Path(os.environ.get("LLMWRIGHT_HOME") or default)
+
+
+def _consent() -> dict[str, dict[str, str]]:
+    file = user_folder() / "trusted.json"
+    found: dict[str, dict[str, str]] = files.read_json(file) if file.is_file() else {}
+    return found
+
+
+def project_plugins(project: Project) -> list[PluginFile]:
+    """Return the project's plugin files, trusted or not, by name."""
+    paths = sorted((project.root / "plugins").glob("*.py"))
+    if not paths:
+        return []
+    consent = _consent()
+    hashed = [(path, files.sha256_file(path)) for path in paths]
+    return [PluginFile(path, digest, digest in consent) for path, digest in hashed]
+
+
+def project_hashes(project: Project) -> dict[str, str]:
+    """Return name → SHA-256 of the project's plugin files, which enter every fingerprint."""
+    return {plugin.path.name: plugin.sha256 for plugin in project_plugins(project)}
+
+
+def trust(path: Path) -> PluginFile:
+    """Record the user's consent to run this very file.
+
+    Raises:
+        ConfigError: No such file (``CORE-070``).
+    """
+    if not path.is_file():
+        raise ConfigError("CORE-070", path=path)
+    digest = files.sha256_file(path)
+    consent = _consent()
+    consent[digest] = {"path": str(path.resolve()), "when": time.strftime("%Y-%m-%dT%H:%M:%S")}
+    folder = user_folder()
+    with files.disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "trusted.json", consent)
+    return PluginFile(path, digest, True)
+
+
+def load_project_plugins(project: Project) -> list[PluginFile]:
+    """Import the project's plugin files, which register what they bring.
+
+    Raises:
+        ConfigError: A file has no consent (``CORE-071``).
+        InputError: A file cannot be imported (``CORE-072``).
+    """
+    found = project_plugins(project)
+    for plugin in found:
+        name = f"llmwright_project_{plugin.sha256[:12]}"
+        if name in sys.modules:
+            continue
+        if not plugin.trusted:
+            raise ConfigError("CORE-071", path=plugin.path)
+        _load(plugin, name)
+    return found
+
+
+def _load(plugin: PluginFile, name: str) -> None:
+    spec = importlib.util.spec_from_file_location(name, plugin.path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError("CORE-072", path=plugin.path, reason=reason) from error

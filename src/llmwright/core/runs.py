@@ -1,0 +1,123 @@
+"""One execution of an operation: its folder, its events, and what it may save."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from llmwright.core.artifacts import Draft, Store
+from llmwright.core.errors import StoppedError
+from llmwright.core.events import ArtifactSaved, Emit, Event, Notice, Progress
+
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+class Run:
+    """What an operation is given to work with.
+
+    Args:
+        identity: The run's id.
+        folder: Its own folder, kept between a kill and the resumed run: checkpoints, events.
+        root: The project's root; relative paths in configs start here.
+        store: Where artifacts go.
+        consumers: Who receives the events.
+        origin: What the manifest of a saved artifact says about where it comes from.
+        resumed: Whether an earlier process began this run.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        folder: Path,
+        root: Path,
+        store: Store,
+        consumers: Sequence[Emit] = (),
+        origin: dict[str, Any] | None = None,
+        resumed: bool = False,
+    ) -> None:
+        self.id = identity
+        self.folder = folder
+        self.root = root
+        self.store = store
+        self.resumed = resumed
+        self._consumers = list(consumers)
+        self._origin = origin or {}
+        self._stop = threading.Event()
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to every consumer."""
+        for consumer in self._consumers:
+            consumer(event)
+
+    def notice(self, sentence: str, level: Literal["info", "warning"] = "info") -> None:
+        """Tell the user something that was found, decided or switched on."""
+        self.emit(Notice(sentence, level))
+
+    def progress(
+        self, stage: str, done: float, total: float | None, unit: str = "", **values: float
+    ) -> None:
+        """Report progress; cheap enough to call for each batch."""
+        self.emit(Progress(stage, done, total, unit, values))
+
+    @contextlib.contextmanager
+    def draft(self, kind: str) -> Iterator[Draft]:
+        """Yield a folder to fill that becomes an artifact on a clean exit."""
+        with self.store.draft(kind) as draft:
+            draft.origin.update(self._origin)
+            yield draft
+        assert draft.artifact is not None
+        self.emit(ArtifactSaved(draft.artifact.id, kind, str(draft.artifact.path)))
+
+    def should_stop(self) -> bool:
+        """Say whether the user asked to stop; only asked inside `stoppable`."""
+        return self._stop.is_set()
+
+    def stop(self) -> StoppedError:
+        """Return the error to raise once everything worth keeping is saved."""
+        return StoppedError("CORE-060", run=self.id)
+
+    @contextlib.contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Within this block the first Ctrl-C or SIGTERM sets `should_stop`; the second interrupts.
+
+        Outside it both interrupt at once. Long work that can save its state uses this.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            self._stop.set()
+
+        previous: dict[signal.Signals, _Handler] = {
+            number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def interrupt_on_terminate() -> Iterator[None]:
+    """Make SIGTERM act like Ctrl-C, so that drafts are removed and the run is marked stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
