@@ -1,0 +1,143 @@
+"""What a dataset artifact is: canonical rows in Parquet files and ``dataset.json``.
+
+Whatever format and shape the user's files have, after `prepare` there are seven row types, and
+everything that follows reads only these. ``source``, ``row`` and, when asked for, ``group`` come
+with each row, for reports.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from llmwright.core import files
+from llmwright.core.errors import InputError, closest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Row = dict[str, Any]
+TaskName = Literal["text-generation", "text-classification", "token-classification", "seq2seq"]
+RowType = Literal["text", "pair", "messages", "classification", "tags", "preference", "flag"]
+SplitName = Literal["train", "validation", "test"]
+
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+INFO_FILE = "dataset.json"
+REJECTED_FILE = "rejected.jsonl"
+
+# Canonical columns of each row type: name → type. "messages" is a list of {role, content};
+# columns in `OPTIONAL` may be missing from all rows of a dataset.
+COLUMNS: dict[RowType, dict[str, str]] = {
+    "text": {"text": "text"},
+    "pair": {"input": "text", "target": "text"},
+    "messages": {"messages": "messages"},
+    "classification": {"text": "text", "text_pair": "text", "label": "name", "labels": "names"},
+    "tags": {"tokens": "texts", "tags": "names"},
+    "preference": {"prompt": "messages", "chosen": "text", "rejected": "text"},
+    "flag": {"prompt": "messages", "completion": "text", "flag": "bool"},
+}
+OPTIONAL = {"text_pair", "label", "labels"}
+
+
+class SourceInfo(BaseModel):
+    """One file that was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    path: str
+    """Where it is, from the project's root where it lies below it."""
+    sha256: str
+    """Hash of the file's bytes."""
+    format: str
+    """Reader that was used, as in ``csv``."""
+    encoding: str = ""
+    """Encoding that was found or given; empty for Parquet."""
+    num_records: int = 0
+    """Records in the file, the rejected ones included."""
+
+
+class DatasetInfo(BaseModel):
+    """What ``dataset.json`` says about a dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    task: TaskName
+    """What the rows are for."""
+    row_type: RowType
+    """Canonical row type; decides the columns."""
+    shape: str
+    """Shape of the user's rows, as recognised or given (``alpaca``, ``classification``)."""
+    fields: dict[str, str]
+    """Canonical column → the user's own name of it (``{"input": "description"}``)."""
+    labels: list[str] = []
+    """Sorted label or tag names; empty for other row types."""
+    multi_label: bool = False
+    """Whether a row has a list of labels instead of one."""
+    preprocessing: list[dict[str, Any]] = []
+    """Cleaners that turn text into text, in order; they also run at inference."""
+    counts: dict[str, int] = {}
+    """Rows in each split."""
+    num_records: int = 0
+    """Records read from all files."""
+    num_rejected: int = 0
+    """Records that could not be read or lack a needed value."""
+    num_removed: int = 0
+    """Rows that a cleaner or a leak rule removed."""
+    reasons: dict[str, int] = {}
+    """Reason → how many records did not get through for it; details in ``rejected.jsonl``."""
+    sources: list[SourceInfo] = []
+    """The files that were read."""
+    split: dict[str, Any] = {}
+    """How the splits were made: method, fractions, seed, group column."""
+
+
+class Dataset:
+    """A dataset folder, opened for reading; rows are loaded when they are asked for.
+
+    Args:
+        path: The folder.
+        info: What ``dataset.json`` says.
+    """
+
+    def __init__(self, path: Path, info: DatasetInfo) -> None:
+        self.path = path
+        self.info = info
+
+    @classmethod
+    def open(cls, path: Path) -> Dataset:
+        """Return the dataset in a folder.
+
+        Raises:
+            InputError: The folder has no ``dataset.json`` (``DATA-001``).
+        """
+        if not (path / INFO_FILE).is_file():
+            raise InputError("DATA-001", path=path)
+        return cls(path, DatasetInfo.model_validate(files.read_json(path / INFO_FILE)))
+
+    @property
+    def splits(self) -> tuple[SplitName, ...]:
+        """The splits that exist, in the order train, validation, test."""
+        return tuple(name for name in SPLITS if self.info.counts.get(name))
+
+    def frame(self, split: str) -> pl.DataFrame:
+        """Return one split as a table.
+
+        Raises:
+            InputError: The dataset has no such split (``DATA-002``).
+        """
+        import polars as pl
+
+        if split not in self.splits:
+            hint = closest(split, self.splits)
+            raise InputError("DATA-002", path=self.path, split=split, hint=hint)
+        return pl.read_parquet(self.path / f"{split}.parquet")
+
+    def rows(self, split: str) -> list[Row]:
+        """Return one split as canonical rows.
+
+        Raises:
+            InputError: The dataset has no such split (``DATA-002``).
+        """
+        return self.frame(split).to_dicts()
