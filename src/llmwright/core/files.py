@@ -38,7 +38,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until a folder's list of names is on the disk; POSIX only, elsewhere it is not needed."""
+    """Wait until a folder's list of names is on the disk (POSIX only)."""
     if os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,0 +1,99 @@
+"""What a model promises: ``contract.json`` beside the weights of every model artifact.
+
+It holds all that is needed to ask the model the way it was trained to be asked, so that the
+checkpoint, its exports and its server preprocess, encode, decode and answer alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from llmwright.core import files
+from llmwright.core.config import Config, parse
+from llmwright.core.errors import InputError
+
+CONTRACT_FILE = "contract.json"
+
+
+class Generation(Config):
+    """Defaults of text generation, used when a request does not say otherwise."""
+
+    max_new_tokens: int = Field(256, ge=1)
+    """Most tokens to write, the stop token not counted."""
+    temperature: float = Field(0.0, ge=0)
+    """Randomness: 0 always takes the likeliest token; 1 samples as the model was trained."""
+    top_k: int = Field(0, ge=0)
+    """Sample among this many likeliest tokens only; 0 switches the limit off."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Sample among the likeliest tokens that together have this probability; 1 is off."""
+
+
+class ProbesInfo(Config):
+    """Where the model's recorded inputs and outputs come from."""
+
+    source: str
+    """``validation`` (rows of the data, personal data removed), ``train``, ``file`` or
+    ``generated``."""
+    count: int
+    """Number of probes."""
+
+
+class Contract(Config):
+    """Everything that turns a row into the model's input and its output into an answer."""
+
+    version: int = 1
+    """Version of this format."""
+    task: str
+    """Registered task, as in ``seq2seq``."""
+    row_type: str
+    """Canonical row type the model learned from, as in ``pair``."""
+    model_type: str
+    """``model_type`` of the model's ``config.json``."""
+    num_parameters: int
+    """Number of weights."""
+    fields: dict[str, str]
+    """Canonical column → the user's name, used by ``predict`` and ``/generate``."""
+    preprocessing: list[dict[str, Any]] = []
+    """Cleaners of the dataset that also run on every input, in order."""
+    text_steps: list[dict[str, Any]] = []
+    """Steps of the tokenizer that run right before it (word segmentation)."""
+    labels: list[str] = []
+    """Class or tag names; the position is the output's index."""
+    multi_label: bool = False
+    """Whether several labels may hold at once."""
+    threshold: float = 0.5
+    """Probability from which a label of a multi-label model holds."""
+    max_length: int
+    """Longest input in tokens; longer ones are cut at the end and the answer says so."""
+    max_target_length: int | None = None
+    """Longest target in tokens (seq2seq)."""
+    chat_template_sha256: str | None = None
+    """Hash of the chat template the model was trained with; another one is refused."""
+    special_tokens: dict[str, int] = {}
+    """Name (``pad``, ``bos``, ``eos``, ``unk`` …) → token id."""
+    stop_token_ids: list[int] = []
+    """Tokens that end a generated text."""
+    generation: Generation = Generation()
+    """Defaults of generation."""
+    profile: dict[str, Any] = {}
+    """What the training data looked like: rows, lengths, labels, vocabulary; for drift."""
+    probes: ProbesInfo | None = None
+    """Where the recorded probes come from; None before they are recorded."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``contract.json`` into a folder."""
+        files.write_json(folder / CONTRACT_FILE, self.model_dump(mode="json"))
+
+    @classmethod
+    def open(cls, folder: Path) -> Contract:
+        """Return the contract in a folder.
+
+        Raises:
+            InputError: There is none (``TASK-001``).
+        """
+        if not (folder / CONTRACT_FILE).is_file():
+            raise InputError("TASK-001", path=folder)
+        return parse(cls, files.read_json(folder / CONTRACT_FILE), CONTRACT_FILE)
