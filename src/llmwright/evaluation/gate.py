@@ -1,0 +1,59 @@
+"""Conditions a model must meet: ``{"accuracy": ">= 0.9"}``."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from llmwright.core.errors import ConfigError
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+}
+_CONDITION = re.compile(r"\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(%?)\s*")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One line of a gate.
+
+    Attributes:
+        metric: Name of the figure.
+        sign: ``>=``, ``>``, ``<=`` or ``<``.
+        bound: What it is compared with.
+    """
+
+    metric: str
+    sign: str
+    bound: float
+
+    def holds(self, value: float | None) -> bool:
+        """Say whether a value meets the condition; an undefined value never does."""
+        if value is None or math.isnan(value):
+            return False
+        return _COMPARE[self.sign](value, self.bound)
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.sign} {self.bound:g}"
+
+
+def parse_gate(gate: Mapping[str, str]) -> list[Condition]:
+    """Return the conditions of a gate; ``"90 %"`` is read as 0.9.
+
+    Raises:
+        ConfigError: A condition is not a sign and a number (``EVAL-001``).
+    """
+    found = []
+    for metric, text in gate.items():
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            raise ConfigError("EVAL-001", metric=metric, condition=text)
+        sign, number, percent = match.groups()
+        found.append(Condition(metric, sign, float(number) / (100 if percent else 1)))
+    return found

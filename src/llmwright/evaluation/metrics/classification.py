@@ -1,0 +1,130 @@
+"""Accuracy, precision, recall and F1 of single- and multi-label classification, by scikit-learn.
+
+The figure itself comes from scikit-learn; its resamples come from the same counts, one matrix
+product for all of them (a test proves that both agree). Averages run over the labels that occur
+in the references or the predictions, which is scikit-learn's own rule for single labels. A
+precision, recall or F1 whose denominator is 0 counts as 0.
+
+Shapes: N rows, C labels, R resamples.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import sklearn
+from sklearn import metrics as sk
+
+from llmwright.evaluation.metrics.metric import MeanMetric, Metric, ratio
+from llmwright.evaluation.outcomes import FloatArray, Outcomes
+
+Part = Literal["precision", "recall", "f1"]
+Average = Literal["micro", "macro", "weighted"]
+
+LABEL_FORMS = frozenset({"label", "labels"})
+
+
+class Accuracy(MeanMetric):
+    """Share of rows answered entirely right: one label, or the same set of labels."""
+
+    needs: ClassVar[frozenset[str]] = LABEL_FORMS
+
+    def __init__(self, name: str = "accuracy") -> None:
+        self.name = name
+
+    def __call__(self, outcomes: Outcomes) -> float:
+        """Return scikit-learn's accuracy; for label sets that is the subset accuracy."""
+        if not len(outcomes):
+            return float("nan")
+        return float(sk.accuracy_score(outcomes.truth_NC, outcomes.answer_NC))
+
+    def row_values(self, outcomes: Outcomes) -> FloatArray:
+        """Return 1 for rows that are entirely right."""
+        same_N = (outcomes.truth_NC == outcomes.answer_NC).all(axis=1)
+        return same_N.astype(np.float64)
+
+    def signature(self, outcomes: Outcomes) -> str:
+        """Return library and version."""
+        return f"scikit-learn accuracy_score|version:{sklearn.__version__}"
+
+
+class PrecisionRecallF1(Metric):
+    """One of precision, recall and F1 under one average."""
+
+    needs: ClassVar[frozenset[str]] = LABEL_FORMS
+
+    def __init__(self, part: Part, average: Average) -> None:
+        self.name = f"{part}_{average}"
+        self.part: Part = part
+        self.average: Average = average
+
+    def __call__(self, outcomes: Outcomes) -> float:
+        """Return scikit-learn's value over the labels that occur."""
+        columns = occurring(outcomes)
+        if not len(columns):
+            return float("nan")
+        found = sk.precision_recall_fscore_support(
+            outcomes.truth_NC,
+            outcomes.answer_NC,
+            labels=columns,
+            average=self.average,
+            zero_division=0,
+        )
+        return float(found[("precision", "recall", "f1").index(self.part)])
+
+    def resample(self, outcomes: Outcomes, weights_RN: FloatArray) -> FloatArray:
+        """Return the value in R resamples."""
+        hits_RC, truth_RC, answer_RC = counts(outcomes, weights_RN)
+        if self.average == "micro":
+            sums = (x.sum(axis=1, keepdims=True) for x in (hits_RC, truth_RC, answer_RC))
+            return from_counts(self.part, *sums)[:, 0]
+        values_RC = from_counts(self.part, hits_RC, truth_RC, answer_RC)
+        if self.average == "weighted":
+            return ratio((values_RC * truth_RC).sum(axis=1), truth_RC.sum(axis=1), undefined=0.0)
+        occurs_RC = (truth_RC + answer_RC) > 0
+        return ratio(
+            (values_RC * occurs_RC).sum(axis=1), occurs_RC.sum(axis=1).astype(np.float64), 0.0
+        )
+
+    def signature(self, outcomes: Outcomes) -> str:
+        """Return library, average, how 0/0 counts, and version."""
+        return (
+            f"scikit-learn precision_recall_fscore_support|average:{self.average}"
+            f"|zero_division:0|labels:occurring|version:{sklearn.__version__}"
+        )
+
+
+def occurring(outcomes: Outcomes) -> list[int]:
+    """Return the columns of labels that occur in a reference or a prediction."""
+    return list(np.flatnonzero((outcomes.truth_NC + outcomes.answer_NC).any(axis=0)))
+
+
+def counts(outcomes: Outcomes, weights_RN: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return right answers, references and predictions per label, each R x C."""
+    truth_NC, answer_NC = outcomes.truth_NC, outcomes.answer_NC
+    return weights_RN @ (truth_NC * answer_NC), weights_RN @ truth_NC, weights_RN @ answer_NC
+
+
+def from_counts(
+    part: Part, hits_RC: FloatArray, truth_RC: FloatArray, answer_RC: FloatArray
+) -> FloatArray:
+    """Return precision, recall or F1 from counts; 0 where the denominator is 0."""
+    if part == "precision":
+        return ratio(hits_RC, answer_RC, undefined=0.0)
+    if part == "recall":
+        return ratio(hits_RC, truth_RC, undefined=0.0)
+    return ratio(2 * hits_RC, truth_RC + answer_RC, undefined=0.0)
+
+
+accuracy = Accuracy()
+subset_accuracy = Accuracy("subset_accuracy")
+precision_micro = PrecisionRecallF1("precision", "micro")
+precision_macro = PrecisionRecallF1("precision", "macro")
+precision_weighted = PrecisionRecallF1("precision", "weighted")
+recall_micro = PrecisionRecallF1("recall", "micro")
+recall_macro = PrecisionRecallF1("recall", "macro")
+recall_weighted = PrecisionRecallF1("recall", "weighted")
+f1_micro = PrecisionRecallF1("f1", "micro")
+f1_macro = PrecisionRecallF1("f1", "macro")
+f1_weighted = PrecisionRecallF1("f1", "weighted")
