@@ -1,4 +1,4 @@
-"""Where a model comes from: made from scratch, taken from a folder or hub, or from an earlier step."""
+"""Where a model comes from: from scratch, from a folder or hub, or from an earlier step."""
 
 from __future__ import annotations
 
@@ -88,10 +88,11 @@ class Decoder(Architecture):
     kind: Literal["decoder"] = "decoder"
     """Name of this architecture."""
     num_kv_heads: int | None = Field(None, ge=1)
-    """Heads that keys and values have; fewer than the query heads save memory when generating. Must divide
-    the number of heads; the same number when not given."""
+    """Heads that keys and values have; fewer than the query heads save memory when generating. Must
+    divide the number of heads; the same number when not given."""
     tie_embeddings: bool = True
-    """Use the token embedding also as the output layer: fewer parameters, better for small models."""
+    """Use the token embedding also as the output layer: fewer parameters, better for small
+    models."""
 
 
 class Encoder(Architecture):
@@ -200,10 +201,11 @@ class Recurrent(Architecture):
     kind: Literal["recurrent"] = "recurrent"
     """Name of this architecture."""
     cell: Cell = "gru"
-    """`rnn` (tanh), `lstm` or `gru`; gru learns as well as lstm on small data and has fewer parameters."""
+    """`rnn` (tanh), `lstm` or `gru`; gru learns as well as lstm on small data and has fewer
+    parameters."""
     bidirectional: bool | None = None
-    """Also read the text from its end. Not given: yes for classifying and tagging, no for a language model
-    (which must not see what it predicts)."""
+    """Also read the text from its end. Not given: yes for classifying and tagging, no for a
+    language model (which must not see what it predicts)."""
     embedding_size: int | None = Field(None, ge=1)
     """Size of a token's vector; the hidden size when not given."""
     embedding_dropout: float = Field(0.0, ge=0, lt=1)
@@ -213,14 +215,16 @@ class Recurrent(Architecture):
     pooling: Literal["max", "mean", "last", "attention"] = "max"
     """Classifier only: how the vectors of the tokens become one; padding never takes part."""
     ngram_orders: tuple[int, ...] = ()
-    """Classifier only: also average vectors of token n-grams of these orders, as in `[1, 2]`: words and pairs of
-    words, which tell intents apart better than the recurrent state alone. None when empty."""
+    """Classifier only: also average vectors of token n-grams of these orders, as in `[1, 2]`: words
+    and pairs of words, which tell intents apart better than the recurrent state alone. None when
+    empty."""
     ngram_buckets: int = Field(1 << 15, ge=1)
-    """Rows of the table the n-grams are hashed into; used with `ngram_orders`. More rows, fewer collisions."""
+    """Rows of the table the n-grams are hashed into; used with `ngram_orders`. More rows, fewer
+    collisions."""
 
 
 class Vae(Architecture):
-    """A text variational autoencoder: a recurrent encoder, a Gaussian latent vector, a recurrent decoder."""
+    """A text variational autoencoder: recurrent encoder, Gaussian latent, recurrent decoder."""
 
     implementation: ClassVar[str] = "llmwright.models.vae.build:build_vae"
     auto_classes: ClassVar[tuple[str, ...]] = ("AutoModelForCausalLM",)
@@ -255,8 +259,8 @@ class Vae(Architecture):
     latent_size: int = Field(32, ge=1)
     """Numbers that describe a whole text."""
     word_dropout: float = Field(0.3, ge=0, le=1)
-    """Share of the decoder's input tokens replaced by the unknown token in training, so that the decoder needs the
-    latent vector; without it the latent vector is often ignored."""
+    """Share of the decoder's input tokens replaced by the unknown token in training, so that the
+    decoder needs the latent vector; without it the latent vector is often ignored."""
     embedding_size: int | None = Field(None, ge=1)
     """Size of a token's vector; the hidden size when not given."""
 
@@ -269,10 +273,11 @@ class ScratchModel(Kind):
     kind: Literal["scratch"] = "scratch"
     """Name of this origin."""
     architecture: Annotated[Architecture, Choice(ARCHITECTURES)] = Decoder()
-    """Family of the model; what is particular to it is set inside: `{kind: recurrent, cell: lstm}`."""
+    """Family of the model; what is particular to it is set inside: `{kind: recurrent, cell:
+    lstm}`."""
     size: Literal["tiny", "small", "base"] = "tiny"
-    """Preset of all dimensions: tiny trains in minutes on a laptop, base wants a GPU. The number of parameters is
-    printed; each dimension below replaces the preset's."""
+    """Preset of all dimensions: tiny trains in minutes on a laptop, base wants a GPU. The number of
+    parameters is printed; each dimension below replaces the preset's."""
     hidden_size: int | None = Field(None, ge=2)
     """Size of a token's vector inside the model."""
     num_layers: int | None = Field(None, ge=1)
@@ -286,7 +291,7 @@ class ScratchModel(Kind):
 
 
 class HubModel(Kind):
-    """A published or local model in the Hugging Face format; code in its repository is never run."""
+    """A published or local Hugging Face model; code in its repository is never run."""
 
     implementation: ClassVar[str] = "llmwright.models.spec:from_hub"
 

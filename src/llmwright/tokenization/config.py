@@ -75,33 +75,36 @@ class SpecialTokens(Config):
 class TokenizeConfig(Config):
     """Train a tokenizer on a dataset's training split, or take a finished one, and measure it."""
 
-    dataset: Annotated[str | None, Input("dataset")] = None
+    dataset: Annotated[str | None, Input("dataset", optional=True)] = None
     """Dataset to train and measure on: an artifact id, a step name or a folder; the newest one when
-    not given."""
+    not given. `load` can do without, and then measures nothing."""
     kind: Annotated[str, Name(TOKENIZERS)] = "bpe"
-    """How text is cut: `bpe` (bytes, knows every text), `wordpiece`, `unigram`, `char`, `word`, `jieba`
-    (Chinese words), or `load` for a finished tokenizer named by `source`."""
+    """How text is cut: `bpe` (bytes, knows every text), `wordpiece`, `unigram`, `char`, `word`,
+    `jieba` (Chinese words), or `load` for a finished tokenizer named by `source`."""
     vocab_size: int = Field(8000, ge=16, le=1_000_000)
     """Most entries of the vocabulary, special tokens included. More entries mean shorter sequences
     and a larger model; 8000 suits a few megabytes of text. Not used by `load`."""
     min_frequency: int = Field(1, ge=1)
-    """How often a piece must occur in the training texts to get an entry. 1 keeps every character of
-    a small dataset. `unigram` weighs pieces by likelihood and has no such limit: only 1 is accepted."""
+    """How often a piece must occur in the training texts to get an entry. 1 keeps every character
+    of a small dataset. `unigram` weighs pieces by likelihood and has no such limit: only 1 is
+    accepted."""
     lowercase: bool = False
-    """Turn text to lower case first: a smaller vocabulary, but upper case is lost when text is generated."""
+    """Turn text to lower case first: a smaller vocabulary, but upper case is lost when text is
+    generated."""
     source: str | None = None
     """For `load` only: a tokenizer folder, a tokenizer.json, a SentencePiece .model, a vocab.txt, a
     vocab.json or encoder.json beside its merges, or a hub id such as `Qwen/Qwen3-0.6B`."""
     revision: str | None = None
     """For `load` from the hub only: branch, tag or commit."""
     framing: Literal["auto", "none", "eos", "bos_eos", "cls_sep"] = "auto"
-    """Which special tokens a trained tokenizer puts around a text by itself: `auto` takes `cls_sep` for
-    classification and tagging, `eos` for seq2seq and `none` for text generation."""
+    """Which special tokens a trained tokenizer puts around a text by itself: `auto` takes `cls_sep`
+    for classification and tagging, `eos` for seq2seq and `none` for text generation."""
     special: SpecialTokens = SpecialTokens()
     """How the special tokens are written. Not used by `load`, which keeps those it finds."""
     chat_template: str = "auto"
-    """Jinja template of a conversation: `auto` gives a trained tokenizer the built-in ChatML-like one when the
-    rows are messages, `chatml` always, `none` never; else the path of a .jinja file."""
+    """Jinja template of a conversation: `auto` gives a trained tokenizer the built-in ChatML-like
+    one when the rows are messages, `chatml` always, `none` never; else the path of a .jinja
+    file."""
 
     def local_files(self, root: Path) -> list[Path]:
         """Return the local files this config reads, for the fingerprint."""
