@@ -67,13 +67,17 @@ class Contract(Config):
     threshold: float = 0.5
     """Probability from which a label of a multi-label model holds."""
     max_length: int
-    """Longest input in tokens; longer ones are cut at the end and the answer says so."""
+    """Longest input in tokens. Longer ones are cut, at the end, but a prompt to be continued at
+    its start, and the answer says so."""
     max_target_length: int | None = None
     """Longest target in tokens (seq2seq)."""
     chat_template_sha256: str | None = None
     """Hash of the chat template the model was trained with; another one is refused."""
+    begins_with_bos: bool = False
+    """Text generation: whether texts and prompts begin with the ``bos`` token. Not so where the
+    training text was one long stream, in which that token was hardly seen."""
     special_tokens: dict[str, int] = {}
-    """Name (``pad``, ``bos``, ``eos``, ``unk`` …) → token id."""
+    """Name (``pad``, ``bos``, ``eos``, ``unk``, ``decoder_start`` …) → token id."""
     stop_token_ids: list[int] = []
     """Tokens that end a generated text."""
     generation: Generation = Generation()

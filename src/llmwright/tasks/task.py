@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from llmwright.core.errors import InputError, closest
 from llmwright.core.registry import Registry
-from llmwright.data.records import DatasetInfo, Row
+from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Example:
             seq2seq: the target with its end token; tagging: tag index per token), a class index,
             or a 0/1 vector of L (multi-label). None when the row has no target.
         word_ids_T: Tagging: index of the row's token each position belongs to, -1 for none.
-        truncated: Whether the input had to be cut to `max_length`.
+        truncated: Whether the input or the target had to be cut.
     """
 
     input_ids_T: np.ndarray
@@ -65,7 +66,7 @@ class Output:
     Attributes:
         logits: Classification ``(L,)``; tagging ``(T, L)``; None for generated text.
         token_ids: Generated tokens, the stop token left out.
-        finish_reason: Generation ended at a stop token, at the limit, or at the context's end.
+        finish_reason: Generation ended at a stop token, or at the limit.
     """
 
     logits: np.ndarray | None = None
@@ -100,7 +101,8 @@ class Task(ABC):
         """Return a row with its target, as training and scoring see it.
 
         Raises:
-            InputError: A label the model does not know (``TASK-002``) or a missing value.
+            InputError: A label the model does not know (``TASK-002``) or a missing value
+                (``TASK-003``).
         """
 
     @abstractmethod
@@ -109,44 +111,113 @@ class Task(ABC):
     ) -> Example:
         """Return a row without its target, as inference sees it: generation starts after it."""
 
+    def encode_parts(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> list[Example]:
+        """Return a row as what scoring needs to count each of its targets exactly once.
+
+        One example, except for plain text longer than the model's context: consecutive windows
+        that overlap by one token, which is read but not scored again.
+        """
+        return [self.encode(row, tokenizer, contract)]
+
     @abstractmethod
     def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
-        """Return right-padded int64 arrays: ``input_ids`` and ``attention_mask`` (B, T), and
-        ``labels`` when every example has them (generation and tagging padded with IGNORE).
+        """Return right-padded int64 arrays ``input_ids`` and ``attention_mask`` (B, T).
 
-        Seq2seq also returns ``decoder_input_ids`` made from the labels.
+        With ``labels`` when every example has them: padded with IGNORE in generation and tagging,
+        a 0/1 float32 array (B, L) where several labels may hold. Seq2seq also returns
+        ``decoder_input_ids`` made from the labels.
         """
 
     @abstractmethod
     def answer(
         self, output: Output, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> dict[str, Any]:
-        """Return what ``predict`` and the server answer: ``{"label", "scores"}``,
-        ``{"labels", "scores"}``, ``{"tags"}`` or ``{"text"}``.
+        """Return what ``predict`` and the server answer.
+
+        That is ``{"label", "scores"}``, ``{"labels", "scores"}``, ``{"tokens", "tags", "scores"}``
+        or ``{"text", "finish_reason"}``.
         """
 
     @abstractmethod
     def reference(self, row: Row) -> Any:
-        """Return a row's target in the terms of `answer`: a label, labels, tags or text."""
+        """Return a row's target in the terms of `answer`: a label, labels, tags or text.
+
+        None when there is nothing to compare with (plain text).
+        """
 
     def clean(self, text: str, contract: Contract) -> str:
         """Return a raw text after the contract's preprocessing and the tokenizer's steps."""
         from llmwright.data.clean import preprocess
         from llmwright.tokenization.steps import apply_steps
 
-        return apply_steps(contract.text_steps, preprocess(text, contract.preprocessing))
+        if contract.preprocessing:
+            text = preprocess(text, contract.preprocessing)
+        return apply_steps(contract.text_steps, text)
 
 
-@dataclass(frozen=True)
-class ContractRequest:
-    """What a task's contract is made from, before training.
+def value_of(row: Row, field: str, contract: Contract) -> Any:
+    """Return a row's value, by the canonical name or by the user's own name of it.
 
-    Attributes:
-        info: What the dataset says.
-        max_length: Longest input in tokens.
-        max_target_length: Longest target in tokens (seq2seq).
+    Raises:
+        InputError: The row lacks it (``TASK-003``).
     """
+    for name in (field, contract.fields.get(field, field)):
+        if row.get(name) is not None:
+            return row[name]
+    raise InputError("TASK-003", field=contract.fields.get(field, field), found=", ".join(row))
 
-    info: DatasetInfo
-    max_length: int
-    max_target_length: int | None = None
+
+def label_index(label: str, contract: Contract) -> int:
+    """Return the model's index of a label.
+
+    Raises:
+        InputError: The model does not know it (``TASK-002``).
+    """
+    try:
+        return contract.labels.index(label)
+    except ValueError:
+        hint = closest(str(label), contract.labels)
+        raise InputError("TASK-002", label=label, hint=hint) from None
+
+
+def token_ids(
+    tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None = None, special: bool = True
+) -> list[int]:
+    """Return the ids of one text, or two, never cut.
+
+    Args:
+        tokenizer: Any fast tokenizer.
+        text: Already clean.
+        pair: Second text, put behind it the way the tokenizer does.
+        special: Whether the tokenizer adds the tokens it frames texts with.
+    """
+    # verbose=False: a text longer than the tokenizer's limit is our own business, not a warning.
+    encoding = tokenizer(text, pair, add_special_tokens=special, verbose=False)
+    ids: list[int] = encoding["input_ids"]
+    return ids
+
+
+def pad_rows(rows: Sequence[np.ndarray], value: int) -> np.ndarray:
+    """Return rows of different lengths as one right-padded int64 array (B, T)."""
+    width = max(len(row) for row in rows)
+    padded_BT = np.full((len(rows), width), value, dtype=np.int64)
+    for index, row in enumerate(rows):
+        padded_BT[index, : len(row)] = row
+    return padded_BT
+
+
+def pad_inputs(examples: Sequence[Example], contract: Contract) -> Batch:
+    """Return ``input_ids`` padded with the pad token, and the ``attention_mask`` that hides it."""
+    input_ids_BT = pad_rows([e.input_ids_T for e in examples], contract.special_tokens["pad"])
+    lengths_B1 = np.array([[len(e.input_ids_T)] for e in examples])
+    mask_BT = (np.arange(input_ids_BT.shape[1]) < lengths_B1).astype(np.int64)
+    return {"input_ids": input_ids_BT, "attention_mask": mask_BT}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities along the last axis, computed in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    probabilities: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probabilities

@@ -1,0 +1,95 @@
+"""Text classification: one label of several, several labels at once, or a label of two texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from llmwright.data.records import Row
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import (
+    Batch,
+    Example,
+    Output,
+    Task,
+    label_index,
+    pad_inputs,
+    softmax,
+    token_ids,
+    value_of,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class TextClassification(Task):
+    """Rows ``text``, perhaps ``text_pair``, with ``label`` or ``labels``."""
+
+    name: ClassVar[str] = "text-classification"
+    row_types: ClassVar[tuple[str, ...]] = ("classification",)
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    objective: ClassVar[str] = "classification"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1_macro")
+
+    def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
+        """Return the text with the index of its label, or a 0/1 vector of its labels."""
+        read = self.encode_input(row, tokenizer, contract)
+        if contract.multi_label:
+            labels = np.zeros(len(contract.labels), dtype=np.float32)
+            # No label at all is a valid target: an empty list, not a missing one.
+            for label in value_of(row, "labels", contract):
+                labels[label_index(label, contract)] = 1.0
+        else:
+            labels = np.array(label_index(value_of(row, "label", contract), contract))
+        return Example(read.input_ids_T, labels, truncated=read.truncated)
+
+    def encode_input(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> Example:
+        """Return the text, or both texts, framed by the tokenizer and cut to ``max_length``."""
+        text = self.clean(value_of(row, "text", contract), contract)
+        second = row.get("text_pair", row.get(contract.fields.get("text_pair", "text_pair")))
+        pair = self.clean(second, contract) if second is not None else None
+        ids = token_ids(tokenizer, text, pair)
+        cut = len(ids) > contract.max_length
+        if cut:
+            # Cut the longer text, not the tokens that frame the texts.
+            ids = tokenizer(text, pair, truncation=True, max_length=contract.max_length)[
+                "input_ids"
+            ]
+        return Example(np.array(ids, dtype=np.int64), truncated=cut)
+
+    def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
+        """Return padded inputs, and labels (B) or (B, L)."""
+        batch = pad_inputs(examples, contract)
+        labels = [e.labels for e in examples if e.labels is not None]
+        if len(labels) == len(examples):
+            batch["labels"] = np.stack(labels)
+        return batch
+
+    def answer(
+        self, output: Output, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> dict[str, Any]:
+        """Return the label, or the labels above the threshold, and the probability of each."""
+        assert output.logits is not None
+        logits_L = output.logits
+        if contract.multi_label:
+            chances_L = 1 / (1 + np.exp(-logits_L.astype(np.float64)))
+        else:
+            chances_L = softmax(logits_L)
+        scores = {
+            name: round(float(chance), 6)
+            for name, chance in zip(contract.labels, chances_L, strict=True)
+        }
+        if contract.multi_label:
+            labels = [name for name, score in scores.items() if score >= contract.threshold]
+            return {"labels": labels, "scores": scores}
+        return {"label": contract.labels[int(logits_L.argmax())], "scores": scores}
+
+    def reference(self, row: Row) -> Any:
+        """Return the row's label, or its sorted labels."""
+        labels = row.get("labels")
+        return row["label"] if labels is None else sorted(labels)

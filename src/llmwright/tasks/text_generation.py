@@ -1,0 +1,172 @@
+"""Text generation: plain texts, prompts with completions, and conversations.
+
+What is learned: every token of a plain text; of a pair the completion and the end token; of a
+conversation the assistant's answers with their stop tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from llmwright.core.errors import InputError
+from llmwright.data.records import Row
+from llmwright.tasks import chat
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import (
+    IGNORE,
+    Batch,
+    Example,
+    Output,
+    Task,
+    pad_inputs,
+    pad_rows,
+    token_ids,
+    value_of,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class TextGeneration(Task):
+    """Rows ``text``, ``input`` and ``target``, or ``messages``."""
+
+    name: ClassVar[str] = "text-generation"
+    row_types: ClassVar[tuple[str, ...]] = ("text", "pair", "messages")
+    auto_class: ClassVar[str] = "AutoModelForCausalLM"
+    objective: ClassVar[str] = "causal_lm"
+    metrics: ClassVar[tuple[str, ...]] = ("perplexity",)
+    generates: ClassVar[bool] = True
+
+    def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
+        """Return the tokens with labels where there is loss, cut to ``max_length``.
+
+        Plain text and conversations lose their end. A pair keeps at least half of the room for
+        its prompt, which loses its start; a completion that is still too long loses its end.
+        """
+        limit = contract.max_length
+        if contract.row_type == "messages":
+            messages = self._messages(row, contract)
+            ids_T, labels_T = chat.encode_conversation(tokenizer, messages)
+            return Example(ids_T[:limit], labels_T[:limit], truncated=len(ids_T) > limit)
+        if contract.row_type == "pair":
+            return self._encode_pair(row, tokenizer, contract)
+        ids_N = self.document(row, tokenizer, contract)
+        return Example(ids_N[:limit], ids_N[:limit], truncated=len(ids_N) > limit)
+
+    def _encode_pair(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> Example:
+        limit = contract.max_length
+        prompt = self._prompt_ids(value_of(row, "input", contract), tokenizer, contract)
+        target = self.clean(value_of(row, "target", contract), contract)
+        completion = [*token_ids(tokenizer, target, special=False), end_id(tokenizer)]
+        cut = len(prompt) + len(completion) > limit
+        if cut:
+            completion = completion[: limit - min(len(prompt), limit // 2)]
+            prompt = prompt[max(0, len(prompt) - (limit - len(completion))) :]
+        ids_T = np.array(prompt + completion, dtype=np.int64)
+        labels_T = ids_T.copy()
+        labels_T[: len(prompt)] = IGNORE
+        return Example(ids_T, labels_T, truncated=cut)
+
+    def encode_input(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> Example:
+        """Return the prompt; one that is too long loses its start, since its end is continued.
+
+        A conversation ends where the assistant is to answer; its last answer, the target, is left
+        out. Any prompt may be given as ``prompt``: to a chat model it is what the user says.
+        """
+        if contract.row_type == "messages":
+            messages = self._messages(row, contract)
+            while messages and messages[-1]["role"] == "assistant":
+                messages = messages[:-1]
+            ids = chat.encode_prompt(tokenizer, messages)
+        else:
+            field = "input" if contract.row_type == "pair" else "text"
+            text = row["prompt"] if "prompt" in row else value_of(row, field, contract)
+            ids = self._prompt_ids(text, tokenizer, contract)
+        # One place must be left for the answer.
+        limit = contract.max_length - 1
+        kept = np.array(ids[max(0, len(ids) - limit) :], dtype=np.int64)
+        return Example(kept, truncated=len(ids) > limit)
+
+    def encode_parts(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> list[Example]:
+        """Return plain text as consecutive windows that overlap by one token, others as one."""
+        if contract.row_type != "text":
+            return [self.encode(row, tokenizer, contract)]
+        ids_N = self.document(row, tokenizer, contract)
+        starts = range(0, max(1, len(ids_N) - 1), contract.max_length - 1)
+        # The token a window shares with the one before needs no mask: models shift the labels,
+        # so the first label of a sequence is never scored.
+        windows = [ids_N[start : start + contract.max_length] for start in starts]
+        return [Example(ids_T, ids_T) for ids_T in windows]
+
+    def document(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> np.ndarray:
+        """Return all ids of a plain text with its begin and end token, as the stream holds them."""
+        ids = self._prompt_ids(value_of(row, "text", contract), tokenizer, contract)
+        return np.array([*ids, end_id(tokenizer)], dtype=np.int64)
+
+    def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
+        """Return padded inputs and, where there are targets, labels (B, T), not shifted."""
+        batch = pad_inputs(examples, contract)
+        labels = [e.labels for e in examples if e.labels is not None]
+        if len(labels) == len(examples):
+            batch["labels"] = pad_rows(labels, IGNORE)
+        return batch
+
+    def answer(
+        self, output: Output, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> dict[str, Any]:
+        """Return the written text, without the prompt, and why it ended."""
+        text = tokenizer.decode(list(output.token_ids), skip_special_tokens=True)
+        return {"text": text, "finish_reason": output.finish_reason}
+
+    def reference(self, row: Row) -> Any:
+        """Return the completion or the last answer; None for plain text."""
+        messages = row.get("messages")
+        if messages is None:
+            return row.get("target")
+        answers = [m["content"] for m in messages if m["role"] == "assistant"]
+        return answers[-1] if answers else None
+
+    def _prompt_ids(
+        self, text: str, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> list[int]:
+        """Return a text's ids behind the begin token, where the model learned one.
+
+        An empty prompt begins as a new text does: behind the begin token, or behind the end of
+        the text before it.
+        """
+        ids = token_ids(tokenizer, self.clean(text, contract), special=False)
+        begin = tokenizer.bos_token_id if contract.begins_with_bos else None
+        if begin is None and not ids:
+            begin = tokenizer.eos_token_id
+        return ids if begin is None else [begin, *ids]
+
+    def _messages(self, row: Row, contract: Contract) -> chat.Messages:
+        if "prompt" in row:
+            return [{"role": "user", "content": self.clean(str(row["prompt"]), contract)}]
+        return [
+            {**message, "content": self.clean(str(message["content"]), contract)}
+            for message in value_of(row, "messages", contract)
+        ]
+
+
+def end_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Return the id of the token that ends a text.
+
+    Raises:
+        InputError: The tokenizer has none, so a model could never learn to stop (``TASK-008``).
+    """
+    if tokenizer.eos_token_id is None:
+        raise InputError("TASK-008", task=TextGeneration.name)
+    return int(tokenizer.eos_token_id)
