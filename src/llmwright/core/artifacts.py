@@ -156,6 +156,12 @@ def list_files(folder: Path) -> dict[str, dict[str, Any]]:
     return listing
 
 
+def size_bytes(artifact: Artifact) -> int:
+    """Return the size of an artifact's files in bytes, as its manifest says."""
+    listing = files.read_json(artifact.path / MANIFEST)["files"]
+    return sum(entry["size_bytes"] for entry in listing.values())
+
+
 def check(artifact: Artifact) -> None:
     """Compare every byte of an artifact with its manifest.
 

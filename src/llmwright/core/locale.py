@@ -65,7 +65,7 @@ def text(key: str, lang: Language | None = None, **values: object) -> str:
     package = key.split(".", 1)[0]
     found = catalogue(lang or language(), package).get("text", {}).get(key)
     template: str = found or catalogue("en", package)["text"][key]
-    return template.format(**values)
+    return template.format(**values) if values else template
 
 
 def help_text(key: str, english: str, lang: Language | None = None) -> str:

@@ -26,6 +26,7 @@ class Operation:
         config: ``"module:Class"``, importable without heavy libraries.
         function: ``"module:function"`` taking ``(config, inputs, run)``.
         summary: One line of help.
+        argument: Config field that the command line also takes without its name.
         version: Counted up when the same config and inputs would give another result.
         step: Whether ``llmwright run`` executes its section (False: the section is settings).
     """
@@ -35,6 +36,7 @@ class Operation:
     config: str
     function: str
     summary: str
+    argument: str = ""
     version: int = 1
     step: bool = True
 

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from llmwright.core import events, files, plugins
 from llmwright.core.artifacts import Artifact
-from llmwright.core.config import Config, Input, inputs_of, parse
+from llmwright.core.config import Config, inputs_of, parse
 from llmwright.core.errors import ConfigError, InputError, LLMwrightError, StoppedError
 from llmwright.core.index import RunRow, Status, process_started
 from llmwright.core.operation import Operation, Table
@@ -256,13 +255,18 @@ def find_artifact(project: Project, kind: str, reference: str | None) -> Artifac
     kinds = kind.split("|")
     if reference is None:
         return _newest(project, kinds)
-    artifact = _by_reference(project, reference)
+    artifact = by_reference(project, reference)
     if artifact.kind not in kinds:
         raise InputError("CORE-063", reference=reference, found=artifact.kind, kind=kind)
     return artifact
 
 
-def _by_reference(project: Project, reference: str) -> Artifact:
+def by_reference(project: Project, reference: str) -> Artifact:
+    """Return the artifact that a folder, a step's name or the beginning of an id stands for.
+
+    Raises:
+        InputError: There is none (``CORE-030``, ``CORE-031``).
+    """
     folder = Path(reference).expanduser()
     for candidate in (folder, project.root / folder):
         if candidate.is_dir():
@@ -306,13 +310,3 @@ def fingerprint_of(
 def library_versions() -> dict[str, str]:
     """Return the installed versions of the libraries that results may depend on."""
     return {name: metadata.version(name) for name in RECORDED}
-
-
-def describe_inputs(config: Config) -> dict[str, Input]:
-    """Return the references a config has, by dotted field."""
-    return {name: mark for name, mark, _ in inputs_of(config)}
-
-
-def run_values(row: RunRow) -> dict[str, Any]:
-    """Return a run as plain JSON values."""
-    return dict(row.__dict__)

@@ -1,0 +1,131 @@
+"""The command line: a group whose commands are built when they are chosen.
+
+Operations come from the table; the other commands are listed here with the module that has them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from llmwright import __version__
+from llmwright.core.errors import LLMwrightError
+from llmwright.core.locale import text
+from llmwright.core.registry import load_object
+from llmwright.operations import OPERATIONS
+
+# Command → module:name of a click command. Order is the order of the help text.
+COMMANDS = {
+    "init": "llmwright.cli.start:init",
+    "demo": "llmwright.cli.start:demo",
+    "run": "llmwright.cli.start:run",
+    "predict": "llmwright.cli.ask:predict",
+    "chat": "llmwright.cli.ask:chat",
+    "runs": "llmwright.cli.records:runs",
+    "artifacts": "llmwright.cli.records:artifacts",
+    "lineage": "llmwright.cli.records:lineage",
+    "plugins": "llmwright.cli.settings:plugins",
+    "config": "llmwright.cli.settings:config",
+    "doctor": "llmwright.cli.settings:doctor",
+}
+
+
+class Table(click.Group):
+    """A group that knows all names but imports only the command that is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the help text."""
+        return [*COMMANDS, *OPERATIONS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import or build one command."""
+        if cmd_name in OPERATIONS:
+            from llmwright.cli.operation import command_of
+
+            return command_of(OPERATIONS[cmd_name])
+        if cmd_name in COMMANDS:
+            command: click.Command = load_object(COMMANDS[cmd_name])
+            return command
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; an unknown one is answered with the closest name."""
+        name = args[0]
+        if name not in COMMANDS and name not in OPERATIONS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
+            hint = text("cli.did_you_mean", name=near[0]) if near else text("cli.see_help")
+            raise click.UsageError(text("cli.unknown_command", name=name) + " " + hint, ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the two lists of commands without importing any of them."""
+        with formatter.section(text("cli.heading_project")):
+            formatter.write_dl([(name, text(f"cli.{name}")) for name in COMMANDS])
+        with formatter.section(text("cli.heading_operations")):
+            formatter.write_dl([(name, text(f"cli.{name}")) for name in OPERATIONS])
+
+
+@click.group(
+    cls=Table,
+    help=text("cli.about"),
+    epilog=text("cli.epilog"),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="llmwright")
+def cli() -> None:
+    """Hold the commands; each does its own work."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit with 0 (done), 1 (failed) or 2 (asked wrongly)."""
+    sys.exit(invoke(list(sys.argv[1:] if args is None else args)))
+
+
+def invoke(args: list[str]) -> int:
+    """Run one command and return its exit code; every error is shown, none is raised."""
+    as_json = "--json" in args
+    try:
+        cli.main(args=args, prog_name="llmwright", standalone_mode=False)
+    except LLMwrightError as error:
+        return show_error(
+            error.code, error.message, error.fix, error.where, error.exit_code, as_json
+        )
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.Abort:
+        return show_error("CLI-130", text("cli.interrupted"), "", None, 1, as_json)
+    except click.ClickException as error:
+        fix = text("cli.see_help_of", command=_path_of(error))
+        return show_error("CLI-002", error.format_message(), fix, None, 2, as_json)
+    except BrokenPipeError:
+        return 1
+    except Exception as error:  # a defect of ours: show it whole
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}"
+        return show_error("CORE-099", message, text("cli.defect"), None, 1, as_json)
+    return 0
+
+
+def _path_of(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return context.command_path if context else "llmwright"
+
+
+def show_error(
+    code: str, message: str, fix: str, where: str | None, exit_code: int, as_json: bool
+) -> int:
+    """Write one error for a person (stderr) or a program (stdout) and return the exit code."""
+    from llmwright.cli import render
+
+    if as_json:
+        body: dict[str, Any] = {"code": code, "message": message, "fix": fix, "where": where}
+        render.print_json({"error": body})
+    else:
+        render.print_error(code, message, fix, where)
+    return exit_code

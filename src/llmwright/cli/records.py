@@ -1,0 +1,181 @@
+"""Commands that look at what a project has done: runs, artifacts, lineage."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from llmwright.cli import render
+from llmwright.cli.operation import find_project
+from llmwright.core import artifacts as store
+from llmwright.core import events, jobs, pipeline
+from llmwright.core import lineage as history
+from llmwright.core.errors import InputError, closest
+from llmwright.core.index import RunRow
+from llmwright.core.locale import text
+from llmwright.core.project import Project
+
+_project = click.option(
+    "--project",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help=text("cli.option_project"),
+)
+_json = click.option("--json", "as_json", is_flag=True, help=text("cli.option_json"))
+
+
+@click.group(invoke_without_command=True, help=text("cli.runs"))
+@_project
+@_json
+@click.pass_context
+def runs(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
+    """List runs and jobs; subcommands show, follow and stop them."""
+    if ctx.invoked_subcommand:
+        return
+    index = find_project(folder).index
+    found, detached = index.runs(), index.jobs()
+    if as_json:
+        body = {"runs": [asdict(row) for row in found], "jobs": [asdict(job) for job in detached]}
+        render.print_json(body)
+        return
+    headings = [
+        text("cli.run_column"),
+        text("cli.status"),
+        text("cli.started"),
+        text("cli.seconds"),
+        text("cli.artifact"),
+    ]
+    render.print_table("", headings, [_run_cells(row) for row in found])
+    if detached:
+        headings = [text("cli.job"), text("cli.status"), "", "", text("cli.command")]
+        cells = [
+            (job.id, job.status, _when(job.started), job.exit_code, " ".join(job.argv[3:]))
+            for job in detached
+        ]
+        render.print_table("", headings, cells)
+
+
+def _run_cells(row: RunRow) -> tuple[object, ...]:
+    took = f"{row.finished - row.started:.1f}" if row.finished else ""
+    return (row.id, row.status, _when(row.started), took, row.artifact or "")
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _find_run(project: Project, identity: str) -> RunRow:
+    known = project.index.runs()
+    found = [row for row in known if row.id.startswith(identity)]
+    if len(found) != 1:
+        hint = closest(identity, (row.id for row in known))
+        raise InputError("CORE-064", identity=identity, count=len(found), hint=hint)
+    return found[0]
+
+
+@runs.command("show", help=text("cli.runs_show"))
+@click.argument("identity")
+@_project
+@_json
+def show(identity: str, folder: Path | None, as_json: bool) -> None:
+    """Show one run: its settings, inputs, result and events."""
+    project = find_project(folder)
+    row = _find_run(project, identity)
+    if as_json:
+        render.print_json({**asdict(row), "inputs": project.index.inputs(row.id)})
+        return
+    lines = [(key, value) for key, value in asdict(row).items() if value is not None]
+    inputs = [(f"← {name}", made) for name, made in project.index.inputs(row.id).items()]
+    render.print_table(row.id, ["", ""], [*lines, *inputs])
+    terminal = render.Terminal()
+    for _, event in events.read_events(project.home / "runs" / row.id / "events.jsonl"):
+        if not isinstance(event, events.Progress):
+            terminal(event)
+
+
+@runs.command("tail", help=text("cli.runs_tail"))
+@click.argument("identity")
+@_project
+def tail(identity: str, folder: Path | None) -> None:
+    """Print a job's output and follow it until it ends."""
+    home = find_project(folder).home
+    for chunk in jobs.tail(home, jobs.find(home, identity)):
+        click.echo(chunk, nl=False)
+
+
+@runs.command("cancel", help=text("cli.runs_cancel"))
+@click.argument("identity")
+@_project
+@_json
+def cancel(identity: str, folder: Path | None, as_json: bool) -> None:
+    """Ask a job to stop, so that it saves its state."""
+    home = find_project(folder).home
+    row = jobs.cancel(home, jobs.find(home, identity))
+    if as_json:
+        render.print_json(asdict(row))
+    else:
+        click.echo(f"{row.id}  {row.status}")
+
+
+@click.group(invoke_without_command=True, help=text("cli.artifacts"))
+@_project
+@_json
+@click.pass_context
+def artifacts(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
+    """List artifacts; subcommands check and remove them."""
+    if ctx.invoked_subcommand:
+        return
+    found = find_project(folder).store.list()
+    if as_json:
+        body = [{"id": a.id, "kind": a.kind, "path": a.path, **a.metadata} for a in found]
+        render.print_json({"artifacts": body})
+        return
+    cells = [(a.kind, a.id, render.size(store.size_bytes(a)), a.path) for a in found]
+    headings = [text("cli.kind"), text("cli.id"), text("cli.size"), text("cli.folder")]
+    render.print_table("", headings, cells)
+
+
+@artifacts.command("check", help=text("cli.artifacts_check"))
+@click.argument("references", nargs=-1)
+@_project
+@_json
+def check(references: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
+    """Compare every byte of artifacts with their manifests."""
+    project = find_project(folder)
+    chosen = [pipeline.by_reference(project, name) for name in references] or project.store.list()
+    for artifact in chosen:
+        store.check(artifact)
+    if as_json:
+        render.print_json({"checked": [artifact.id for artifact in chosen]})
+    else:
+        click.echo(text("cli.checked", count=len(chosen)))
+
+
+@artifacts.command("remove", help=text("cli.artifacts_remove"))
+@click.argument("reference")
+@_project
+def remove(reference: str, folder: Path | None) -> None:
+    """Delete one artifact; its step runs again when it is needed."""
+    project = find_project(folder)
+    artifact = pipeline.by_reference(project, reference)
+    project.store.remove(artifact)
+    click.echo(text("cli.removed", kind=artifact.kind, identity=artifact.id))
+
+
+@click.command(help=text("cli.lineage"))
+@click.argument("reference")
+@_project
+@_json
+def lineage(reference: str, folder: Path | None, as_json: bool) -> None:
+    """Show what an artifact was made from, back to the files."""
+    project = find_project(folder)
+    node = history.trace(project, pipeline.by_reference(project, reference))
+    if as_json:
+        render.print_json(node)
+        return
+    for line in history.lines(node):
+        click.echo(line)

@@ -1,0 +1,170 @@
+"""What people see in a terminal: progress of a run, tables, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from llmwright.core import events
+from llmwright.core.locale import text
+
+# Without a terminal a progress line is written this often, so that log files stay readable.
+PLAIN_EVERY_SECONDS = 10.0
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON value to stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def print_error(code: str, message: str, fix: str, where: str | None) -> None:
+    """Write an error, where it is and what to do to stderr."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text.assemble((f"{text('cli.error')} {code}: ", "bold red"), message))
+    if where:
+        console.print(Text(f"  {text('cli.at')} {where}", style="dim"))
+    if fix:
+        console.print(Text.assemble(("  → ", "bold green"), fix))
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table to stdout."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*[Text(str(cell)) for cell in row])
+    Console(highlight=False).print(table)
+
+
+class Terminal:
+    """A consumer of events that shows them live on stderr.
+
+    Args:
+        quiet: Show warnings and errors only.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.quiet = quiet
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._last_plain: dict[str, float] = {}
+
+    def __call__(self, event: events.Event) -> None:
+        """Show one event."""
+        if isinstance(event, events.Notice) and event.level == "warning":
+            self._say(Text.assemble(("  ! ", "bold yellow"), event.text))
+        elif isinstance(event, events.RunFailed):
+            self._close()
+        elif not self.quiet:
+            self._show(event)
+
+    def _show(self, event: events.Event) -> None:
+        match event:
+            case events.RunStarted():
+                self._say(
+                    Text.assemble(("● ", "bold cyan"), (event.step, "bold"), f"  {event.run_id}")
+                )
+            case events.Progress():
+                self._advance(event)
+            case events.Notice():
+                self._say(Text.assemble(("  · ", "cyan"), event.text))
+            case events.Metric():
+                name = f"{event.split} {event.name}".strip()
+                at = f"  ({text('cli.step')} {event.step})" if event.step else ""
+                self._say(Text(f"  · {name} = {event.value:.4g}{at}"))
+            case events.Sample():
+                shown = event.text.replace("\n", "\n      ")
+                self._say(Text.assemble(("  » ", "magenta"), f"{event.prompt} → {shown}"))
+            case events.ArtifactSaved():
+                self._say(Text.assemble(("  ✓ ", "green"), f"{event.kind} {event.artifact_id}"))
+            case events.RunFinished():
+                self._close()
+                word = text("cli.unchanged") if event.reused else seconds(event.seconds)
+                self._say(Text(f"  {word}", style="dim"))
+
+    def _say(self, line: Text) -> None:
+        console = self._progress.console if self._progress else self.console
+        console.print(line)
+
+    def _advance(self, event: events.Progress) -> None:
+        values = "  ".join(f"{k} {number(v)}" for k, v in event.values.items())
+        if not self.console.is_terminal:
+            self._advance_plain(event, values)
+            return
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("  {task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[count]}"),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[values]}"),
+                console=self.console,
+                transient=True,
+            )
+            self._progress.start()
+        count = f"{number(event.done)}/{number(event.total)}" if event.total else number(event.done)
+        shown: Any = {"count": f"{count} {event.unit}".strip(), "values": values}
+        task = self._tasks.get(event.stage)
+        if task is None:
+            task = self._progress.add_task(event.stage, total=event.total, **shown)
+            self._tasks[event.stage] = task
+        self._progress.update(task, completed=event.done, total=event.total, **shown)
+
+    def _advance_plain(self, event: events.Progress, values: str) -> None:
+        now = time.monotonic()
+        last = self._last_plain.get(event.stage, 0.0)
+        ended = event.total is not None and event.done >= event.total
+        if now - last < PLAIN_EVERY_SECONDS and not ended:
+            return
+        self._last_plain[event.stage] = now
+        total = f"/{number(event.total)}" if event.total else ""
+        self._say(
+            Text(f"  {event.stage} {number(event.done)}{total} {event.unit}  {values}".rstrip())
+        )
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        self._tasks.clear()
+        self._last_plain.clear()
+        sys.stderr.flush()
+
+
+def number(value: float | None) -> str:
+    """Return a number as people read it: 1,234 or 0.0312."""
+    if value is None:
+        return "?"
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def seconds(value: float) -> str:
+    """Return a duration as people read it: 4.2 s or 3 min 05 s."""
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{int(value // 60)} min {int(value % 60):02d} s"
+
+
+def size(num_bytes: float) -> str:
+    """Return a size as people read it: 1.4 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"

@@ -1,0 +1,136 @@
+"""Commands about settings and the machine: config, plugins, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import yaml
+
+from llmwright.cli import render
+from llmwright.cli.operation import find_project
+from llmwright.core import doctor as diagnosis
+from llmwright.core import layers, pipeline, registry, schema
+from llmwright.core import plugins as project_plugins
+from llmwright.core.locale import text
+from llmwright.operations import OPERATIONS
+
+_project = click.option(
+    "--project",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help=text("cli.option_project"),
+)
+_json = click.option("--json", "as_json", is_flag=True, help=text("cli.option_json"))
+
+
+@click.group(help=text("cli.config"))
+def config() -> None:
+    """Hold the subcommands show and schema."""
+
+
+@config.command("show", help=text("cli.config_show"))
+@click.argument("words", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--origins", is_flag=True, help=text("cli.option_origins"))
+@_project
+@_json
+def show(words: tuple[str, ...], origins: bool, folder: Path | None, as_json: bool) -> None:
+    """Show the merged and validated settings of the project."""
+    project = find_project(folder, layers.parse_overrides(words))
+    project_plugins.load_project_plugins(project)
+    values = {
+        section.where: parsed.model_dump(mode="json")
+        for section, parsed in pipeline.configs(project, OPERATIONS)
+    }
+    if as_json:
+        render.print_json({"settings": values, "origins": project.origins})
+    elif origins:
+        rows = [
+            (key, value, _origin(project.origins, key))
+            for key, value in layers.flat(values).items()
+        ]
+        render.print_table("", [text("cli.setting"), text("cli.value"), text("cli.origin")], rows)
+    else:
+        click.echo(yaml.safe_dump(values, allow_unicode=True, sort_keys=False), nl=False)
+
+
+def _origin(origins: dict[str, str], key: str) -> str:
+    """Return the layer a value came from; a value given as a whole covers what is inside it."""
+    parts = key.split(".")
+    for end in range(len(parts), 0, -1):
+        found = origins.get(".".join(parts[:end]))
+        if found:
+            return found
+    return text("cli.default")
+
+
+@config.command("schema", help=text("cli.config_schema"))
+@_project
+def show_schema(folder: Path | None) -> None:
+    """Print the JSON Schema of the project file, plugins included."""
+    project_plugins.load_project_plugins(find_project(folder))
+    render.print_json(schema.project_schema(OPERATIONS))
+
+
+@click.group(invoke_without_command=True, help=text("cli.plugins"))
+@_project
+@_json
+@click.pass_context
+def plugins(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
+    """List the project's plugin files and everything that is registered."""
+    if ctx.invoked_subcommand:
+        return
+    project = find_project(folder)
+    found = project_plugins.project_plugins(project)
+    if all(plugin.trusted for plugin in found):
+        project_plugins.load_project_plugins(project)
+    for operation in OPERATIONS.values():
+        operation.config_class()
+    kinds = {
+        kind: {name: known.origin(name) for name in known.names()}
+        for kind, known in registry.registries().items()
+    }
+    if as_json:
+        files = [{"path": p.path, "sha256": p.sha256, "trusted": p.trusted} for p in found]
+        render.print_json({"files": files, "registered": kinds})
+        return
+    if found:
+        words = {True: text("cli.trusted"), False: text("cli.not_trusted")}
+        rows: list[tuple[object, ...]] = [(p.path, p.sha256[:12], words[p.trusted]) for p in found]
+        render.print_table(text("cli.plugin_files"), ["", "sha256", ""], rows)
+    listed = [
+        (
+            kind,
+            ", ".join(
+                name if origin == "built-in" else f"{name} ({origin})"
+                for name, origin in names.items()
+            ),
+        )
+        for kind, names in kinds.items()
+    ]
+    render.print_table(text("cli.registered"), [text("cli.kind"), text("cli.name")], listed)
+
+
+@plugins.command("trust", help=text("cli.plugins_trust"))
+@click.argument("path", type=click.Path(path_type=Path))
+def trust(path: Path) -> None:
+    """Agree that this very file may run."""
+    plugin = project_plugins.trust(path)
+    click.echo(text("cli.trusted_now", path=path, digest=plugin.sha256[:12]))
+
+
+@click.command(help=text("cli.doctor"))
+@_project
+@_json
+def doctor(folder: Path | None, as_json: bool) -> None:
+    """Look at machine, libraries and project, and say what is wrong and how to mend it."""
+    findings = diagnosis.examine(find_project(folder))
+    if as_json:
+        render.print_json({"findings": [finding.__dict__ for finding in findings]})
+    else:
+        marks = {"ok": "✓", "warning": "!", "error": "✗"}
+        rows = [(marks[f.level], f.name, f.value, f.fix) for f in findings]
+        render.print_table("", ["", "", "", text("cli.what_to_do")], rows)
+    if any(finding.level == "error" for finding in findings):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,119 @@
+"""Views of config classes for people and machines: field lists and JSON Schema."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic_core import PydanticUndefined
+
+from llmwright.core import locale
+from llmwright.core.config import Choice, Config, Input, Name
+from llmwright.core.operation import Table
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting as help texts and forms show it.
+
+    Attributes:
+        name: Field name.
+        label: Kind of value in a word or two: ``INT``, ``NUMBER``, ``TEXT``, ``a|b|c``.
+        help: Effect, unit and why this default, in the user's language.
+        default: Default as text; None when the field is required.
+        is_flag: Whether the value is yes or no.
+        is_text: Whether the value is text, taken as it is written.
+        choices: The names that are possible now; empty when free.
+    """
+
+    name: str
+    label: str
+    help: str
+    default: str | None
+    is_flag: bool
+    is_text: bool
+    choices: tuple[str, ...]
+
+
+def fields_of(cls: type[Config]) -> list[Field]:
+    """Return the settings of a config class in their order."""
+    found = []
+    for name, info in cls.model_fields.items():
+        kinds = [a for a in _alternatives(info.annotation) if a is not type(None)]
+        choices = _choices(info.metadata, kinds)
+        required = info.is_required()
+        found.append(
+            Field(
+                name=name,
+                label="|".join(choices) if choices else _label(kinds, info.metadata),
+                help=locale.help_text(f"{cls.__name__}.{name}", info.description or ""),
+                default=None if required else _default_text(info.get_default()),
+                is_flag=kinds == [bool],
+                is_text=kinds == [str],
+                choices=choices,
+            )
+        )
+    return found
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [a for part in get_args(annotation) for a in _alternatives(part)]
+    return [annotation]
+
+
+def _choices(marks: list[Any], kinds: list[Any]) -> tuple[str, ...]:
+    for mark in marks:
+        if isinstance(mark, Choice | Name):
+            return tuple(mark.registry.names())
+    if kinds and all(get_origin(kind) is Literal for kind in kinds):
+        return tuple(str(value) for kind in kinds for value in get_args(kind))
+    return ()
+
+
+def _label(kinds: list[Any], marks: list[Any]) -> str:
+    if any(isinstance(mark, Input) for mark in marks):
+        return "REF"
+    names = {int: "INT", float: "NUMBER", str: "TEXT", bool: "yes|no"}
+    labels = {names.get(kind, "YAML") for kind in kinds}
+    if labels == {"INT", "NUMBER"}:
+        return "NUMBER"
+    return labels.pop() if len(labels) == 1 else "YAML"
+
+
+def _default_text(value: Any) -> str:
+    if value is PydanticUndefined or value is None or value in ("", [], {}, ()):
+        return ""
+    if isinstance(value, Config):
+        plain = value.model_dump(mode="json")
+        return str(plain.get("kind", plain))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def project_schema(table: Table) -> dict[str, Any]:
+    """Return the JSON Schema of ``llmwright.yaml``: one property per operation."""
+    definitions: dict[str, Any] = {}
+    properties: dict[str, Any] = {
+        "name": {"type": "string"},
+        "task": {"type": "string"},
+        "recipe": {"type": "string"},
+    }
+    for operation in table.values():
+        schema = operation.config_class().model_json_schema(ref_template="#/$defs/{model}")
+        definitions.update(schema.pop("$defs", {}))
+        named = {**schema, "properties": {"name": {"type": "string"}, **schema["properties"]}}
+        properties[operation.verb] = {
+            "description": operation.summary,
+            "oneOf": [named, {"type": "array", "items": named}, {"const": False}],
+        }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "llmwright.yaml",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        "$defs": definitions,
+    }
