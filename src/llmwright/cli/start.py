@@ -39,10 +39,7 @@ def init(
             rows = [(name, one.summary) for name, one in known.items()]
             render.print_table("", [text("cli.name"), text("cli.about_column")], rows)
         return
-    if recipe:
-        file = shipped.copy(shipped.find(recipe), folder)
-    else:
-        file = blank.write(folder, data, task)
+    file = shipped.copy(shipped.find(recipe), folder) if recipe else blank.write(folder, data, task)
     if as_json:
         render.print_json({"file": str(file)})
     else:

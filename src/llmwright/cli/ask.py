@@ -1,0 +1,144 @@
+"""Commands that ask a model: predict and chat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llmwright.cli import render
+from llmwright.cli.operation import find_project
+from llmwright.core import plugins
+from llmwright.core.locale import text
+
+_model = click.option("--model", metavar="REF", help=text("cli.option_model"))
+_engine = click.option("--engine", default="auto", metavar="NAME", help=text("cli.option_engine"))
+_project = click.option(
+    "--project",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help=text("cli.option_project"),
+)
+_tokens = click.option(
+    "--max-new-tokens", type=int, metavar="INT", help=text("cli.option_max_new_tokens")
+)
+_temperature = click.option(
+    "--temperature", type=float, metavar="NUMBER", help=text("cli.option_temperature")
+)
+
+
+@click.command(help=text("cli.predict"))
+@click.argument("words", nargs=-1, metavar="[TEXT | FIELD=VALUE]...")
+@click.option(
+    "--file",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help=text("cli.option_file"),
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help=text("cli.option_out"))
+@_model
+@_engine
+@_tokens
+@_temperature
+@_project
+@click.option("--json", "as_json", is_flag=True, help=text("cli.option_json"))
+def predict(
+    words: tuple[str, ...],
+    source: Path | None,
+    out: Path | None,
+    model: str | None,
+    engine: str,
+    max_new_tokens: int | None,
+    temperature: float | None,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Answer one input, or a file of them."""
+    from llmwright import api
+
+    project = find_project(folder)
+    plugins.load_project_plugins(project)
+    settings = _settings(max_new_tokens, temperature)
+    if source is not None:
+        target = out or source.with_suffix(".answers.jsonl")
+        terminal = render.Terminal(as_json)
+        done = api.predict_file(
+            source,
+            target,
+            model=model,
+            engine=engine,
+            project=project,
+            consumers=[terminal],
+            **settings,
+        )
+        if as_json:
+            render.print_json(done)
+        else:
+            click.echo(text("cli.answered", path=target, **done))
+        return
+    if not words:
+        raise click.UsageError(text("cli.predict_needs"))
+    answers = api.predict([_row(words)], model=model, engine=engine, project=project, **settings)
+    render.print_json(answers[0])
+
+
+def _row(words: tuple[str, ...]) -> dict[str, Any] | str:
+    """Return ``FIELD=VALUE`` words as a row, or the words as one text."""
+    if all("=" in word for word in words):
+        return dict(word.split("=", 1) for word in words)
+    return " ".join(words)
+
+
+def _settings(max_new_tokens: int | None, temperature: float | None) -> dict[str, Any]:
+    given = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@click.command(help=text("cli.chat"))
+@_model
+@_engine
+@click.option("--system", metavar="TEXT", help=text("cli.option_system"))
+@_tokens
+@_temperature
+@_project
+def chat(
+    model: str | None,
+    engine: str,
+    system: str | None,
+    max_new_tokens: int | None,
+    temperature: float | None,
+    folder: Path | None,
+) -> None:
+    """Talk with a model, turn by turn, its words as they come."""
+    from llmwright import api
+
+    project = find_project(folder)
+    plugins.load_project_plugins(project)
+    talk = api.chat(
+        model=model,
+        engine=engine,
+        system=system,
+        project=project,
+        **_settings(max_new_tokens, temperature),
+    )
+    click.echo(text("cli.chat_hint", name=talk.name))
+    while True:
+        try:
+            said = click.prompt(
+                text("cli.you"), prompt_suffix=" › ", default="", show_default=False
+            )
+        except click.Abort:
+            click.echo()
+            return
+        if not said.strip():
+            return
+        if said.strip() == "/reset":
+            talk.reset()
+            continue
+        click.echo(f"{text('cli.model')} › ", nl=False)
+        for piece in talk.say(said):
+            click.echo(piece, nl=False)
+        click.echo()
