@@ -1,0 +1,119 @@
+"""Decoders, encoders and encoder-decoders from scratch: transformers' own classes, our sizes.
+
+Being standard architectures, every exporter and engine knows them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmwright.core.errors import ConfigError
+from llmwright.models.config import Decoder, Encoder, Seq2Seq
+from llmwright.models.presets import FEED_FORWARD_FACTOR, Shape
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+    from llmwright.models.spec import ModelRequest
+
+# Up to this hidden size the plain matrix products of "eager" beat the fused kernel on a CPU.
+MAX_EAGER_HIDDEN_SIZE = 256
+
+
+def attention_for(config: PreTrainedConfig) -> str:
+    """Return the attention implementation that is quickest for a model of this size on a CPU."""
+    hidden = getattr(config, "hidden_size", None) or getattr(config, "d_model", None) or 0
+    return "eager" if 0 < hidden <= MAX_EAGER_HIDDEN_SIZE else "sdpa"
+
+
+def instantiate(config: PreTrainedConfig, request: ModelRequest) -> PreTrainedModel:
+    """Return a model of the requested class with random weights."""
+    import transformers
+
+    config.architectures = None
+    auto: Any = getattr(transformers, request.auto_class)
+    model: PreTrainedModel = auto.from_config(
+        config, attn_implementation=attention_for(config), trust_remote_code=False
+    )
+    return model
+
+
+def build_decoder(architecture: Decoder, shape: Shape, request: ModelRequest) -> PreTrainedModel:
+    """Return a Llama-type decoder with rotary positions and a gated feed-forward layer.
+
+    Source: Touvron et al. 2023 (arXiv:2302.13971).
+
+    Raises:
+        ConfigError: `num_kv_heads` does not divide the heads (``MODEL-003``).
+    """
+    from transformers import LlamaConfig
+
+    kv_heads = architecture.num_kv_heads or shape.num_heads
+    if shape.num_heads % kv_heads:
+        where = "train.model.architecture.num_kv_heads"
+        raise ConfigError("MODEL-003", where=where, given=kv_heads, heads=shape.num_heads)
+    # A gate makes three matrices out of two: 8/3 keeps the parameters of a plain layer of factor 4.
+    intermediate = -(-shape.hidden_size * FEED_FORWARD_FACTOR * 2 // 3 // 32) * 32
+    config = LlamaConfig(
+        vocab_size=request.vocab_size,
+        hidden_size=shape.hidden_size,
+        intermediate_size=intermediate,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=shape.context,
+        attention_dropout=shape.dropout,
+        tie_word_embeddings=architecture.tie_embeddings,
+        **request.config_values(),
+    )
+    return instantiate(config, request)
+
+
+def build_encoder(architecture: Encoder, shape: Shape, request: ModelRequest) -> PreTrainedModel:
+    """Return a BERT-type encoder with learned positions.
+
+    Source: Devlin et al. 2019 (arXiv:1810.04805).
+    """
+    from transformers import BertConfig
+
+    config = BertConfig(
+        vocab_size=request.vocab_size,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.hidden_size * FEED_FORWARD_FACTOR,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        max_position_embeddings=shape.context,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        **request.config_values(),
+    )
+    return instantiate(config, request)
+
+
+def build_seq2seq(architecture: Seq2Seq, shape: Shape, request: ModelRequest) -> PreTrainedModel:
+    """Return a BART-type encoder-decoder with learned positions.
+
+    The decoder starts from the tokenizer's `bos`, and the embedding is also the output layer.
+
+    Source: Lewis et al. 2020 (arXiv:1910.13461).
+    """
+    from transformers import BartConfig
+
+    values = request.config_values()
+    config = BartConfig(
+        vocab_size=request.vocab_size,
+        d_model=shape.hidden_size,
+        encoder_layers=shape.num_layers,
+        decoder_layers=shape.num_layers,
+        encoder_attention_heads=shape.num_heads,
+        decoder_attention_heads=shape.num_heads,
+        encoder_ffn_dim=shape.hidden_size * FEED_FORWARD_FACTOR,
+        decoder_ffn_dim=shape.hidden_size * FEED_FORWARD_FACTOR,
+        max_position_embeddings=shape.context,
+        dropout=shape.dropout,
+        attention_dropout=shape.dropout,
+        forced_eos_token_id=None,
+        decoder_start_token_id=values.get("bos_token_id"),
+        **values,
+    )
+    return instantiate(config, request)
