@@ -49,6 +49,9 @@ def text_chain(cleaners: Sequence[Cleaner]) -> Callable[[str], str]:
 class RowCleaner:
     """Cleans rows one after another and says why one has to go.
 
+    Row filters begin afresh for each given split: a test row stays, even where training has the
+    same one, since dropping it would change what others measure on that test set.
+
     Args:
         cleaners: In the order they run; all text changes come before all row filters.
     """
@@ -56,16 +59,24 @@ class RowCleaner:
     def __init__(self, cleaners: Sequence[Cleaner]) -> None:
         self.preprocessing = [c.model_dump(mode="json") for c in cleaners if c.changes_text()]
         self._change = text_chain(cleaners) if self.preprocessing else None
-        found = [(cleaner.kind, cleaner.row_filter()) for cleaner in cleaners]
-        self._filters: list[tuple[str, RowFilter]] = [(k, f) for k, f in found if f is not None]
+        self._cleaners = cleaners
+        self._filters: dict[str | None, list[RowFilter]] = {}
 
-    def __call__(self, row: Row) -> tuple[Row, str | None]:
-        """Return the cleaned row and, when it has to go, the reason."""
+    def __call__(self, row: Row, split: str | None = None) -> tuple[Row, str | None]:
+        """Return the cleaned row and, when it has to go, the reason.
+
+        Args:
+            row: Canonical row.
+            split: The split its file was given for.
+        """
         if self._change is not None:
             row = map_texts(row, self._change)
             if _is_empty(row):
                 return row, "empty_after_cleaning"
-        for _, reason_of in self._filters:
+        if split not in self._filters:
+            found = [cleaner.row_filter() for cleaner in self._cleaners]
+            self._filters[split] = [reason_of for reason_of in found if reason_of is not None]
+        for reason_of in self._filters[split]:
             reason = reason_of(row)
             if reason is not None:
                 return row, reason
@@ -75,5 +86,4 @@ class RowCleaner:
 def _is_empty(row: Row) -> bool:
     if "tokens" in row:
         return not row["tokens"]
-    # An assistant's or user's turn may not vanish; every other text is needed as well.
     return any(not text.strip() for text in all_texts(row))

@@ -1,0 +1,116 @@
+"""The rejection report: every record that did not get through, with file, number and reason."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from llmwright.core.errors import InputError
+from llmwright.core.files import disk_errors
+from llmwright.core.locale import text as sentence
+from llmwright.data.readers.record import Rejection
+
+
+class Report:
+    """Writes ``rejected.jsonl`` while records are read and counts the reasons.
+
+    A record is *rejected* when it cannot be read or lacks a needed value, which counts towards
+    ``max_rejected``. A row is *removed* when a cleaner or rule the user chose takes it out.
+
+    Args:
+        path: The file to write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rejected: Counter[str] = Counter()
+        self.removed: Counter[str] = Counter()
+        self._first = ""
+        with disk_errors(path):
+            self._file = path.open("w", encoding="utf-8", newline="\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def reject(self, source: str, rejection: Rejection) -> None:
+        """List a record that cannot be used."""
+        self.rejected[rejection.reason] += 1
+        if not self._first:
+            line = f", line {rejection.line}" if rejection.line else ""
+            self._first = f"{source}, record {rejection.number}{line}: {rejection.detail}"
+        self._write(source, rejection, counted=True)
+
+    def remove(self, source: str, rejection: Rejection) -> None:
+        """List a row that was taken out as asked."""
+        self.removed[rejection.reason] += 1
+        self._write(source, rejection, counted=False)
+
+    def _write(self, source: str, item: Rejection, *, counted: bool) -> None:
+        entry = {
+            "source": source,
+            "row": item.number,
+            "line": item.line,
+            "reason": item.reason,
+            "detail": item.detail,
+            "counted": counted,
+            "record": item.excerpt,
+        }
+        with disk_errors(self.path):
+            self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def flush(self) -> None:
+        """Hand everything to the operating system, so that the file can be read or copied."""
+        with disk_errors(self.path):
+            self._file.flush()
+
+    def reasons(self) -> dict[str, int]:
+        """Return reason → count, rejected and removed together, the most frequent first."""
+        return dict((self.rejected + self.removed).most_common())
+
+    def check(self, num_records: int, max_rejected: float) -> None:
+        """Stop when too much was rejected, or nothing is left.
+
+        Args:
+            num_records: Records read.
+            max_rejected: Largest share that may be rejected.
+
+        Raises:
+            InputError: More were rejected (``DATA-040``), or no row is left (``DATA-041``).
+        """
+        self.flush()
+        rejected, removed = self.rejected.total(), self.removed.total()
+        if rejected > max_rejected * num_records:
+            raise InputError(
+                "DATA-040",
+                rejected=rejected,
+                total=num_records,
+                percent=f"{rejected / num_records:.1%}",
+                limit=f"{max_rejected:.1%}",
+                reasons=listed(self.rejected),
+                example=self._first,
+                report=self.path,
+            )
+        if rejected + removed >= num_records:
+            reasons = listed(self.rejected + self.removed)
+            raise InputError("DATA-041", total=num_records, reasons=reasons, report=self.path)
+
+    def summarise(self, num_records: int, say: Callable[[str], None]) -> None:
+        """Say what was rejected and removed."""
+        if self.rejected:
+            total = self.rejected.total()
+            reasons = listed(self.rejected)
+            say(sentence("data.rejected", rejected=total, total=num_records, reasons=reasons))
+        if self.removed:
+            reasons = listed(self.removed)
+            say(sentence("data.removed", removed=self.removed.total(), reasons=reasons))
+
+
+def listed(counts: Counter[str]) -> str:
+    """Return ``reason (count), …``, the most frequent first."""
+    return ", ".join(f"{reason} ({count})" for reason, count in counts.most_common())

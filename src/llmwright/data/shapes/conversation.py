@@ -1,0 +1,118 @@
+"""Conversations: OpenAI messages and ShareGPT, which differ in names only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from llmwright.data.records import RowType, TaskName
+from llmwright.data.shapes.shape import Options, Role, Row, RowError, Shape, Values, text_of
+
+Messages = list[dict[str, str]]
+
+# What a speaker is called in the wild → the three roles of chat templates, and tools' results.
+SPEAKERS = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+}
+
+
+class Conversation(Shape):
+    """A list of turns, each with a speaker and a text.
+
+    Args:
+        name: Registered name.
+        speaker: Key of the speaker in a turn.
+        content: Key of the text in a turn.
+    """
+
+    row_type: ClassVar[RowType] = "messages"
+    tasks: ClassVar[tuple[TaskName, ...]] = ("text-generation",)
+    roles: ClassVar[dict[str, Role]] = {
+        "messages": Role(("conversations", "conversation", "messages", "dialogue")),
+        "system": Role(("system_prompt",), needed=False),
+    }
+
+    def __init__(self, name: str, speaker: str, content: str) -> None:
+        self.name = name
+        self.speaker = speaker
+        self.content = content
+
+    def fits(self, values: Values, columns: Mapping[str, str]) -> bool:
+        """Say whether the turns have this shape's keys."""
+        return has_turns(values.get(columns["messages"]), self.speaker)
+
+    def convert(self, values: Values, columns: Mapping[str, str], options: Options) -> Row:
+        """Return ``messages``."""
+        messages = messages_of(values.get(columns["messages"]), columns["messages"])
+        if "system" in columns and (text := text_of(values, columns["system"], optional=True)):
+            messages = [{"role": "system", "content": text}, *messages]
+        if not any(turn["role"] == "assistant" for turn in messages):
+            raise RowError("roles", "no turn of the assistant")
+        return {"messages": messages}
+
+    def fields(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Return the name of ``messages``."""
+        return {"messages": columns["messages"]}
+
+
+def has_turns(value: Any, speaker: str) -> bool:
+    """Say whether a value is a list of turns with this key for the speaker."""
+    return isinstance(value, list) and all(isinstance(t, dict) and speaker in t for t in value)
+
+
+def messages_of(value: Any, column: str) -> Messages:
+    """Return turns in the canonical form ``{role, content}``; one turn alone counts as a list.
+
+    Raises:
+        RowError: No turns, an unknown speaker, or a turn without text.
+    """
+    turns = [value] if isinstance(value, dict) else value
+    if not turns:
+        raise RowError("missing", f'"{column}" is empty')
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise RowError("type", f'"{column}" is not a list of turns')
+    return [_message(turn, number) for number, turn in enumerate(turns, start=1)]
+
+
+def _message(turn: dict[str, Any], number: int) -> dict[str, str]:
+    speaker = turn.get("role", turn.get("from"))
+    role = SPEAKERS.get(str(speaker).lower())
+    if role is None:
+        raise RowError("roles", f'turn {number}: unknown speaker "{speaker}"')
+    if turn.get("tool_calls"):
+        raise RowError("type", f"turn {number}: tool_calls")
+    content = turn.get("content", turn.get("value"))
+    if isinstance(content, list):
+        content = _joined_parts(content, number)
+    if content is None or (isinstance(content, str) and not content.strip()):
+        raise RowError("missing", f"turn {number} has no text")
+    if not isinstance(content, str):
+        raise RowError("type", f"turn {number}: the content is not text")
+    return {"role": role, "content": content}
+
+
+def _joined_parts(parts: list[Any], number: int) -> str:
+    texts: list[str] = []
+    for part in parts:
+        kind = part.get("type", "text") if isinstance(part, dict) else type(part).__name__
+        if kind != "text":
+            raise RowError("type", f'turn {number}: a part of type "{kind}", only text can be used')
+        texts.append(str(part.get("text", part.get("value", ""))))
+    return "".join(texts)
+
+
+OPENAI = Conversation("openai", "role", "content")
+SHAREGPT = Conversation("sharegpt", "from", "value")

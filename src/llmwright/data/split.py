@@ -1,0 +1,289 @@
+"""Sharing rows out between training, validation and test without leaks.
+
+Rows that ask the same question (`content.input_key`) or have the same group form one component,
+and a component lies in one split as a whole. Stratified splits deal the components of each label
+separately; a row with several labels counts for its rarest one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from llmwright.core.errors import ConfigError, InputError
+from llmwright.core.locale import text as sentence
+from llmwright.data.config import SplitConfig
+from llmwright.data.content import input_key
+from llmwright.data.records import SPLITS, RowType, SplitName
+
+Row = dict[str, Any]
+Say = Callable[[str, Literal["info", "warning"]], None]
+Splits = list[SplitName | None]
+Shares = dict[SplitName, float]
+Component = list[int]
+
+DEFAULT_SHARE = 0.1
+# With fewer different texts, a class cannot give one to each split and still be learnt.
+MIN_COMPONENTS = 5
+_MAX_NAMES = 10
+
+
+@dataclass
+class Ledger:
+    """What splitting must know of each row, in reading order.
+
+    Attributes:
+        keys: Digest of the question.
+        groups: The user's group, None where there is none.
+        labels: Labels or tags that occur.
+        given: The split the row's file was given for.
+    """
+
+    row_type: RowType
+    keys: list[bytes] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
+    labels: list[tuple[str, ...]] = field(default_factory=list)
+    given: Splits = field(default_factory=list)
+
+    def add(self, row: Row, given: SplitName | None) -> None:
+        """Take note of a row."""
+        self.keys.append(input_key(row))
+        self.groups.append(row.get("group"))
+        self.given.append(given)
+        if "label" in row:
+            self.labels.append((row["label"],))
+        else:
+            self.labels.append(tuple(sorted(set(row.get("labels") or row.get("tags") or ()))))
+
+    def label_names(self) -> list[str]:
+        """Return all labels, sorted."""
+        return sorted({label for labels in self.labels for label in labels})
+
+
+def method_of(ledger: Ledger, config: SplitConfig, shape: str) -> str:
+    """Return the method that ``auto`` stands for, or the user's after checking it.
+
+    Raises:
+        ConfigError: Stratified without labels (``DATA-045``), or given without given splits
+            (``DATA-046``).
+    """
+    has_given = any(ledger.given)
+    if config.method == "given" and not has_given:
+        raise ConfigError("DATA-046")
+    if config.method == "stratified" and ledger.row_type != "classification":
+        raise ConfigError("DATA-045", shape=shape)
+    if has_given and not shares_of(ledger, config):
+        return "given"
+    if config.method != "auto":
+        return config.method
+    if ledger.row_type == "classification":
+        return "stratified"
+    return "sequential" if ledger.row_type == "text" and len(ledger.keys) == 1 else "random"
+
+
+def shares_of(ledger: Ledger, config: SplitConfig) -> Shares:
+    """Return the shares to cut from what is not given; next to given splits, see `SplitConfig`."""
+    given = set(ledger.given)
+    shares: dict[SplitName, float | None] = {
+        "validation": config.validation,
+        "test": config.test,
+    }
+    if config.method == "given":
+        return {}
+    if given == {None}:
+        return {name: DEFAULT_SHARE if s is None else s for name, s in shares.items()}
+    if shares["validation"] is None:
+        shares["validation"] = DEFAULT_SHARE
+    return {name: share for name, share in shares.items() if share and name not in given}
+
+
+def share_out(ledger: Ledger, config: SplitConfig, method: str, shares: Shares, say: Say) -> Splits:
+    """Return the split of each row, None for a row that is left out.
+
+    Args:
+        ledger: The rows.
+        config: What the user set.
+        method: From `method_of`.
+        shares: From `shares_of`.
+        say: Takes a sentence and its level.
+
+    Raises:
+        InputError: No rows for training (``DATA-044``).
+    """
+    splits: Splits = list(ledger.given)
+    pool = [i for i, split in enumerate(splits) if split in (None, "train")]
+    if not pool:
+        raise InputError("DATA-044")
+    for index in pool:
+        splits[index] = "train"
+    wanted = {name: share for name, share in shares.items() if share}
+    components = find_components(ledger, pool)
+    if wanted and len(components) < MIN_COMPONENTS:
+        say(sentence("data.split_tiny", minimum=MIN_COMPONENTS), "warning")
+    elif wanted and method == "sequential":
+        _cut(components, wanted, splits)
+    elif wanted:
+        strata = _strata(ledger, components) if method == "stratified" else {"": components}
+        _deal(strata, wanted, config.seed, splits, say)
+    _handle_leaks(ledger, config, splits, say)
+    for name in wanted:
+        if name not in splits and len(components) >= MIN_COMPONENTS:
+            say(sentence("data.split_empty", split=name), "warning")
+    return splits
+
+
+def find_components(ledger: Ledger, members: Sequence[int]) -> list[Component]:
+    """Return the rows that must stay together, in order of their first row."""
+    parent = {index: index for index in members}
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    first: dict[object, int] = {}
+    for index in members:
+        for mark in (ledger.keys[index], ledger.groups[index]):
+            if mark is not None:
+                parent[root(index)] = root(first.setdefault(mark, index))
+    components: dict[int, Component] = {}
+    for index in members:
+        components.setdefault(root(index), []).append(index)
+    return list(components.values())
+
+
+def _strata(ledger: Ledger, components: Sequence[Component]) -> dict[str, list[Component]]:
+    """Return the components of each label, by the rarest label of their first row."""
+    counts = Counter(label for labels in ledger.labels for label in labels)
+    strata: dict[str, list[Component]] = {}
+    for component in components:
+        labels = ledger.labels[component[0]]
+        rarest = min(labels, key=lambda label: (counts[label], label), default="")
+        strata.setdefault(rarest, []).append(component)
+    return dict(sorted(strata.items()))
+
+
+def _deal(
+    strata: dict[str, list[Component]], shares: Shares, seed: int, splits: Splits, say: Say
+) -> None:
+    """Give each split its share of every stratum, in a shuffled order."""
+    small = [label for label, components in strata.items() if len(components) < MIN_COMPONENTS]
+    if small:
+        labels = _names(small)
+        say(sentence("data.split_small", minimum=MIN_COMPONENTS, labels=labels), "warning")
+    for label, components in strata.items():
+        if label in small:
+            continue
+        waiting = list(components)
+        random.Random(f"{seed}:{label}").shuffle(waiting)
+        num_rows = sum(map(len, waiting))
+        for name, share in shares.items():
+            target = max(1, round(num_rows * share))
+            taken = 0
+            left = []
+            for component in waiting:
+                # A component larger than the share is only taken where the split stayed empty.
+                fits = taken + len(component) <= target
+                if fits or (taken == 0 and len(component) <= num_rows / 3):
+                    taken += len(component)
+                    for index in component:
+                        splits[index] = name
+                else:
+                    left.append(component)
+            waiting = left
+
+
+def _cut(components: Sequence[Component], shares: Shares, splits: Splits) -> None:
+    """Give the first rows to training, then to validation, then to test."""
+    num_rows = sum(map(len, components))
+    bounds = _bounds(num_rows, shares)
+    done = 0
+    for component in components:
+        name = next(name for name in SPLITS if done < bounds[name])
+        for index in component:
+            splits[index] = name
+        done += len(component)
+
+
+def _bounds(total: int, shares: Shares) -> dict[SplitName, int]:
+    """Return where each split ends when ``total`` things are cut in order."""
+    validation, test = shares.get("validation", 0.0), shares.get("test", 0.0)
+    # Rounding first: 1 - 0.1 - 0.2 is a little less than 0.7 in binary.
+    train_end = int(round(1 - validation - test, 9) * total)
+    return {
+        "train": train_end,
+        "validation": int(round(1 - test, 9) * total),
+        "test": total,
+    }
+
+
+def cut_text(text: str, shares: Shares) -> dict[SplitName, str]:
+    """Return the parts of one text cut by characters: first training, last test."""
+    bounds = _bounds(len(text), shares)
+    start, parts = 0, {}
+    for name, end in bounds.items():
+        if end > start:
+            parts[name] = text[start:end]
+        start = end
+    return parts
+
+
+def _handle_leaks(ledger: Ledger, config: SplitConfig, splits: Splits, say: Say) -> None:
+    """Find rows that given splits share; warn, and remove them from training when asked."""
+    if not any(ledger.given):
+        return
+    marks = list(zip(ledger.keys, ledger.groups, strict=True))
+    held_out: dict[str, set[object]] = {"validation": set(), "test": set()}
+    for split, both in zip(splits, marks, strict=True):
+        if split in held_out:
+            held_out[split].update(mark for mark in both if mark is not None)
+    everything = held_out["validation"] | held_out["test"]
+    leaks = [
+        index
+        for index, both in enumerate(marks)
+        if splits[index] == "train" and not everything.isdisjoint(both)
+    ]
+    if leaks and config.leaks == "remove":
+        for index in leaks:
+            splits[index] = None
+        say(sentence("data.leaks_removed", count=len(leaks)), "info")
+    elif leaks:
+        say(sentence("data.leaks", count=len(leaks)), "warning")
+    if overlap := sum(
+        split == "test" and not held_out["validation"].isdisjoint(both)
+        for split, both in zip(splits, marks, strict=True)
+    ):
+        say(sentence("data.overlap", count=overlap), "warning")
+
+
+def check_labels(ledger: Ledger, splits: Splits, say: Say) -> None:
+    """Check that training has seen every label.
+
+    Raises:
+        InputError: Only one label (``DATA-042``), or validation or test has a label that training
+            lacks (``DATA-043``). An unseen tag is only said: rare tags are common.
+    """
+    if ledger.row_type not in ("classification", "tags"):
+        return
+    names = ledger.label_names()
+    if ledger.row_type == "classification" and len(names) < 2:
+        raise InputError("DATA-042", label=names[0] if names else "")
+    seen: dict[SplitName, set[str]] = {name: set() for name in SPLITS}
+    for split, labels in zip(splits, ledger.labels, strict=True):
+        if split is not None:
+            seen[split].update(labels)
+    for split in SPLITS[1:]:
+        unseen = sorted(seen[split] - seen["train"])
+        if unseen and ledger.row_type == "classification":
+            raise InputError("DATA-043", split=split, labels=_names(unseen))
+        if unseen:
+            say(sentence("data.unseen_tags", split=split, labels=_names(unseen)), "warning")
+
+
+def _names(labels: Sequence[str]) -> str:
+    more = f" … ({len(labels)})" if len(labels) > _MAX_NAMES else ""
+    return ", ".join(labels[:_MAX_NAMES]) + more

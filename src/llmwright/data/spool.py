@@ -1,0 +1,139 @@
+"""Canonical rows on disk between reading and splitting, so that memory stays bounded."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import polars as pl
+
+from llmwright.core.files import disk_errors
+from llmwright.data.content import all_texts
+from llmwright.data.records import COLUMNS, SPLITS, RowType, SplitName
+
+Row = dict[str, Any]
+
+_PART_ROWS = 20_000
+_PART_CHARS = 32_000_000
+# Fixed, so that the same rows always become the same bytes.
+_ROW_GROUP_ROWS = 20_000
+
+_TYPES: dict[str, Any] = {
+    "text": pl.String,
+    "name": pl.String,
+    "texts": pl.List(pl.String),
+    "names": pl.List(pl.String),
+    "bool": pl.Boolean,
+    "messages": pl.List(pl.Struct({"role": pl.String, "content": pl.String})),
+}
+_ORIGIN = {"source": pl.String, "row": pl.Int64, "group": pl.String}
+
+
+class Spool:
+    """Rows in the order they were read, in Parquet parts.
+
+    Args:
+        folder: Temporary folder; emptied before and removed afterwards.
+        row_type: Canonical row type.
+    """
+
+    def __init__(self, folder: Path, row_type: RowType) -> None:
+        self.folder = folder
+        self.num_rows = 0
+        self._types = {**COLUMNS[row_type]}
+        self._parts: list[Path] = []
+        self._held: list[Row] = []
+        self._held_chars = 0
+        self._columns: list[str] = []
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add(self, row: Row) -> None:
+        """Append one row."""
+        self.num_rows += 1
+        self._held.append(row)
+        self._held_chars += sum(map(len, all_texts(row)))
+        if len(self._held) >= _PART_ROWS or self._held_chars >= _PART_CHARS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        # All rows of a dataset come from one shape, so the first one knows the columns.
+        self._columns = self._columns or [
+            *(name for name in self._types if name in self._held[0]),
+            *(name for name in _ORIGIN if name in self._held[0]),
+        ]
+        path = self.folder / f"part-{len(self._parts):06d}.parquet"
+        with disk_errors(path):
+            self._frame(self._held).write_parquet(path)
+        self._parts.append(path)
+        self._held, self._held_chars = [], 0
+
+    def _frame(self, rows: Sequence[Row]) -> pl.DataFrame:
+        types = {**{n: _TYPES[t] for n, t in self._types.items()}, **_ORIGIN}
+        return pl.DataFrame(
+            {name: [row[name] for row in rows] for name in self._columns},
+            schema={name: types[name] for name in self._columns},
+        )
+
+    def only_row(self) -> Row:
+        """Return the row of a spool that has exactly one."""
+        self._flush()
+        row: Row = pl.read_parquet(self._parts[0]).row(0, named=True)
+        return row
+
+    def replace(self, rows: Sequence[Row]) -> None:
+        """Put these rows in the place of all others."""
+        self._parts, self._held = [], list(rows)
+        self.num_rows = len(self._held)
+
+    def write(
+        self,
+        splits: Sequence[SplitName | None],
+        folder: Path,
+        dropped: Callable[[Row], None],
+    ) -> dict[str, int]:
+        """Write ``<split>.parquet`` files and return the rows in each.
+
+        Args:
+            splits: The split of each row, None for a row to leave out.
+            folder: Where the files go.
+            dropped: Called with each row that is left out.
+        """
+        self._flush()
+        parts: dict[SplitName, list[Path]] = {name: [] for name in SPLITS}
+        for frame, names in self._shares(splits):
+            for name in SPLITS:
+                chosen = frame.filter(names == name)
+                if chosen.height:
+                    parts[name].append(self.folder / f"{name}-{len(parts[name]):06d}.parquet")
+                    chosen.write_parquet(parts[name][-1])
+            for row in frame.filter(names.is_null()).to_dicts():
+                dropped(row)
+        counts: dict[str, int] = {}
+        for name, paths in parts.items():
+            if paths:
+                target = folder / f"{name}.parquet"
+                with disk_errors(target):
+                    pl.scan_parquet(paths).sink_parquet(target, row_group_size=_ROW_GROUP_ROWS)
+                counts[name] = sum(split == name for split in splits)
+        return counts
+
+    def _shares(
+        self, splits: Sequence[SplitName | None]
+    ) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+        start = 0
+        for path in self._parts:
+            frame = pl.read_parquet(path)
+            yield frame, pl.Series(splits[start : start + frame.height], dtype=pl.String)
+            start += frame.height
