@@ -1,3 +1,74 @@
-"""LLMwright: the integrated development environment for language models."""
+"""LLMwright: the integrated development environment for language models.
+
+Every verb of the command line is a function here, with the same settings::
+
+    import llmwright
+
+    data = llmwright.prepare(source="reviews.csv")
+    model = llmwright.train(epochs=3)
+    llmwright.predict(["What a film!"])
+
+Names are imported when they are first used, so that ``import llmwright`` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from llmwright.api import (
+        chat,
+        evaluate,
+        export,
+        predict,
+        predict_file,
+        prepare,
+        run,
+        serve,
+        tokenize,
+        train,
+        verify,
+    )
+    from llmwright.core.artifacts import Artifact
+    from llmwright.core.errors import LLMwrightError
+    from llmwright.core.project import Project
+    from llmwright.core.registry import register
+
+_HOME = {
+    "Artifact": "llmwright.core.artifacts",
+    "LLMwrightError": "llmwright.core.errors",
+    "Project": "llmwright.core.project",
+    "register": "llmwright.core.registry",
+}
+
+__all__ = [
+    "Artifact",
+    "LLMwrightError",
+    "Project",
+    "chat",
+    "evaluate",
+    "export",
+    "predict",
+    "predict_file",
+    "prepare",
+    "register",
+    "run",
+    "serve",
+    "tokenize",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module 'llmwright' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME.get(name, "llmwright.api")), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return [*__all__, "__version__"]

@@ -50,7 +50,11 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*[Text(str(cell)) for cell in row])
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # Cut to no width: what is piped elsewhere must stay whole.
+        console = Console(highlight=False, width=400)
+    console.print(table)
 
 
 class Terminal:
@@ -132,9 +136,8 @@ class Terminal:
 
     def _advance_plain(self, event: events.Progress, values: str) -> None:
         now = time.monotonic()
-        last = self._last_plain.get(event.stage, 0.0)
-        ended = event.total is not None and event.done >= event.total
-        if now - last < PLAIN_EVERY_SECONDS and not ended:
+        last = self._last_plain.setdefault(event.stage, now)
+        if now - last < PLAIN_EVERY_SECONDS:
             return
         self._last_plain[event.stage] = now
         total = f"/{number(event.total)}" if event.total else ""
