@@ -112,13 +112,13 @@ class Choice:
 
 
 class Name:
-    """Annotation: a string that must be a registered name."""
+    """Annotation: a string that must be a registered name; None passes where the field allows it."""
 
     def __init__(self, registry: Registry[Any]) -> None:
         self.registry = registry
 
-    def _validate(self, value: str) -> str:
-        if value not in self.registry:
+    def _validate(self, value: str | None) -> str | None:
+        if value is not None and value not in self.registry:
             hint = closest(value, self.registry.names())
             raise PydanticCustomError(
                 "choice",
