@@ -90,14 +90,17 @@ def area(kind: Kind, outcomes: Outcomes, column: int) -> float:
 
 
 def curve(kind: Kind, outcomes: Outcomes, column: int, max_points: int = 200) -> Curve:
-    """Return one label's curve, thinned to at most ``max_points`` evenly chosen points."""
+    """Return one label's curve, thinned to at most ``max_points`` evenly along the curve."""
     assert outcomes.scores_NC is not None
     truth_N, score_N = outcomes.truth_NC[:, column], outcomes.scores_NC[:, column]
     if kind == "roc":
         x_P, y_P, _ = sk.roc_curve(truth_N, score_N)
     else:
         y_P, x_P, _ = sk.precision_recall_curve(truth_N, score_N)
-    kept = np.unique(np.linspace(0, len(x_P) - 1, min(max_points, len(x_P))).astype(int))
+    # Evenly along the curve's length: by number, most points would lie where it is flat.
+    length_P = np.append(0.0, np.cumsum(np.abs(np.diff(x_P)) + np.abs(np.diff(y_P))))
+    kept = np.searchsorted(length_P, np.linspace(0, length_P[-1], min(max_points, len(x_P))))
+    kept = np.unique(np.append(kept, len(x_P) - 1))
     rounded = [[round(float(v), 5) for v in values[kept]] for values in (x_P, y_P)]
     return Curve(outcomes.labels[column], area(kind, outcomes, column), rounded[0], rounded[1])
 

@@ -1,0 +1,320 @@
+"""Asking a model for its answers: dataset rows in, outcomes and scored rows out.
+
+Shapes: N rows, C labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmwright.core.errors import InputError
+from llmwright.data.records import Row
+from llmwright.evaluation.measure import Chosen, named
+from llmwright.evaluation.metrics.translation import chrf
+from llmwright.evaluation.outcomes import Form, Outcomes
+from llmwright.evaluation.report import Note, ScoredRow, Unscored
+from llmwright.tasks.task import Task
+
+if TYPE_CHECKING:
+    from llmwright.inference.predictor import Predictor
+    from llmwright.tasks.contract import Contract
+
+# Rows handed to the predictor at once, in batches: enough for it to group rows of like length.
+BATCHES_AT_ONCE = 16
+MAX_SHOWN_SCORES = 5
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Collected:
+    """What came of asking.
+
+    Attributes:
+        outcomes: Predictions and references of the rows that could be scored.
+        rows: The same rows, one record each.
+        unscored: The other rows.
+        notes: What a reader must know about the answers.
+    """
+
+    outcomes: Outcomes
+    rows: list[ScoredRow]
+    unscored: list[Unscored] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One row with what the model made of it; None where it was not asked."""
+
+    row: Row
+    reference: Any
+    answer: dict[str, Any] | None
+    log_prob: float | None = None
+    num_tokens: int = 0
+
+
+def form_of(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen) -> Form:
+    """Return the form of the answers that these metrics need from this task."""
+    if contract.labels:
+        if task.name == "token-classification":
+            return "tags"
+        return "labels" if contract.multi_label else "label"
+    wants_text = any("text" in metric.needs for metric in chosen.metrics)
+    has_text = bool(rows) and all(task.reference(row) is not None for row in rows)
+    return "text" if wants_text and has_text else "none"
+
+
+def preview(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen) -> Outcomes:
+    """Return outcomes of the form that `collect` will give, as if every answer were right."""
+    form = form_of(task, contract, rows, chosen)
+    references = [task.reference(row) for row in rows] if form != "none" else []
+    has_labels = form in ("label", "labels")
+    shape = (len(rows), len(contract.labels))
+    zeros_N = np.zeros(len(rows)) if task.generates else None
+    return Outcomes(
+        form=form,
+        predictions=references,
+        references=references,
+        labels=tuple(contract.labels) if has_labels else (),
+        scores_NC=np.zeros(shape) if has_labels else None,
+        log_probs_N=zeros_N,
+        num_tokens_N=zeros_N,
+    )
+
+
+def check_labels(task: Task, contract: Contract, rows: Sequence[Row], split: str) -> None:
+    """Refuse rows whose labels the model never saw.
+
+    Raises:
+        InputError: There are such rows (``EVAL-003``).
+    """
+    if not contract.labels:
+        return
+    known = set(contract.labels)
+    unseen: Counter[str] = Counter()
+    wrong: list[Row] = []
+    for row in rows:
+        reference = task.reference(row)
+        labels = {reference} if isinstance(reference, str) else set(reference)
+        if labels - known:
+            unseen.update(labels - known)
+            wrong.append(row)
+    if wrong:
+        counted = [f"{label} ({count})" for label, count in unseen.most_common()]
+        raise InputError(
+            "EVAL-003",
+            num_rows=len(wrong),
+            split=split,
+            labels=named(counted),
+            row=wrong[0].get("row", "?"),
+            source=wrong[0].get("source", "?"),
+            known=named(contract.labels),
+        )
+
+
+def collect(
+    predictor: Predictor,
+    task: Task,
+    rows: Sequence[Row],
+    chosen: Chosen,
+    *,
+    positive: str = "",
+    batch_size: int = 32,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> Collected:
+    """Ask the model about every row.
+
+    Args:
+        predictor: The model.
+        task: Its task.
+        rows: Canonical rows of the dataset.
+        chosen: The metrics, which decide whether texts, log-probabilities or both are needed.
+        positive: Label that counts as positive of two, or empty.
+        batch_size: Rows the model answers at once.
+        on_progress: Called with stage, rows done and all rows.
+
+    Raises:
+        InputError: No row could be scored (``EVAL-007``).
+    """
+    contract = predictor.contract
+    form = form_of(task, contract, rows, chosen)
+    asked = [Asked(row, task.reference(row), None) for row in rows]
+    unscored: list[Unscored] = []
+    if form != "none":
+        asked = list(_answers(predictor, asked, unscored, batch_size, on_progress))
+    if task.generates and any("log_probs" in metric.needs for metric in chosen.metrics):
+        asked = list(_log_probs(predictor, asked, unscored, batch_size, on_progress))
+    if not asked or (form == "none" and asked[0].log_prob is None):
+        reason = unscored[0].reason if unscored else "-"
+        raise InputError("EVAL-007", num_rows=len(rows), reason=reason)
+    outcomes = _outcomes(form, asked, contract, positive)
+    records = _records(form, asked, outcomes)
+    return Collected(outcomes, records, unscored, _notes(form, asked, unscored, contract))
+
+
+def _answers(
+    predictor: Predictor,
+    asked: Sequence[Asked],
+    unscored: list[Unscored],
+    batch_size: int,
+    on_progress: Progress,
+) -> Iterator[Asked]:
+    """Yield the rows with their answers; rows that cannot be answered go to ``unscored``."""
+
+    def ask(rows: Sequence[Row]) -> list[dict[str, Any]]:
+        return list(predictor.predict(rows, batch_size=batch_size))
+
+    for one, answer in _each(ask, asked, unscored, batch_size, on_progress, "predict"):
+        yield Asked(one.row, one.reference, answer)
+
+
+def _log_probs(
+    predictor: Predictor,
+    asked: Sequence[Asked],
+    unscored: list[Unscored],
+    batch_size: int,
+    on_progress: Progress,
+) -> Iterator[Asked]:
+    """Yield the rows with the log-probability of their right tokens."""
+
+    def ask(rows: Sequence[Row]) -> list[Any]:
+        return list(predictor.score(rows, batch_size=batch_size))
+
+    for one, score in _each(ask, asked, unscored, batch_size, on_progress, "score"):
+        if not score.num_tokens:
+            unscored.append(_unscored(one.row, Note("evaluation.no_tokens").text()))
+            continue
+        total = float(np.sum(score.log_probs_T, dtype=np.float64))
+        yield Asked(one.row, one.reference, one.answer, total, int(score.num_tokens))
+
+
+def _each(
+    ask: Callable[[Sequence[Row]], list[Any]],
+    asked: Sequence[Asked],
+    unscored: list[Unscored],
+    batch_size: int,
+    on_progress: Progress,
+    stage: str,
+) -> Iterator[tuple[Asked, Any]]:
+    """Yield each row with what ``ask`` returns for it; one bad row does not spoil its group."""
+    size = batch_size * BATCHES_AT_ONCE
+    for start in range(0, len(asked), size):
+        group = asked[start : start + size]
+        try:
+            yield from zip(group, ask([one.row for one in group]), strict=True)
+        except InputError:
+            for one in group:
+                try:
+                    yield one, ask([one.row])[0]
+                except InputError as error:
+                    unscored.append(_unscored(one.row, f"[{error.code}] {error.message}"))
+        on_progress(stage, start + len(group), len(asked))
+
+
+def _unscored(row: Row, reason: str) -> Unscored:
+    return Unscored(str(row.get("source", "")), int(row.get("row") or 0), reason)
+
+
+def _outcomes(form: Form, asked: Sequence[Asked], contract: Contract, positive: str) -> Outcomes:
+    answers = [one.answer or {} for one in asked]
+    with_log_probs = asked[0].log_prob is not None
+    scores_NC = None
+    if form in ("label", "labels") and answers[0].get("scores"):
+        rows = [[answer["scores"][label] for label in contract.labels] for answer in answers]
+        scores_NC = np.asarray(rows, dtype=np.float64)
+    return Outcomes(
+        form=form,
+        predictions=[answer[form] for answer in answers] if form != "none" else (),
+        references=[one.reference for one in asked] if form != "none" else (),
+        labels=tuple(contract.labels) if form in ("label", "labels") else (),
+        scores_NC=scores_NC,
+        log_probs_N=np.asarray([one.log_prob for one in asked]) if with_log_probs else None,
+        num_tokens_N=np.asarray([one.num_tokens for one in asked], dtype=np.float64)
+        if with_log_probs
+        else None,
+        positive=positive,
+    )
+
+
+def _records(form: Form, asked: Sequence[Asked], outcomes: Outcomes) -> list[ScoredRow]:
+    text_scores = chrf.row_scores(outcomes) / 100 if form == "text" else None
+    found = []
+    for n, one in enumerate(asked):
+        answer = one.answer or {}
+        prediction = answer.get(form)
+        scores = answer.get("scores") if form in ("label", "labels") else None
+        best = dict(sorted((scores or {}).items(), key=lambda item: -item[1])[:MAX_SHOWN_SCORES])
+        if form == "none":
+            correct, score = None, math.exp((one.log_prob or 0.0) / one.num_tokens)
+        elif text_scores is not None:
+            correct = str(prediction).strip() == str(one.reference).strip()
+            score = float(text_scores[n])
+        else:
+            correct, score = row_score(form, prediction, one.reference)
+        found.append(
+            ScoredRow(
+                source=str(one.row.get("source", "")),
+                row=int(one.row.get("row") or 0),
+                input=input_text(one.row),
+                reference=one.reference,
+                prediction=prediction,
+                correct=correct,
+                score=score,
+                confidence=scores[prediction] if form == "label" and scores else None,
+                scores=best or None,
+                num_tokens=one.num_tokens or None,
+            )
+        )
+    return found
+
+
+def row_score(form: Form, prediction: Any, reference: Any) -> tuple[bool, float]:
+    """Return whether labels or tags are entirely right, and how right they are, 0 to 1."""
+    if form == "label":
+        return prediction == reference, float(prediction == reference)
+    if form == "labels":
+        union = set(prediction) | set(reference)
+        shared = set(prediction) & set(reference)
+        return prediction == reference or shared == union, len(shared) / len(
+            union
+        ) if union else 1.0
+    right = sum(a == b for a, b in zip(prediction, reference, strict=True))
+    return right == len(reference), right / len(reference) if reference else 1.0
+
+
+def input_text(row: Row) -> str:
+    """Return what the model was asked, as one text."""
+    if row.get("messages"):
+        turns = [m for m in row["messages"] if m["role"] != "assistant"]
+        return "\n".join(f"{m['role']}: {m['content']}" for m in turns)
+    if row.get("tokens") is not None:
+        return " ".join(row["tokens"])
+    parts = [row.get(name) for name in ("text", "text_pair", "input")]
+    return "\n".join(str(part) for part in parts if part is not None)
+
+
+def _notes(
+    form: Form, asked: Sequence[Asked], unscored: Sequence[Unscored], contract: Contract
+) -> list[Note]:
+    notes = []
+    if unscored:
+        values = {"count": len(unscored), "reason": unscored[0].reason}
+        notes.append(Note("evaluation.unscored", values))
+    if form == "tags":
+        # A word the model did not read, because the text was cut, has no probability at all.
+        missed = [sum(s == 0 for s in (one.answer or {}).get("scores", ())) for one in asked]
+        if any(missed):
+            values = {
+                "num_tokens": sum(missed),
+                "num_rows": sum(count > 0 for count in missed),
+                "max_length": contract.max_length,
+            }
+            notes.append(Note("evaluation.untagged", values))
+    return notes

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from llmwright.core.config import parse
+from llmwright.core.errors import ConfigError
+from llmwright.evaluation.config import EvaluateConfig
+from llmwright.evaluation.gate import parse_gate
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "holds"),
+    [
+        (">= 0.9", 0.9, True),
+        (">=0.9", 0.8999, False),
+        ("> 0.9", 0.9, False),
+        ("<= 20", 20.0, True),
+        ("< 20", 20.5, False),
+        (" >= 90 % ", 0.91, True),
+        ("> 1e-3", 0.01, True),
+    ],
+)
+def test_conditions(text: str, value: float, holds: bool) -> None:
+    assert parse_gate({"accuracy": text})[0].holds(value) is holds
+
+
+def test_an_undefined_value_never_passes() -> None:
+    condition = parse_gate({"perplexity": "<= 20"})[0]
+    assert not condition.holds(None)
+    assert not condition.holds(math.nan)
+
+
+@pytest.mark.parametrize("text", ["0.9", "= 0.9", ">= high", ">= 0.9 or so", ""])
+def test_an_unreadable_condition_is_refused_before_anything_runs(text: str) -> None:
+    with pytest.raises(ConfigError, match="EVAL-001"):
+        parse(EvaluateConfig, {"gate": {"accuracy": text}})
+
+
+def test_a_gate_on_an_unknown_metric_names_the_closest() -> None:
+    with pytest.raises(ConfigError, match="accuracy"):
+        parse(EvaluateConfig, {"gate": {"acuracy": ">= 0.9"}})
