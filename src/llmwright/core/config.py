@@ -10,15 +10,25 @@ Three annotations give fields their meaning:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from types import UnionType
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, ValidationError, core_schema
 
 from llmwright.core.errors import ConfigError, closest
+from llmwright.core.locale import error_text
 from llmwright.core.registry import Registry, load_object
 
 C = TypeVar("C", bound="Config")
@@ -34,6 +44,19 @@ class Config(BaseModel):
         validate_default=False,
         protected_namespaces=(),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_default_kind(cls, values: Any) -> Any:
+        """Let ``optimizer.lr=0.1`` alone change the default optimizer: its kind need not be said."""
+        if not isinstance(values, dict):
+            return values
+        filled = dict(values)
+        for name, info in cls.model_fields.items():
+            given = values.get(name)
+            if isinstance(given, dict) and "kind" not in given and isinstance(info.default, Kind):
+                filled[name] = {"kind": info.default.kind, **given}
+        return filled
 
     def local_files(self, root: Path) -> list[Path]:
         """Return the local files this config reads, whose hashes enter the step's fingerprint."""
@@ -68,36 +91,39 @@ class Choice:
     def __init__(self, registry: Registry[Any]) -> None:
         self.registry = registry
 
-    def _validate(self, value: Any) -> Kind:
-        if isinstance(value, Kind):
+    def _validate(self, base: type[Kind], value: Any) -> Kind:
+        if isinstance(value, base):
             return value
         values = {"kind": value} if isinstance(value, str) else value
         if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
             names = ", ".join(self.registry.names())
-            raise PydanticCustomError(
-                "choice", "needs a kind: {names}", {"names": names, "got": repr(value)}
-            )
-        name = values["kind"]
-        if name not in self.registry:
-            hint = closest(name, self.registry.names())
-            raise PydanticCustomError(
-                "choice",
-                'no {what} is called "{name}". {hint}',
-                {"what": self.registry.kind, "name": name, "hint": hint},
-            )
-        member: type[Kind] = self.registry.get(name)
+            raise PydanticCustomError("choice", "needs a kind: {names}", {"names": names})
+        member = self._member(values["kind"], base)
         try:
             return member.model_validate(values)
         except ValidationError as error:
             inner = [flat for item in error.errors() for flat in _flatten(item, member)]
             raise PydanticCustomError("nested", "is wrong", {"inner": inner}) from error
 
+    def _member(self, name: str, base: type[Kind]) -> type[Kind]:
+        if name not in self.registry:
+            raise _unknown(name, self.registry)
+        member: Any = self.registry.get(name)
+        if not (isinstance(member, type) and issubclass(member, base)):
+            raise PydanticCustomError(
+                "choice",
+                'the plugin\'s {what} "{name}" is not a subclass of {base}',
+                {"what": self.registry.kind, "name": name, "base": base.__qualname__},
+            )
+        return member
+
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         """Validate through the registry; write back the kind with all its fields."""
+        base = source if isinstance(source, type) and issubclass(source, Kind) else Kind
         return core_schema.no_info_plain_validator_function(
-            self._validate,
+            partial(self._validate, base),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda value: value.model_dump(mode="json")
             ),
@@ -106,25 +132,52 @@ class Choice:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return ``oneOf`` what is registered at this moment."""
-        members = [self.registry.get(name) for name in self.registry.names()]
-        return {"oneOf": [handler(member.__pydantic_core_schema__) for member in members]}
+        """Return ``oneOf`` what is registered at this moment, or the name of one of them alone."""
+        members = {name: self.registry.get(name) for name in self.registry.names()}
+        if self.registry.kind in _IN_SCHEMA.get():
+            # A kind that contains a choice of its own kind: its definition is being written.
+            found = [handler(core_schema.definition_reference_schema(_ref(m))) for m in members.values()]
+            return {"oneOf": found}
+        token = _IN_SCHEMA.set(_IN_SCHEMA.get() | {self.registry.kind})
+        try:
+            found = [handler({**m.__pydantic_core_schema__, "ref": _ref(m)}) for m in members.values()]
+        finally:
+            _IN_SCHEMA.reset(token)
+        short = [name for name, member in members.items() if _needs_nothing(member)]
+        if short:
+            found.append({"type": "string", "enum": short})
+        # Applies to the mappings only: which kind it is has to be said.
+        return {"required": ["kind"], "oneOf": found}
+
+
+# Registries whose members' JSON schemas are being written.
+_IN_SCHEMA: ContextVar[frozenset[str]] = ContextVar("in_schema", default=frozenset())
+
+
+def _ref(member: type[Kind]) -> str:
+    """Return a reference in pydantic's form, so that each kind is defined once."""
+    return f"{member.__module__}.{member.__qualname__}:{id(member)}"
+
+
+def _needs_nothing(member: type[Kind]) -> bool:
+    return not any(i.is_required() for name, i in member.model_fields.items() if name != "kind")
+
+
+def _unknown(name: str, registry: Registry[Any]) -> PydanticCustomError:
+    hint = closest(name, registry.names())
+    message, _ = error_text("CORE-011", {"kind": registry.kind, "name": name, "hint": hint})
+    return PydanticCustomError("choice", "{message}", {"message": message})
 
 
 class Name:
-    """Annotation: a string that must be a registered name; None passes where the field allows it."""
+    """Annotation: a string that must be a registered name."""
 
     def __init__(self, registry: Registry[Any]) -> None:
         self.registry = registry
 
-    def _validate(self, value: str | None) -> str | None:
-        if value is not None and value not in self.registry:
-            hint = closest(value, self.registry.names())
-            raise PydanticCustomError(
-                "choice",
-                'no {what} is called "{name}". {hint}',
-                {"what": self.registry.kind, "name": value, "hint": hint},
-            )
+    def _validate(self, value: str) -> str:
+        if value not in self.registry:
+            raise _unknown(value, self.registry)
         return value
 
     def __get_pydantic_core_schema__(
@@ -184,8 +237,9 @@ def parse(
     except ValidationError as error:
         problems = [flat for item in error.errors() for flat in _flatten(item, cls)]
     first = problems[0]
-    key = ".".join([*([where] if where else []), *map(str, first["loc"])])
-    place = (lines or {}).get(key) or key
+    parts = [*([where] if where else []), *_written(first["loc"], values)]
+    key = ".".join(parts)
+    place = _line(parts, lines or {}) or key
     if first["type"] == "extra_forbidden":
         raise ConfigError("CORE-040", where=place, key=key, hint=first["hint"])
     if first["type"] == "missing":
@@ -193,20 +247,68 @@ def parse(
     raise ConfigError("CORE-041", where=place, key=key, value=first["input"], reason=first["msg"])
 
 
+def _line(parts: Sequence[str], lines: dict[str, str]) -> str | None:
+    """Return where a key is written; where its nearest parent is when it is missing."""
+    for end in range(len(parts), 0, -1):
+        found = lines.get(".".join(parts[:end]))
+        if found:
+            return found
+    return None
+
+
+def _written(location: Sequence[int | str], values: Any) -> list[str]:
+    """Return the parts of an error's location that are keys of the user's values.
+
+    Pydantic also names the member of a union that it tried (``lr.float``), which nobody wrote.
+    """
+    found = []
+    for number, part in enumerate(location):
+        inside = isinstance(values, Mapping) and part in values
+        inside = inside or (isinstance(values, list | tuple) and isinstance(part, int))
+        is_last = number == len(location) - 1
+        if inside or (is_last and (isinstance(values, Mapping) or number == 0)):
+            found.append(str(part))
+            values = values[part] if inside else None
+        elif is_last and isinstance(values, str):
+            found.append(str(part))
+    return found
+
+
 def _flatten(item: Any, cls: type[BaseModel]) -> Iterator[dict[str, Any]]:
     """Yield pydantic's error, or the errors inside a `Choice`, with the full location."""
-    context = item.get("ctx", {})
     if item["type"] == "nested":
-        for inner in context["inner"]:
+        for inner in item["ctx"]["inner"]:
             yield {**inner, "loc": (*item["loc"], *inner["loc"])}
         return
     hint = ""
     if item["type"] == "extra_forbidden":
-        hint = closest(str(item["loc"][-1]), cls.model_fields)
+        hint = closest(str(item["loc"][-1]), _class_at(cls, item["loc"][:-1]).model_fields)
     yield {
         "loc": item["loc"],
         "type": item["type"],
-        "msg": item["msg"],
-        "input": repr(item["input"])[:80],
+        "msg": item["msg"].removeprefix("Value error, ").rstrip("."),
+        "input": _shown(item["input"]),
         "hint": hint,
     }
+
+
+def _shown(value: Any) -> str:
+    text = str(value) if isinstance(value, BaseModel) else repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _class_at(cls: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:
+    """Return the config class that the fields at this location belong to."""
+    for part in location:
+        info = cls.model_fields.get(str(part))
+        if info is not None:
+            cls = next(_models(info.annotation), cls)
+    return cls
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) is Annotated or get_origin(annotation) in (Union, UnionType, list, tuple, dict):
+        for part in get_args(annotation):
+            yield from _models(part)

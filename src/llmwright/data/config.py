@@ -98,7 +98,7 @@ class PrepareConfig(Config):
     source: Paths | dict[SplitName, Paths]
     """File, folder, glob (`data/*.csv`) or a list of them; or a mapping of given splits:
     {train: a.csv, validation: b.csv, test: c.csv}. Paths start at the project's folder."""
-    format: Annotated[str, Name(READERS)] | None = None
+    format: Annotated[str | None, Name(READERS)] = None
     """Format of the files; found by extension and content when not given. `labelled` reads lines
     that begin with a label and a space (TREC, fastText)."""
     encoding: str | None = None
@@ -116,7 +116,7 @@ class PrepareConfig(Config):
     document: Literal["line", "paragraph", "file"] = "file"
     """What one document is in plain text: a line, a paragraph between blank lines, or the whole
     file, the only choice that changes nothing."""
-    shape: Annotated[str, Name(SHAPES)] | None = None
+    shape: Annotated[str | None, Name(SHAPES)] = None
     """What the rows are (alpaca, classification, pair ...); recognised when not given."""
     task: TaskName | None = None
     """What the rows are for; follows from the shape when not given."""

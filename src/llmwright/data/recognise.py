@@ -166,7 +166,8 @@ def _choose(
         shape = SHAPES.get(config.shape)
         missing = ", ".join(sorted(shape.needed() - set(config.columns)))
         raise InputError("DATA-035", path=path, shape=shape.name, missing=missing, columns=names)
-    raise InputError("DATA-032", path=path, columns=names, reason="")
+    reason = sentence("data.why_unknown_names")
+    raise InputError("DATA-032", path=path, columns=names, reason=reason)
 
 
 def _by_value(

@@ -6,12 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from llmwright.core.errors import InputError
 from llmwright.core.files import disk_errors
 from llmwright.core.locale import text as sentence
 from llmwright.data.readers.record import Rejection
+
+Level = Literal["info", "warning"]
 
 
 class Report:
@@ -100,15 +102,18 @@ class Report:
             reasons = listed(self.rejected + self.removed)
             raise InputError("DATA-041", total=num_records, reasons=reasons, report=self.path)
 
-    def summarise(self, num_records: int, say: Callable[[str], None]) -> None:
+    def summarise(self, num_records: int, say: Callable[[str, Level], None]) -> None:
         """Say what was rejected and removed."""
         if self.rejected:
             total = self.rejected.total()
             reasons = listed(self.rejected)
-            say(sentence("data.rejected", rejected=total, total=num_records, reasons=reasons))
+            say(
+                sentence("data.rejected", rejected=total, total=num_records, reasons=reasons),
+                "warning",
+            )
         if self.removed:
             reasons = listed(self.removed)
-            say(sentence("data.removed", removed=self.removed.total(), reasons=reasons))
+            say(sentence("data.removed", removed=self.removed.total(), reasons=reasons), "info")
 
 
 def listed(counts: Counter[str]) -> str:

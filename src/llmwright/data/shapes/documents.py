@@ -8,6 +8,9 @@ from typing import ClassVar
 from llmwright.data.records import RowType, TaskName
 from llmwright.data.shapes.shape import TEXT_NAMES, Options, Role, Row, Shape, Values, text_of
 
+# A title is a text, but no document.
+_NAMES = tuple(name for name in TEXT_NAMES if name not in ("title", "headline", "标题"))
+
 
 class Documents(Shape):
     """``{"text": "..."}``; a list of lines, as poems often are, counts as one text."""
@@ -15,7 +18,7 @@ class Documents(Shape):
     name = "documents"
     row_type: ClassVar[RowType] = "text"
     tasks: ClassVar[tuple[TaskName, ...]] = ("text-generation",)
-    roles: ClassVar[dict[str, Role]] = {"text": Role((*TEXT_NAMES, "paragraphs", "article"))}
+    roles: ClassVar[dict[str, Role]] = {"text": Role((*_NAMES, "paragraphs", "article"))}
 
     def fits(self, values: Values, columns: Mapping[str, str]) -> bool:
         """Say whether the value is a text or a list of texts."""
