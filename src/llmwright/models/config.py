@@ -133,7 +133,7 @@ class Encoder(Architecture):
 
 
 class Seq2Seq(Architecture):
-    """An encoder-decoder of BART's type: reads one text, writes another."""
+    """An encoder-decoder of Marian's type: reads one text, writes another."""
 
     implementation: ClassVar[str] = "llmwright.models.transformer:build_seq2seq"
     auto_classes: ClassVar[tuple[str, ...]] = ("AutoModelForSeq2SeqLM",)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from llmwright.models.recurrent.onnx_cells import read_as_onnx
+
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 # Multiplier of the rolling hash; any odd number that spreads neighbouring ids will do.
@@ -68,6 +70,14 @@ def alignment(mask_BT: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return front_BT, back_BT, from_front_BT, from_back_BT
 
 
+def read(reader: nn.Module, values_BTE: Tensor, before: Any = None) -> Tensor:
+    """Return what one layer says at each token, shape (B, T, H)."""
+    if torch.compiler.is_exporting():
+        return read_as_onnx(reader, values_BTE, before)
+    found: Tensor = reader(values_BTE, before)[0]
+    return found
+
+
 def take(values_BTE: Tensor, places_BT: Tensor) -> Tensor:
     """Return the vectors at these places of each row, shape (B, T, E)."""
     return values_BTE.gather(1, places_BT[:, :, None].expand(-1, -1, values_BTE.shape[2]))
@@ -119,9 +129,9 @@ class RecurrentStack(nn.Module):
             before = None if start is None else _as_hidden(start.layers[index])
             if index:
                 values_BTE = self.dropout(values_BTE)
-            found = take(reader(take(values_BTE, front), before)[0], from_front)
+            found = take(read(reader, take(values_BTE, front), before), from_front)
             if self.bidirectional:
-                reversed_BTH = self.backwards[index](take(values_BTE, back))[0]
+                reversed_BTH = read(self.backwards[index], take(values_BTE, back))
                 found = torch.cat([found, take(reversed_BTH, from_back)], dim=-1)
             values_BTE = found * keep_BT1
         return values_BTE
