@@ -1,4 +1,4 @@
-"""Asking a model for its answers: dataset rows in, outcomes and scored rows out.
+"""From dataset rows to outcomes: what is asked, what came back, and which rows are left out.
 
 Shapes: N rows, C labels.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +15,17 @@ import numpy as np
 
 from llmwright.core.errors import InputError
 from llmwright.data.records import Row
+from llmwright.evaluation.asking import Asked, Asking
 from llmwright.evaluation.measure import Chosen, named
 from llmwright.evaluation.metrics.translation import chrf
-from llmwright.evaluation.outcomes import Form, Outcomes
+from llmwright.evaluation.outcomes import FloatArray, Form, Outcomes
 from llmwright.evaluation.report import Note, ScoredRow, Unscored
 from llmwright.tasks.task import Task
 
 if TYPE_CHECKING:
-    from llmwright.inference.predictor import Predictor
     from llmwright.tasks.contract import Contract
 
-# Rows handed to the predictor at once, in batches: enough for it to group rows of like length.
-BATCHES_AT_ONCE = 16
 MAX_SHOWN_SCORES = 5
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -47,17 +43,6 @@ class Collected:
     rows: list[ScoredRow]
     unscored: list[Unscored] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One row with what the model made of it; None where it was not asked."""
-
-    row: Row
-    reference: Any
-    answer: dict[str, Any] | None
-    log_prob: float | None = None
-    num_tokens: int = 0
 
 
 def form_of(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen) -> Form:
@@ -86,6 +71,7 @@ def preview(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen)
         scores_NC=np.zeros(shape) if has_labels else None,
         log_probs_N=zeros_N,
         num_tokens_N=zeros_N,
+        num_bytes_N=zeros_N if contract.row_type == "text" else None,
     )
 
 
@@ -120,111 +106,37 @@ def check_labels(task: Task, contract: Contract, rows: Sequence[Row], split: str
 
 
 def collect(
-    predictor: Predictor,
-    task: Task,
-    rows: Sequence[Row],
-    chosen: Chosen,
-    *,
-    positive: str = "",
-    batch_size: int = 32,
-    on_progress: Progress = lambda stage, done, total: None,
+    asking: Asking, task: Task, rows: Sequence[Row], chosen: Chosen, positive: str = ""
 ) -> Collected:
     """Ask the model about every row.
 
     Args:
-        predictor: The model.
+        asking: The model, ready to be asked.
         task: Its task.
         rows: Canonical rows of the dataset.
         chosen: The metrics, which decide whether texts, log-probabilities or both are needed.
         positive: Label that counts as positive of two, or empty.
-        batch_size: Rows the model answers at once.
-        on_progress: Called with stage, rows done and all rows.
 
     Raises:
         InputError: No row could be scored (``EVAL-007``).
     """
-    contract = predictor.contract
+    contract = asking.predictor.contract
     form = form_of(task, contract, rows, chosen)
-    asked = [Asked(row, task.reference(row), None) for row in rows]
-    unscored: list[Unscored] = []
+    asked = [Asked(row, task.reference(row)) for row in rows]
     if form != "none":
-        asked = list(_answers(predictor, asked, unscored, batch_size, on_progress))
+        asked = asking.answers(asked)
     if task.generates and any("log_probs" in metric.needs for metric in chosen.metrics):
-        asked = list(_log_probs(predictor, asked, unscored, batch_size, on_progress))
+        asked = asking.log_probs(asked, task)
     if not asked or (form == "none" and asked[0].log_prob is None):
-        reason = unscored[0].reason if unscored else "-"
+        reason = asking.unscored[0].reason if asking.unscored else "-"
         raise InputError("EVAL-007", num_rows=len(rows), reason=reason)
     outcomes = _outcomes(form, asked, contract, positive)
-    records = _records(form, asked, outcomes)
-    return Collected(outcomes, records, unscored, _notes(form, asked, unscored, contract))
-
-
-def _answers(
-    predictor: Predictor,
-    asked: Sequence[Asked],
-    unscored: list[Unscored],
-    batch_size: int,
-    on_progress: Progress,
-) -> Iterator[Asked]:
-    """Yield the rows with their answers; rows that cannot be answered go to ``unscored``."""
-
-    def ask(rows: Sequence[Row]) -> list[dict[str, Any]]:
-        return list(predictor.predict(rows, batch_size=batch_size))
-
-    for one, answer in _each(ask, asked, unscored, batch_size, on_progress, "predict"):
-        yield Asked(one.row, one.reference, answer)
-
-
-def _log_probs(
-    predictor: Predictor,
-    asked: Sequence[Asked],
-    unscored: list[Unscored],
-    batch_size: int,
-    on_progress: Progress,
-) -> Iterator[Asked]:
-    """Yield the rows with the log-probability of their right tokens."""
-
-    def ask(rows: Sequence[Row]) -> list[Any]:
-        return list(predictor.score(rows, batch_size=batch_size))
-
-    for one, score in _each(ask, asked, unscored, batch_size, on_progress, "score"):
-        if not score.num_tokens:
-            unscored.append(_unscored(one.row, Note("evaluation.no_tokens").text()))
-            continue
-        total = float(np.sum(score.log_probs_T, dtype=np.float64))
-        yield Asked(one.row, one.reference, one.answer, total, int(score.num_tokens))
-
-
-def _each(
-    ask: Callable[[Sequence[Row]], list[Any]],
-    asked: Sequence[Asked],
-    unscored: list[Unscored],
-    batch_size: int,
-    on_progress: Progress,
-    stage: str,
-) -> Iterator[tuple[Asked, Any]]:
-    """Yield each row with what ``ask`` returns for it; one bad row does not spoil its group."""
-    size = batch_size * BATCHES_AT_ONCE
-    for start in range(0, len(asked), size):
-        group = asked[start : start + size]
-        try:
-            yield from zip(group, ask([one.row for one in group]), strict=True)
-        except InputError:
-            for one in group:
-                try:
-                    yield one, ask([one.row])[0]
-                except InputError as error:
-                    unscored.append(_unscored(one.row, f"[{error.code}] {error.message}"))
-        on_progress(stage, start + len(group), len(asked))
-
-
-def _unscored(row: Row, reason: str) -> Unscored:
-    return Unscored(str(row.get("source", "")), int(row.get("row") or 0), reason)
+    notes = _notes(form, asked, asking.unscored, contract)
+    return Collected(outcomes, _records(form, asked, outcomes), asking.unscored, notes)
 
 
 def _outcomes(form: Form, asked: Sequence[Asked], contract: Contract, positive: str) -> Outcomes:
     answers = [one.answer or {} for one in asked]
-    with_log_probs = asked[0].log_prob is not None
     scores_NC = None
     if form in ("label", "labels") and answers[0].get("scores"):
         rows = [[answer["scores"][label] for label in contract.labels] for answer in answers]
@@ -235,12 +147,17 @@ def _outcomes(form: Form, asked: Sequence[Asked], contract: Contract, positive: 
         references=[one.reference for one in asked] if form != "none" else (),
         labels=tuple(contract.labels) if form in ("label", "labels") else (),
         scores_NC=scores_NC,
-        log_probs_N=np.asarray([one.log_prob for one in asked]) if with_log_probs else None,
-        num_tokens_N=np.asarray([one.num_tokens for one in asked], dtype=np.float64)
-        if with_log_probs
-        else None,
+        log_probs_N=_numbers([one.log_prob for one in asked]),
+        num_tokens_N=_numbers([one.num_tokens for one in asked]),
+        num_bytes_N=_numbers([one.num_bytes for one in asked]),
         positive=positive,
     )
+
+
+def _numbers(values: Sequence[float | None]) -> FloatArray | None:
+    """Return values as an array; None where the rows have none."""
+    known = [value for value in values if value is not None]
+    return np.asarray(known, dtype=np.float64) if len(known) == len(values) else None
 
 
 def _records(form: Form, asked: Sequence[Asked], outcomes: Outcomes) -> list[ScoredRow]:
@@ -252,7 +169,7 @@ def _records(form: Form, asked: Sequence[Asked], outcomes: Outcomes) -> list[Sco
         scores = answer.get("scores") if form in ("label", "labels") else None
         best = dict(sorted((scores or {}).items(), key=lambda item: -item[1])[:MAX_SHOWN_SCORES])
         if form == "none":
-            correct, score = None, math.exp((one.log_prob or 0.0) / one.num_tokens)
+            correct, score = None, math.exp((one.log_prob or 0.0) / (one.num_tokens or 1))
         elif text_scores is not None:
             correct = str(prediction).strip() == str(one.reference).strip()
             score = float(text_scores[n])
@@ -269,7 +186,7 @@ def _records(form: Form, asked: Sequence[Asked], outcomes: Outcomes) -> list[Sco
                 score=score,
                 confidence=scores[prediction] if form == "label" and scores else None,
                 scores=best or None,
-                num_tokens=one.num_tokens or None,
+                num_tokens=one.num_tokens,
             )
         )
     return found
@@ -304,6 +221,7 @@ def _notes(
     form: Form, asked: Sequence[Asked], unscored: Sequence[Unscored], contract: Contract
 ) -> list[Note]:
     notes = []
+    values: dict[str, Any]
     if unscored:
         values = {"count": len(unscored), "reason": unscored[0].reason}
         notes.append(Note("evaluation.unscored", values))
@@ -317,4 +235,8 @@ def _notes(
                 "max_length": contract.max_length,
             }
             notes.append(Note("evaluation.untagged", values))
+    windowed = [one for one in asked if (one.num_tokens or 0) >= contract.max_length]
+    if windowed and contract.row_type == "text":
+        values = {"num_rows": len(windowed), "max_length": contract.max_length}
+        notes.append(Note("evaluation.windows", values))
     return notes

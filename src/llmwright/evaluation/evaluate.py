@@ -16,6 +16,7 @@ from llmwright.core.errors import CheckError, ConfigError, InputError
 from llmwright.core.events import Metric as MetricEvent
 from llmwright.data.records import Dataset, Row
 from llmwright.evaluation import measure
+from llmwright.evaluation.asking import Asking
 from llmwright.evaluation.collect import Collected, check_labels, collect, preview
 from llmwright.evaluation.config import EvaluateConfig
 from llmwright.evaluation.page.document import build_page
@@ -52,8 +53,8 @@ def evaluate(config: EvaluateConfig, inputs: dict[str, Artifact], run: Run) -> A
     contract = predictor.contract
     if contract.task != dataset.info.task:
         raise InputError("EVAL-008", model_task=contract.task, dataset_task=dataset.info.task)
-    task = TASKS.get(contract.task)()
     positive = _positive(config, contract)
+    task = TASKS.get(contract.task)()
     chosen = measure.choose(config, task.metrics)
     split, rows, num_rows, notes = select_rows(dataset, config)
     check_labels(task, contract, rows, split)
@@ -61,15 +62,12 @@ def evaluate(config: EvaluateConfig, inputs: dict[str, Artifact], run: Run) -> A
     measure.applicable(chosen, preview(task, contract, rows, chosen))
     for note in notes:
         run.notice(note.text())
-    collected = collect(
+    asking = Asking(
         predictor,
-        task,
-        rows,
-        chosen,
-        positive=positive,
-        batch_size=config.batch_size,
-        on_progress=lambda stage, done, total: run.progress(stage, done, total, "rows"),
+        config.batch_size,
+        lambda stage, done, total: run.progress(stage, done, total, "rows"),
     )
+    collected = collect(asking, task, rows, chosen, positive)
     report = make_report(
         config,
         chosen,
@@ -84,7 +82,7 @@ def evaluate(config: EvaluateConfig, inputs: dict[str, Artifact], run: Run) -> A
     artifact = save(report, collected.rows, run)
     if not report.passed:
         failures = "; ".join(
-            f"{v.condition}, but it is {number(v.value)}" for v in report.verdicts if not v.passed
+            f"{v.condition} ({number(v.value)})" for v in report.verdicts if not v.passed
         )
         raise CheckError("EVAL-002", failures=failures, report=artifact.path / "report.html")
     return artifact

@@ -95,6 +95,8 @@ def figures(
         for name, value in values.items()
         if math.isnan(value)
     ]
+    if len(outcomes) == 1 and config.num_bootstrap:
+        notes.append(Note("evaluation.one_row"))
     notes += [
         Note(
             "evaluation.fewer_resamples",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from llmwright.core import locale
 from llmwright.evaluation.page.charts import Bar, Line, bars, columns, interval_text, lines
 from llmwright.evaluation.page.heatmap import heat_map
 from llmwright.evaluation.page.markup import Markup, both, join, number, tag, words
@@ -84,7 +85,7 @@ def metric_bars(report: Report) -> Markup:
     table = [
         tag(
             "tr",
-            tag("td", figure.name),
+            tag("td", tag("b", figure.name), _meaning(figure.name)),
             tag("td", _interval(figure), class_="num"),
             tag("td", str(figure.num_resamples or "—"), class_="num"),
             tag("td", tag("code", figure.signature)),
@@ -93,6 +94,14 @@ def metric_bars(report: Report) -> Markup:
     ]
     head = ["metric", "value.num", "resamples.num", "signature"]
     return _section("metrics", chart, _details("how_computed", _table(head, table)))
+
+
+def _meaning(name: str) -> Markup:
+    """Return what a built-in metric means; nothing for a plugin's."""
+    key = f"evaluation.metric.{name}"
+    if key not in locale.catalogue("en", "evaluation")["text"]:
+        return Markup()
+    return both(lambda lang: locale.text(key, lang), "div", class_="soft")
 
 
 def classes(report: Report) -> Markup:

@@ -1,0 +1,119 @@
+"""Asking a model about rows, so that one bad row costs only itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmwright.core.errors import InputError
+from llmwright.data.records import Row
+from llmwright.evaluation.report import Note, Unscored
+from llmwright.tasks.task import Task
+
+if TYPE_CHECKING:
+    from llmwright.inference.predictor import Predictor
+
+# Batches handed to the predictor at once: enough for it to group rows of like length.
+BATCHES_AT_ONCE = 16
+
+Ask = Callable[[Sequence[Row]], list[Any]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One row with what the model made of it; None where it was not asked.
+
+    Attributes:
+        row: The dataset's row.
+        reference: The right answer.
+        answer: What `predict` returned.
+        log_prob: Sum of the natural log-probabilities of the right tokens.
+        num_tokens: How many tokens that are.
+        num_bytes: UTF-8 bytes of a plain text.
+    """
+
+    row: Row
+    reference: Any
+    answer: dict[str, Any] | None = None
+    log_prob: float | None = None
+    num_tokens: int | None = None
+    num_bytes: int | None = None
+
+
+@dataclass
+class Asking:
+    """A model with how it is asked; collects the rows it could not answer.
+
+    Attributes:
+        predictor: The model.
+        batch_size: Rows it answers at once.
+        on_progress: Called with stage, rows done and all rows.
+        unscored: Rows without an answer, and why.
+    """
+
+    predictor: Predictor
+    batch_size: int = 32
+    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+    unscored: list[Unscored] = field(default_factory=list)
+
+    def answers(self, asked: Sequence[Asked]) -> list[Asked]:
+        """Return the rows with the model's answers."""
+
+        def ask(rows: Sequence[Row]) -> list[dict[str, Any]]:
+            return list(self.predictor.predict(rows, batch_size=self.batch_size))
+
+        return [replace(one, answer=answer) for one, answer in self._each(ask, asked, "predict")]
+
+    def log_probs(self, asked: Sequence[Asked], task: Task) -> list[Asked]:
+        """Return the rows with the log-probability of their right tokens."""
+        contract = self.predictor.contract
+
+        def ask(rows: Sequence[Row]) -> list[Any]:
+            return list(self.predictor.score(rows, batch_size=self.batch_size))
+
+        found = []
+        for one, score in self._each(ask, asked, "score"):
+            if not score.num_tokens:
+                self._leave_out(one.row, Note("evaluation.no_tokens").text())
+                continue
+            plain = contract.row_type == "text"
+            found.append(
+                replace(
+                    one,
+                    log_prob=float(np.sum(score.log_probs_T, dtype=np.float64)),
+                    num_tokens=int(score.num_tokens),
+                    num_bytes=len(task.clean(one.row["text"], contract).encode())
+                    if plain
+                    else None,
+                )
+            )
+        return found
+
+    def _each(self, ask: Ask, asked: Sequence[Asked], stage: str) -> Iterator[tuple[Asked, Any]]:
+        size = self.batch_size * BATCHES_AT_ONCE
+        for start in range(0, len(asked), size):
+            group = asked[start : start + size]
+            try:
+                found = ask([one.row for one in group])
+            except InputError:
+                # One bad row must not spoil its group: each is asked alone.
+                yield from self._one_by_one(ask, group)
+            else:
+                yield from zip(group, found, strict=True)
+            self.on_progress(stage, start + len(group), len(asked))
+
+    def _one_by_one(self, ask: Ask, group: Sequence[Asked]) -> Iterator[tuple[Asked, Any]]:
+        for one in group:
+            try:
+                found = ask([one.row])
+            except InputError as error:
+                self._leave_out(one.row, f"[{error.code}] {error.message}")
+            else:
+                yield one, found[0]
+
+    def _leave_out(self, row: Row, reason: str) -> None:
+        place = str(row.get("source", "")), int(row.get("row") or 0)
+        self.unscored.append(Unscored(*place, reason))
