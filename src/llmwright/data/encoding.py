@@ -70,7 +70,8 @@ def encoding_of(sample: bytes) -> str | None:
     num_nuls = sample.count(0)
     if num_nuls and (invalid or num_nuls > _MAX_STRAY_NULS * len(sample)):
         return _utf16_order(sample)
-    if not invalid or valid >= 4 * invalid:
+    # Chinese in GB 18030 has some byte pairs that happen to be UTF-8, but far more that are not.
+    if not invalid or valid >= invalid:
         return "utf-8"
     if _looks_gb18030(sample):
         return "gb18030"
@@ -125,7 +126,7 @@ def _single_byte(sample: bytes, num_high: int) -> str:
     superset Windows-1252 where bytes occur that are only control characters in Latin-1.
     """
     western = "cp1252" if any(0x80 <= byte < 0xA0 for byte in set(sample)) else "latin-1"
-    if num_high < 0.1 * len(sample):
+    if num_high < 0.3 * len(sample):
         return western
     from charset_normalizer import from_bytes
 
