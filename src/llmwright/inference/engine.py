@@ -1,0 +1,128 @@
+"""What an engine is: something that turns token ids into logits, at once or token by token.
+
+Sampling, streaming, scoring and probes need nothing else, so they are written once, in numpy.
+
+Shapes: B rows, T tokens, U target tokens, L labels, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import Batch
+
+Randoms = Sequence[np.random.Generator | None]
+
+
+class Decoding(ABC):
+    """Texts being written together.
+
+    Attributes:
+        logits_BV: Logits of each text's next token.
+        room_B: How many tokens each text may still get before the model's context is full.
+    """
+
+    logits_BV: np.ndarray
+    room_B: np.ndarray
+
+    @abstractmethod
+    def advance(self, token_ids_B: np.ndarray) -> None:
+        """Append one token to each text and compute the logits of the next."""
+
+    @abstractmethod
+    def keep(self, rows_R: np.ndarray) -> None:
+        """Go on with these rows only; the others are finished."""
+
+
+class Engine(ABC):
+    """Runs one model.
+
+    Attributes:
+        name: Registered name.
+        number_format: How weights are stored, which decides tolerances: ``float32``, ``int8`` …
+        context: Most tokens a text may have, its prompt included (of seq2seq: the target alone);
+            None where the model has no limit.
+        folder: Where the model is.
+    """
+
+    name: ClassVar[str]
+    number_format: str = "float32"
+    context: int | None = None
+    folder: Path
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, folder: Path) -> bool:
+        """Say whether a folder holds the files this engine runs."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, folder: Path, contract: Contract) -> Engine:
+        """Return the engine with the model of a folder loaded.
+
+        Raises:
+            InputError: The files are missing, damaged or of another kind.
+        """
+
+    @abstractmethod
+    def logits(self, batch: Batch) -> np.ndarray:
+        """Return all logits of a batch in one pass, in float32.
+
+        Args:
+            batch: As `Task.collate` makes it; right-padded.
+
+        Returns:
+            Classification (B, L); tagging (B, T, L); generation (B, T, V), where position t scores
+            the token t + 1; seq2seq (B, U, V), where position u scores the target's token u.
+        """
+
+    @abstractmethod
+    def begin(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> Decoding:
+        """Read prompts and return the state from which their continuations are written.
+
+        Args:
+            prompts: Token ids of each prompt, not padded; in seq2seq what the encoder reads.
+            randoms: For each row the source of what is random besides the tokens (the latent vector
+                of a VAE); None where the text is written greedily.
+        """
+
+
+def pad_left(prompts: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return prompts that end together, and the mask of their real tokens, each (B, T)."""
+    width = max(len(prompt) for prompt in prompts)
+    ids_BT = np.full((len(prompts), width), pad_id, dtype=np.int64)
+    mask_BT = np.zeros_like(ids_BT)
+    for row, prompt in enumerate(prompts):
+        ids_BT[row, width - len(prompt) :] = prompt
+        mask_BT[row, width - len(prompt) :] = 1
+    return ids_BT, mask_BT
+
+
+def pad_right(prompts: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs that begin together, and the mask of their real tokens, each (B, T)."""
+    width = max(len(prompt) for prompt in prompts)
+    ids_BT = np.full((len(prompts), width), pad_id, dtype=np.int64)
+    mask_BT = np.zeros_like(ids_BT)
+    for row, prompt in enumerate(prompts):
+        ids_BT[row, : len(prompt)] = prompt
+        mask_BT[row, : len(prompt)] = 1
+    return ids_BT, mask_BT
+
+
+def positions(mask_BT: np.ndarray, count: int) -> np.ndarray:
+    """Return the positions of the last ``count`` tokens, counted from each row's first real one."""
+    places_BT = np.clip(np.cumsum(mask_BT, axis=1) - 1, 0, None)
+    found: np.ndarray = places_BT[:, places_BT.shape[1] - count :]
+    return found
+
+
+def room_of(context: int | None, lengths: Sequence[int]) -> np.ndarray:
+    """Return how many tokens still fit behind texts of these lengths, (B,)."""
+    limit = np.iinfo(np.int64).max if context is None else context
+    return limit - np.array(lengths, dtype=np.int64)

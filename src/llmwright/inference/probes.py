@@ -1,0 +1,330 @@
+"""A model's own proof: recorded inputs and outputs that travel with it.
+
+Right after training, in eval mode and float32, some inputs are run and what comes out is kept: all
+logits of classifiers and taggers; of generators the 32 likeliest tokens of every position of the
+greedy continuation. Whoever claims to be this model, be it merged, exported or served, can be asked
+the same again (see `parity`).
+
+Shapes: N probes, L labels, T tokens of all probes in a row, U written tokens likewise, K kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmwright.core import files
+from llmwright.core.errors import InputError
+from llmwright.data.records import Row
+from llmwright.inference.engine import Engine
+from llmwright.inference.redact import redact_value
+from llmwright.inference.sampling import log_softmax
+from llmwright.tasks import chat
+from llmwright.tasks.contract import Contract, ProbesInfo
+from llmwright.tasks.task import TASKS, Output, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PROBES_FILE = "probes.json"
+TENSORS_FILE = "probes.safetensors"
+VERSION = 1
+NUM_KEPT = 32
+MAX_WRITTEN = 32
+MAX_PROMPT_CHARACTERS = 200
+MIN_PROBES = 4
+MAX_SECONDS = 60.0
+CHUNK = 8
+
+# What of a row of each type is an input; the rest is target and must not travel.
+INPUT_COLUMNS = {
+    "text": ("text",),
+    "pair": ("input",),
+    "messages": ("messages",),
+    "classification": ("text", "text_pair"),
+    "tags": ("tokens",),
+}
+
+
+@dataclass
+class Probe:
+    """One input and what came out.
+
+    Attributes:
+        row: The input, as `predict` takes it.
+        input_ids_T: What the model reads.
+        answer: What `predict` answers; of a generator greedily, at most 32 tokens.
+        logits: All logits: (L,) or (T, L); None for generators.
+        token_ids_U: The greedy continuation, its stop token included.
+        top_ids_UK: The likeliest tokens of each position, the likeliest first.
+        top_log_probs_UK: Their natural log-probabilities.
+    """
+
+    row: Row
+    input_ids_T: np.ndarray
+    answer: dict[str, Any] = field(default_factory=dict)
+    logits: np.ndarray | None = None
+    token_ids_U: np.ndarray | None = None
+    top_ids_UK: np.ndarray | None = None
+    top_log_probs_UK: np.ndarray | None = None
+
+
+@dataclass
+class Probes:
+    """All probes of a model, and the facts that must not change either.
+
+    Attributes:
+        probes: The probes.
+        identity: What of the contract decides inputs and answers: labels, template, stop tokens …
+        source: Where the inputs come from.
+    """
+
+    probes: list[Probe]
+    identity: dict[str, Any]
+    source: str
+
+    def save(self, folder: Path) -> None:
+        """Write ``probes.json`` and ``probes.safetensors``."""
+        from safetensors.numpy import save_file
+
+        body = {
+            "version": VERSION,
+            "source": self.source,
+            "identity": self.identity,
+            "probes": [{"row": p.row, "answer": p.answer} for p in self.probes],
+        }
+        tensors = {}
+        for index, probe in enumerate(self.probes):
+            for name in _TENSORS:
+                value = getattr(probe, name)
+                if value is not None:
+                    tensors[f"{index}.{name}"] = np.ascontiguousarray(value)
+        save_file(tensors, folder / TENSORS_FILE)
+        files.write_json(folder / PROBES_FILE, body)
+
+    @classmethod
+    def open(cls, folder: Path) -> Probes:
+        """Return the probes in a folder.
+
+        Raises:
+            InputError: There are none (``INFER-010``), or they are damaged (``INFER-011``).
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        if not (folder / PROBES_FILE).is_file() or not (folder / TENSORS_FILE).is_file():
+            raise InputError("INFER-010", path=folder)
+        try:
+            body = files.read_json(folder / PROBES_FILE)
+            tensors = load_file(folder / TENSORS_FILE)
+            probes = [
+                _probe(values, {name: tensors.get(f"{index}.{name}") for name in _TENSORS})
+                for index, values in enumerate(body["probes"])
+            ]
+            return cls(probes, body["identity"], body["source"])
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+            raise InputError("INFER-011", path=folder, reason=reason) from error
+
+
+_TENSORS = ("input_ids_T", "logits", "token_ids_U", "top_ids_UK", "top_log_probs_UK")
+
+
+def _probe(values: dict[str, Any], tensors: dict[str, Any]) -> Probe:
+    if tensors["input_ids_T"] is None:
+        raise KeyError("input_ids_T")
+    return Probe(row=values["row"], answer=values["answer"], **tensors)
+
+
+def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Return the facts that decide what the model reads and what its output means."""
+    template = getattr(tokenizer, "chat_template", None)
+    return {
+        "task": contract.task,
+        "row_type": contract.row_type,
+        "labels": list(contract.labels),
+        "multi_label": contract.multi_label,
+        "threshold": contract.threshold,
+        "stop_token_ids": sorted(contract.stop_token_ids),
+        "special_tokens": dict(contract.special_tokens),
+        "chat_template_sha256": chat.template_sha256(tokenizer) if template else None,
+        "preprocessing": contract.preprocessing,
+        "text_steps": contract.text_steps,
+    }
+
+
+def probe_rows(rows: Sequence[Row], contract: Contract, count: int) -> list[Row]:
+    """Return evenly spread inputs of a dataset, redacted, each only once.
+
+    Plain texts are cut to their beginning, which the model then continues.
+    """
+    columns = INPUT_COLUMNS[contract.row_type]
+    step = max(1, len(rows) // max(1, count * 2))
+    found: dict[str, Row] = {}
+    for row in rows[::step]:
+        kept = {c: redact_value(row[c]) for c in columns if row.get(c) is not None}
+        if contract.row_type == "text":
+            kept["text"] = kept["text"][:MAX_PROMPT_CHARACTERS]
+        if contract.row_type == "messages":
+            kept["messages"] = _without_answer(kept["messages"])
+        if all(kept.values()) and kept:
+            found.setdefault(repr(kept), kept)
+    return list(found.values())[:count]
+
+
+def _without_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    while messages and messages[-1]["role"] == "assistant":
+        messages = messages[:-1]
+    return [{"role": m["role"], "content": m["content"]} for m in messages]
+
+
+def record_probes(
+    folder: Path,
+    rows: Sequence[Row],
+    contract: Contract,
+    source: str,
+    count: int = 32,
+    engine: Engine | None = None,
+) -> Contract:
+    """Record probes of a saved model, in its folder, and return the contract that says so.
+
+    Args:
+        folder: Model folder with weights and tokenizer; gets the two probe files and a new
+            ``contract.json``.
+        rows: Canonical rows to take inputs from.
+        contract: The model's contract.
+        source: Where the rows come from: ``validation``, ``train``, ``file`` or ``generated``.
+        count: Probes wanted, 4 to 64; fewer after 60 seconds, but at least 4.
+        engine: Runs the saved model; opened here, from the files, when not given.
+
+    Raises:
+        InputError: The rows have no input to use (``INFER-012``).
+    """
+    from llmwright.inference.opening import open_engine, open_tokenizer
+
+    tokenizer = open_tokenizer(folder)
+    engine = engine or open_engine(folder, contract, "torch")
+    chosen = probe_rows(rows, contract, count)
+    if not chosen:
+        raise InputError("INFER-012", path=folder)
+    probes: list[Probe] = []
+    for done in run_bounded(chosen, lambda part: record(part, tokenizer, contract, engine)):
+        probes += done
+    Probes(probes, identity_of(contract, tokenizer), source).save(folder)
+    updated = contract.model_copy(update={"probes": ProbesInfo(source=source, count=len(probes))})
+    updated.save(folder)
+    return updated
+
+
+def run_bounded(items: Sequence[Any], run: Any, max_seconds: float = MAX_SECONDS) -> Iterator[Any]:
+    """Yield ``run(part)`` of consecutive parts; no part begins after the time once 4 were done."""
+    started = time.monotonic()
+    size = MIN_PROBES
+    place = 0
+    while place < len(items):
+        if place >= MIN_PROBES and time.monotonic() - started > max_seconds:
+            return
+        yield run(items[place : place + size])
+        place += size
+        size = CHUNK
+
+
+def record(
+    rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast, contract: Contract, engine: Engine
+) -> list[Probe]:
+    """Return the probes of some inputs."""
+    task = TASKS.get(contract.task)()
+    examples = [task.encode_input(row, tokenizer, contract) for row in rows]
+    probes = [Probe(row, example.input_ids_T) for row, example in zip(rows, examples, strict=True)]
+    if task.generates:
+        _record_texts(probes, engine, contract)
+    else:
+        logits = logits_of([p.input_ids_T for p in probes], engine, task, contract)
+        for probe, found in zip(probes, logits, strict=True):
+            probe.logits = found
+    for probe in probes:
+        probe.answer = task.answer(output_of(probe, contract), probe.row, tokenizer, contract)
+    return probes
+
+
+def logits_of(
+    inputs: Sequence[np.ndarray], engine: Engine, task: Task, contract: Contract
+) -> list[np.ndarray]:
+    """Return the logits of each input without its padding."""
+    from llmwright.tasks.task import Example
+
+    batch = task.collate([Example(ids_T) for ids_T in inputs], contract)
+    found = engine.logits(batch)
+    if found.ndim == 2:
+        return list(found)
+    return [found[row, : len(ids_T)] for row, ids_T in enumerate(inputs)]
+
+
+def output_of(probe: Probe, contract: Contract) -> Output:
+    """Return a probe's outcome in the form that `Task.answer` takes."""
+    if probe.token_ids_U is None:
+        return Output(logits=probe.logits)
+    ids = [int(i) for i in probe.token_ids_U]
+    stopped = bool(ids) and ids[-1] in contract.stop_token_ids
+    return Output(
+        token_ids=ids[:-1] if stopped else ids, finish_reason="stop" if stopped else "length"
+    )
+
+
+def _record_texts(probes: Sequence[Probe], engine: Engine, contract: Contract) -> None:
+    """Write greedily and keep the likeliest tokens of every position."""
+    stops = set(contract.stop_token_ids)
+    limit = min(MAX_WRITTEN, contract.generation.max_new_tokens)
+    written: list[list[int]] = [[] for _ in probes]
+    kept: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in probes]
+
+    def choose(row: int, log_probs_V: np.ndarray) -> int | None:
+        top_ids_K, top_K = likeliest(log_probs_V, NUM_KEPT)
+        kept[row].append((top_ids_K, top_K))
+        written[row].append(int(top_ids_K[0]))
+        done = len(written[row]) >= limit or written[row][-1] in stops
+        return None if done else written[row][-1]
+
+    walk(engine, [p.input_ids_T for p in probes], choose)
+    for probe, ids, places in zip(probes, written, kept, strict=True):
+        probe.token_ids_U = np.array(ids, dtype=np.int64)
+        probe.top_ids_UK = np.stack([top for top, _ in places]).astype(np.int32)
+        probe.top_log_probs_UK = np.stack([chances for _, chances in places]).astype(np.float32)
+
+
+def walk(
+    engine: Engine,
+    prompts: Sequence[np.ndarray],
+    choose: Callable[[int, np.ndarray], int | None],
+) -> None:
+    """Write texts together, each token chosen by the caller.
+
+    Args:
+        engine: Runs the model.
+        prompts: Token ids of each prompt.
+        choose: Takes a row and the log-probabilities (V,) of its next token and returns the token,
+            or None to end the row.
+    """
+    state = engine.begin(prompts)
+    rows = list(range(len(prompts)))
+    while True:
+        log_probs_RV = log_softmax(state.logits_BV)
+        chosen = [choose(row, log_probs_RV[place]) for place, row in enumerate(rows)]
+        going = [p for p, token in enumerate(chosen) if token is not None and state.room_B[p] > 0]
+        if not going:
+            return
+        if len(going) < len(rows):
+            state.keep(np.array(going))
+            rows = [rows[p] for p in going]
+        state.advance(np.array([chosen[p] for p in going], dtype=np.int64))
+
+
+def likeliest(log_probs_V: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``count`` likeliest tokens, ties by smaller id, and their values."""
+    order_K = np.argsort(-log_probs_V, kind="stable")[:count]
+    return order_K, log_probs_V[order_K]

@@ -1,0 +1,123 @@
+"""Choosing the next token from logits: greedy, temperature, top-k, top-p, seeds.
+
+The names and their meaning are those of `contract.Generation`. Everything is numpy, so all engines
+that give logits choose alike.
+
+Shapes: V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llmwright.core.config import parse
+from llmwright.core.errors import ConfigError, closest
+from llmwright.tasks.contract import Contract, Generation
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one text is to be written.
+
+    Attributes:
+        max_new_tokens: Most tokens to write, the stop token not counted.
+        temperature: 0 takes the likeliest token; 1 samples as the model was trained.
+        top_k: Sample among this many likeliest tokens; 0 is off.
+        top_p: Sample among the likeliest tokens that together have this probability; 1 is off.
+        seed: Makes sampling repeatable; a new one each time when None.
+        stop_token_ids: Tokens that end the text; they are not part of it.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop_token_ids: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, contract: Contract, **overrides: Any) -> Settings:
+        """Return the contract's defaults with a request's own values laid over them.
+
+        Args:
+            contract: Says defaults and stop tokens.
+            **overrides: `max_new_tokens`, `temperature`, `top_k`, `top_p` and `seed`; None keeps
+                the default.
+
+        Raises:
+            ConfigError: An unknown name (``CORE-040``) or a value out of range (``CORE-041``).
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        seed = given.pop("seed", None)
+        unknown = sorted(set(given) - set(Generation.model_fields))
+        if unknown:
+            hint = closest(unknown[0], [*Generation.model_fields, "seed"])
+            raise ConfigError("CORE-040", key=unknown[0], hint=hint)
+        values = contract.generation.model_dump() | given
+        chosen = parse(Generation, values, "generation")
+        return cls(
+            max_new_tokens=chosen.max_new_tokens,
+            temperature=chosen.temperature,
+            top_k=chosen.top_k,
+            top_p=chosen.top_p,
+            seed=seed,
+            stop_token_ids=frozenset(contract.stop_token_ids),
+        )
+
+
+class Sampler:
+    """Chooses the tokens of one text.
+
+    Args:
+        settings: How.
+        row: Position of the text in its request: texts of one request differ under one seed, and
+            do not depend on which other texts share their batch.
+    """
+
+    def __init__(self, settings: Settings, row: int = 0) -> None:
+        self.settings = settings
+        self.random: np.random.Generator | None = None
+        if settings.temperature > 0:
+            seed = None if settings.seed is None else [abs(settings.seed), row]
+            self.random = np.random.default_rng(seed)
+
+    def pick(self, logits_V: np.ndarray) -> int:
+        """Return the id of the next token; among equal greedy ones the smallest id."""
+        if self.random is None:
+            return int(logits_V.argmax())
+        chances_V = probabilities(logits_V, self.settings)
+        return int(self.random.choice(len(chances_V), p=chances_V))
+
+
+def probabilities(logits_V: np.ndarray, settings: Settings) -> np.ndarray:
+    """Return the distribution that is sampled from, in float64, summing to 1.
+
+    Temperature divides the logits first; then top-k and top-p each remove unlikely tokens, and what
+    is left is scaled to 1. The token that crosses `top_p` is kept, so at least one always is.
+
+    Source: Holtzman et al. 2020 (arXiv:1904.09751), section 3.1, for top-p.
+    """
+    scaled_V = logits_V.astype(np.float64) / settings.temperature
+    if 0 < settings.top_k < len(scaled_V):
+        least = np.partition(scaled_V, -settings.top_k)[-settings.top_k]
+        scaled_V = np.where(scaled_V < least, -np.inf, scaled_V)
+    chances_V = np.exp(scaled_V - scaled_V.max())
+    chances_V /= chances_V.sum()
+    if settings.top_p < 1:
+        order_V = np.argsort(-chances_V, kind="stable")
+        before_V = np.cumsum(chances_V[order_V]) - chances_V[order_V]
+        chances_V[order_V[before_V >= settings.top_p]] = 0.0
+        chances_V /= chances_V.sum()
+    found: np.ndarray = chances_V
+    return found
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return natural log-probabilities along the last axis, in float64."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    found: np.ndarray = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return found
