@@ -83,8 +83,9 @@ class Task(ABC):
         auto_class: The transformers Auto class that has the right head.
         objective: Default objective, a registered name.
         metrics: Default metrics, registered names.
-        selection: Metric of the validation split that picks the best checkpoint, and whether it
-            is to be small (``min``) or large (``max``). ``loss`` needs no metric.
+        selection: What picks the best checkpoint on the validation split: ``loss`` or
+            ``accuracy`` (share of right predictions), and whether it is to be small (``min``) or
+            large (``max``).
         generates: Whether the answer is text written token by token.
     """
 
@@ -129,6 +130,10 @@ class Task(ABC):
         a 0/1 float32 array (B, L) where several labels may hold. Seq2seq also returns
         ``decoder_input_ids`` made from the labels.
         """
+
+    def num_tokens(self, example: Example) -> int:
+        """Return the tokens that the model reads for one example, its target included."""
+        return len(example.input_ids_T)
 
     @abstractmethod
     def answer(

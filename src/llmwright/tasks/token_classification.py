@@ -7,7 +7,7 @@ ignored, in the loss as in the answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class TokenClassification(Task):
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
     objective: ClassVar[str] = "tagging"
     metrics: ClassVar[tuple[str, ...]] = ("seqeval_f1", "token_accuracy")
+    selection: ClassVar[tuple[str, Literal["min", "max"]]] = ("accuracy", "max")
 
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         """Return the tokens with the index of each word's tag on its first piece."""

@@ -1,0 +1,224 @@
+"""Which rows come together in a batch, and in what order: the same for the same seed and epoch.
+
+Rows of similar length share a batch, so that little padding is computed. Plain text is one stream
+of tokens, cut into blocks at other places in every epoch.
+
+Shapes: B rows, T tokens, N tokens of the stream.
+"""
+
+from __future__ import annotations
+
+import bisect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from llmwright.data.records import Row
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import Batch, Example, Task
+
+# Rows are sorted by length within pools of this many batches: enough to leave hardly any padding,
+# few enough that the order of an epoch stays random.
+POOL_BATCHES = 64
+
+
+class Batches(ABC):
+    """Batches of one split.
+
+    Attributes:
+        num_tokens: Tokens in one epoch, padding not counted.
+    """
+
+    num_tokens: int
+
+    @abstractmethod
+    def num_batches(self, epoch: int) -> int:
+        """Return how many batches an epoch has."""
+
+    @abstractmethod
+    def epoch(self, epoch: int) -> Sequence[np.ndarray]:
+        """Return the indices of each batch of an epoch, in order."""
+
+    @abstractmethod
+    def collate(self, indices_B: np.ndarray, epoch: int) -> Batch:
+        """Return the arrays of one batch."""
+
+    @abstractmethod
+    def count_tokens(self, indices_B: np.ndarray) -> int:
+        """Return the tokens of one batch, padding not counted."""
+
+    @abstractmethod
+    def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
+        """Return which rows of the split a batch was made from."""
+
+
+class BucketedRows(Batches):
+    """Batches of rows of similar length, within limits of rows and tokens.
+
+    Args:
+        examples: Encoded rows.
+        owners: For each example, the row it came from.
+        task: Collates them.
+        contract: What collation needs to know.
+        batch_size: Most rows in a batch; None without a limit.
+        batch_tokens: Most tokens in a batch, padding included; None without a limit.
+        seed: Of the order; None keeps batches sorted by length (evaluation).
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        owners: Sequence[int],
+        task: Task,
+        contract: Contract,
+        batch_size: int | None,
+        batch_tokens: int | None,
+        seed: int | None,
+    ) -> None:
+        self._examples = examples
+        self._owners = owners
+        self._task = task
+        self._contract = contract
+        self._batch_size = batch_size or len(examples)
+        self._batch_tokens = batch_tokens
+        self._seed = seed
+        self._lengths_N = np.array([task.num_tokens(example) for example in examples])
+        self._planned: tuple[int, list[np.ndarray]] | None = None
+        self.num_tokens = int(self._lengths_N.sum())
+
+    def num_batches(self, epoch: int) -> int:
+        """Return how many batches an epoch has; only a limit of tokens makes epochs differ."""
+        if self._batch_tokens is None:
+            return -(-len(self._examples) // self._batch_size)
+        return len(self.epoch(epoch))
+
+    def epoch(self, epoch: int) -> Sequence[np.ndarray]:
+        """Return the indices of each batch of an epoch, in order."""
+        if self._planned is None or self._planned[0] != epoch:
+            self._planned = (epoch, self._plan(epoch))
+        return self._planned[1]
+
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        if self._seed is None:
+            longest_first = np.argsort(-self._lengths_N, kind="stable")
+            return list(self._cut(longest_first))
+        random = np.random.default_rng([self._seed, epoch])
+        order_N = random.permutation(len(self._examples))
+        pool = POOL_BATCHES * self._pool_rows()
+        planned: list[np.ndarray] = []
+        for start in range(0, len(order_N), pool):
+            rows = order_N[start : start + pool]
+            # Stable: rows of the same length stay in random order.
+            planned += self._cut(rows[np.argsort(self._lengths_N[rows], kind="stable")])
+        # The short batch that is left at the end of the last pool comes anywhere, too.
+        return [planned[index] for index in random.permutation(len(planned))]
+
+    def _pool_rows(self) -> int:
+        if self._batch_tokens is None:
+            return self._batch_size
+        rows = self._batch_tokens // max(1, int(self._lengths_N.mean()))
+        return max(1, min(rows, self._batch_size))
+
+    def _cut(self, sorted_N: np.ndarray) -> list[np.ndarray]:
+        """Return rows sorted by length, cut where the next one would break a limit."""
+        if self._batch_tokens is None:
+            size = self._batch_size
+            return [sorted_N[s : s + size] for s in range(0, len(sorted_N), size)]
+        batches, start, widest = [], 0, 0
+        for end, index in enumerate(sorted_N):
+            longest = max(widest, int(self._lengths_N[index]))
+            full = (end + 1 - start) * longest > self._batch_tokens
+            if end > start and (full or end - start == self._batch_size):
+                batches.append(sorted_N[start:end])
+                start, longest = end, int(self._lengths_N[index])
+            widest = longest
+        batches.append(sorted_N[start:])
+        return batches
+
+    def collate(self, indices_B: np.ndarray, epoch: int) -> Batch:
+        """Return the arrays of one batch."""
+        return self._task.collate([self._examples[index] for index in indices_B], self._contract)
+
+    def count_tokens(self, indices_B: np.ndarray) -> int:
+        """Return the tokens of one batch, padding not counted."""
+        return int(self._lengths_N[indices_B].sum())
+
+    def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
+        """Return which rows of the split a batch was made from."""
+        return sorted({self._owners[index] for index in indices_B})
+
+
+class TokenStream(Batches):
+    """Blocks of one long stream of tokens, closed to a ring and cut at other places each epoch.
+
+    A block has one token more than the model reads: the last one is only predicted.
+
+    Args:
+        documents: Ids of each text, with its begin and end tokens.
+        block_length: Tokens the model reads at once.
+        batch_size: Most blocks in a batch; None without a limit.
+        batch_tokens: Most tokens in a batch; None without a limit.
+        seed: Of places and order.
+    """
+
+    def __init__(
+        self,
+        documents: Sequence[np.ndarray],
+        block_length: int,
+        batch_size: int | None,
+        batch_tokens: int | None,
+        seed: int,
+    ) -> None:
+        self._stream_N = np.concatenate(documents)
+        self._ends = np.cumsum([len(document) for document in documents]).tolist()
+        self._length = max(1, min(block_length, len(self._stream_N) - 1))
+        self._num_blocks = max(1, len(self._stream_N) // self._length)
+        sizes = [batch_size or self._num_blocks]
+        if batch_tokens is not None:
+            sizes.append(max(1, batch_tokens // self._length))
+        self._batch_size = min(sizes)
+        self._seed = seed
+        self._offsets_T = np.arange(self._length + 1)
+        self.num_tokens = self._num_blocks * self._length
+
+    def num_batches(self, epoch: int) -> int:
+        """Return how many batches an epoch has."""
+        return -(-self._num_blocks // self._batch_size)
+
+    def _shift(self, epoch: int) -> int:
+        return int(np.random.default_rng([self._seed, epoch, 1]).integers(len(self._stream_N)))
+
+    def epoch(self, epoch: int) -> Sequence[np.ndarray]:
+        """Return the blocks of each batch of an epoch, in random order."""
+        order = np.random.default_rng([self._seed, epoch]).permutation(self._num_blocks)
+        size = self._batch_size
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def collate(self, indices_B: np.ndarray, epoch: int) -> Batch:
+        """Return ``input_ids`` and ``labels``, both (B, T + 1); nothing is padded."""
+        starts_B1 = self._shift(epoch) + indices_B[:, None] * self._length
+        ids_BT = self._stream_N.take(starts_B1 + self._offsets_T, mode="wrap")
+        return {"input_ids": ids_BT, "labels": ids_BT}
+
+    def count_tokens(self, indices_B: np.ndarray) -> int:
+        """Return the tokens of one batch."""
+        return len(indices_B) * self._length
+
+    def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
+        """Return which texts a batch was made from."""
+        found: set[int] = set()
+        for index in indices_B:
+            start = (self._shift(epoch) + int(index) * self._length) % len(self._stream_N)
+            last = min(start + self._length, len(self._stream_N) - 1)
+            first_row, last_row = (
+                bisect.bisect_right(self._ends, place) for place in (start, last)
+            )
+            found.update(range(first_row, last_row + 1))
+        return sorted(found)
+
+
+def describe_rows(rows: Sequence[Row], indices: Sequence[int], most: int = 8) -> str:
+    """Return where rows come from, as in ``train.csv:3, train.csv:17``, for a report."""
+    shown = [f"{rows[i].get('source', '')}:{rows[i].get('row', i + 1)}" for i in indices[:most]]
+    return ", ".join(shown) + (" …" if len(indices) > most else "")

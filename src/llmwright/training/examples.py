@@ -1,0 +1,210 @@
+"""Rows of a dataset as examples: encoded, cut to the model's length, counted.
+
+Shapes: N tokens of a text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmwright.core.errors import InputError, LLMwrightError
+from llmwright.core.locale import text
+from llmwright.data.records import Row
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import IGNORE, Example, Task
+from llmwright.tasks.text_generation import TextGeneration
+from llmwright.training.batching import describe_rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split, encoded.
+
+    Attributes:
+        rows: The rows it came from.
+        examples: What the model reads.
+        owners: For each example, the index of its row.
+        num_cut: Rows that had to be cut.
+        num_empty: Rows left out because nothing in them is to be learned.
+        stream: Whether the examples are whole texts to be joined to one stream.
+    """
+
+    rows: Sequence[Row]
+    examples: Sequence[Example]
+    owners: Sequence[int]
+    num_cut: int = 0
+    num_empty: int = 0
+    stream: bool = False
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest input."""
+        return max(len(example.input_ids_T) for example in self.examples)
+
+    @property
+    def longest_target(self) -> int:
+        """Tokens of the longest target (seq2seq)."""
+        return max(len(example.labels) for example in self.examples if example.labels is not None)
+
+    @property
+    def mean_length(self) -> float:
+        """Tokens of a mean input."""
+        return float(np.mean([len(example.input_ids_T) for example in self.examples]))
+
+
+def encode_rows(
+    rows: Sequence[Row],
+    task: Task,
+    tokenizer: PreTrainedTokenizerFast,
+    contract: Contract,
+    stream: bool,
+) -> Examples:
+    """Return the examples of one split.
+
+    Args:
+        rows: Canonical rows.
+        task: Encodes them.
+        tokenizer: The model's.
+        contract: Lengths and labels.
+        stream: Encode whole texts, to be joined to one stream.
+
+    Raises:
+        InputError: A row cannot be encoded (the task's error, with file and row), or none of
+            them holds anything to learn (``TRAIN-011``).
+    """
+    found: list[Example] = []
+    owners: list[int] = []
+    num_cut = num_empty = 0
+    for index, row in enumerate(rows):
+        example = _encode(row, task, tokenizer, contract, stream)
+        num_cut += example.truncated
+        if has_target(example, task):
+            found.append(example)
+            owners.append(index)
+        else:
+            num_empty += 1
+    if not found:
+        raise InputError("TRAIN-011", rows=len(rows))
+    return Examples(rows, found, owners, num_cut, num_empty, stream)
+
+
+def encode_windows(
+    rows: Sequence[Row], task: Task, tokenizer: PreTrainedTokenizerFast, contract: Contract
+) -> Examples:
+    """Return the examples that scoring needs: a long text becomes several windows.
+
+    Raises:
+        InputError: As `encode_rows`.
+    """
+    found: list[Example] = []
+    owners: list[int] = []
+    for index, row in enumerate(rows):
+        with located(row):
+            parts = task.encode_parts(row, tokenizer, contract)
+        kept = [example for example in parts if has_target(example, task)]
+        found += kept
+        owners += [index] * len(kept)
+    if not found:
+        raise InputError("TRAIN-011", rows=len(rows))
+    return Examples(rows, found, owners, sum(example.truncated for example in found))
+
+
+def _encode(
+    row: Row, task: Task, tokenizer: PreTrainedTokenizerFast, contract: Contract, stream: bool
+) -> Example:
+    with located(row):
+        if stream and isinstance(task, TextGeneration):
+            ids_N = task.document(row, tokenizer, contract)
+            return Example(ids_N, ids_N)
+        return task.encode(row, tokenizer, contract)
+
+
+@contextlib.contextmanager
+def located(row: Row) -> Iterator[None]:
+    """Add file and row to an error about a row."""
+    try:
+        yield
+    except LLMwrightError as error:
+        where = describe_rows([row], [0])
+        raise type(error)(error.code, where=where, **error.values) from error
+
+
+def has_target(example: Example, task: Task) -> bool:
+    """Say whether a model can learn anything from an example."""
+    labels = example.labels
+    if labels is None or len(example.input_ids_T) == 0:
+        return False
+    if task.name == "text-generation":
+        # The first token is never predicted.
+        return bool((labels[1:] != IGNORE).any())
+    return bool((labels != IGNORE).any())
+
+
+def label_counts(encoded: Examples, contract: Contract) -> tuple[np.ndarray | None, int]:
+    """Return how often each label occurs, and the rows or tagged words; None without labels."""
+    if not contract.labels:
+        return None, 0
+    labels = [example.labels for example in encoded.examples if example.labels is not None]
+    if contract.multi_label:
+        return np.sum(labels, axis=0), len(labels)
+    joined = np.concatenate([np.atleast_1d(array) for array in labels])
+    joined = joined[joined != IGNORE]
+    return np.bincount(joined, minlength=len(contract.labels)), len(joined)
+
+
+def report(encoded: Examples, split: str, contract: Contract, notice: Callable[..., None]) -> None:
+    """Tell how many rows were cut or left out."""
+    total = len(encoded.rows)
+    if encoded.num_cut:
+        sentence = text(
+            "training.cut", count=encoded.num_cut, total=total, split=split,
+            max_length=contract.max_length,
+        )  # fmt: skip
+        notice(sentence, "warning")
+    if encoded.num_empty:
+        sentence = text("training.empty", count=encoded.num_empty, total=total, split=split)
+        notice(sentence, "warning")
+
+
+def cut_again(
+    encoded: Examples, task: Task, tokenizer: PreTrainedTokenizerFast, contract: Contract
+) -> Examples:
+    """Return examples that were encoded without limit within the limits of a contract.
+
+    Only rows that are too long are encoded again.
+
+    Raises:
+        InputError: Nothing is left to learn (``TRAIN-011``).
+    """
+    limit, target_limit = contract.max_length, contract.max_target_length
+    found, owners = [], []
+    num_cut, num_empty = encoded.num_cut, encoded.num_empty
+    for example, owner in zip(encoded.examples, encoded.owners, strict=True):
+        if _fits(example, task, limit, target_limit or limit):
+            kept = example
+        else:
+            kept = _encode(encoded.rows[owner], task, tokenizer, contract, False)
+            num_cut += 1
+        if has_target(kept, task):
+            found.append(kept)
+            owners.append(owner)
+        else:
+            num_empty += 1
+    if not found:
+        raise InputError("TRAIN-011", rows=len(encoded.rows))
+    return replace(encoded, examples=found, owners=owners, num_cut=num_cut, num_empty=num_empty)
+
+
+def _fits(example: Example, task: Task, limit: int, target_limit: int) -> bool:
+    if len(example.input_ids_T) > limit:
+        return False
+    labels = example.labels
+    return task.name != "seq2seq" or labels is None or len(labels) <= target_limit

@@ -1,0 +1,160 @@
+"""THE loop: batches become losses, losses become steps. Nothing else trains.
+
+`fit` is a generator. It yields after each optimizer step, so whoever drives it decides what
+happens between steps: evaluation, checkpoints, stopping. It never reads a value back from the
+device.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmwright.core.errors import ConfigError
+from llmwright.training.batching import Batches
+from llmwright.training.budget import Budget, lr_factor
+from llmwright.training.config import ScheduleKind
+from llmwright.training.objectives.objective import Objective
+from llmwright.training.runtime import Runtime
+from llmwright.training.state import State
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from transformers import PreTrainedModel
+
+Group = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """All that takes part in training.
+
+    Attributes:
+        model: Learns; in train mode, prepared by the runtime.
+        objective: Makes a loss of a batch.
+        optimizer: Changes the weights.
+        schedule: Changes the learning rate.
+        lr: Full learning rate.
+        batches: The training data.
+        budget: When to end.
+        runtime: Where it happens.
+        accumulate: Batches in one optimizer step.
+        max_grad_norm: Longest gradient; None without a limit.
+    """
+
+    model: PreTrainedModel
+    objective: Objective
+    optimizer: Optimizer
+    schedule: ScheduleKind
+    lr: float
+    batches: Batches
+    budget: Budget
+    runtime: Runtime
+    accumulate: int
+    max_grad_norm: float | None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimizer step did.
+
+    Attributes:
+        step: Its number, from 1.
+        epoch: Pass over the data it belongs to, from 0.
+        group: Row indices of its batches.
+        loss: Mean loss per target, still on the device.
+        grad_norm: Length of the gradient before clipping, on the device; None without clipping.
+        lr: Learning rate it was made with.
+        num_tokens: Tokens read, padding not counted.
+    """
+
+    step: int
+    epoch: int
+    group: Group
+    loss: Tensor
+    grad_norm: Tensor | None
+    lr: float
+    num_tokens: int
+
+
+def fit(trainee: Trainee, state: State) -> Iterator[StepResult]:
+    """Train from ``state`` to the end of the budget; yield after each optimizer step.
+
+    The state is up to date whenever a result is yielded: saving it there, and calling `fit` with
+    it again, goes on with the next step exactly.
+
+    Raises:
+        ConfigError: A whole epoch has nothing to learn from (``TRAIN-009``).
+    """
+    while not trainee.budget.reached(state):
+        before = state.step
+        for group, position in groups(trainee, state):
+            started = time.perf_counter()
+            result = one_step(trainee, state, group)
+            state.position = position
+            if result is None:
+                continue
+            state.step = result.step
+            state.tokens += result.num_tokens
+            state.seconds += time.perf_counter() - started
+            yield result
+            if trainee.budget.reached(state):
+                return
+        if state.step == before and state.position > 0:
+            raise ConfigError("TRAIN-009")
+        state.epoch, state.position = state.epoch + 1, 0
+
+
+def groups(trainee: Trainee, state: State) -> Iterator[tuple[Group, int]]:
+    """Yield what is left of the present epoch: batches of a step, and the position after it."""
+    batches = trainee.batches.epoch(state.epoch)
+    for start in range(state.position, len(batches), trainee.accumulate):
+        group = list(batches[start : start + trainee.accumulate])
+        yield group, start + len(group)
+
+
+def one_step(trainee: Trainee, state: State, group: Group) -> StepResult | None:
+    """Make one optimizer step; None when its batches hold nothing to learn.
+
+    The loss is divided by the number of targets in all batches of the step: accumulating batches
+    gives the gradient of one large batch, whatever their lengths.
+    """
+    objective, runtime = trainee.objective, trainee.runtime
+    parts = [
+        objective.arrays(trainee.batches.collate(indices_B, state.epoch)) for indices_B in group
+    ]
+    weight = sum(objective.weight(arrays) for arrays in parts)
+    if weight == 0:
+        return None
+    total_steps = trainee.budget.total_steps(state)
+    lr = trainee.lr * lr_factor(trainee.schedule, state.step, total_steps)
+    done = 0.0 if math.isinf(total_steps) else min(1.0, state.step / total_steps)
+    for settings in trainee.optimizer.param_groups:
+        settings["lr"] = lr
+    loss = torch.zeros((), device=runtime.device)
+    for arrays in parts:
+        with runtime.autocast():
+            part = objective.loss(trainee.model, runtime.tensors(arrays), done) / weight
+        runtime.backward(part)
+        loss += part.detach()
+    grad_norm = clip(trainee)
+    trainee.optimizer.step()
+    trainee.optimizer.zero_grad()
+    num_tokens = sum(trainee.batches.count_tokens(indices_B) for indices_B in group)
+    return StepResult(state.step + 1, state.epoch, group, loss, grad_norm, lr, num_tokens)
+
+
+def clip(trainee: Trainee) -> Tensor | None:
+    """Shorten the gradient to its limit; return its length before."""
+    if trainee.max_grad_norm is None:
+        return None
+    weights = [w for settings in trainee.optimizer.param_groups for w in settings["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(weights, trainee.max_grad_norm, foreach=True)
+    return norm.detach()

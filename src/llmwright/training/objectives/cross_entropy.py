@@ -1,0 +1,69 @@
+"""Cross entropy over many classes without a float32 copy of all logits.
+
+Shapes: N targets, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Below this many logits (64 MB in float32) one plain call is quickest.
+PLAIN_VALUES = 1 << 24
+CHUNK_VALUES = 1 << 22
+
+
+def summed_cross_entropy(
+    logits_NC: Tensor, targets_N: Tensor, weights_C: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """Return the sum of cross entropies in float32, in nats.
+
+    Args:
+        logits_NC: In any float format.
+        targets_N: Class indices.
+        weights_C: Weight of each class; all 1 when None.
+        smoothing: Share of probability spread over all classes.
+    """
+    if logits_NC.numel() <= PLAIN_VALUES:
+        return _plain(logits_NC.float(), targets_N, weights_C, smoothing)
+    summed: Tensor = _Chunked.apply(logits_NC, targets_N, weights_C, smoothing)
+    return summed
+
+
+def _plain(
+    logits_NC: Tensor, targets_N: Tensor, weights_C: Tensor | None, smoothing: float
+) -> Tensor:
+    return functional.cross_entropy(
+        logits_NC, targets_N, weights_C, reduction="sum", label_smoothing=smoothing
+    )
+
+
+class _Chunked(torch.autograd.Function):
+    """Loss and gradient, computed for a few rows at a time; the gradient has the logits' format."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits_NC: Tensor, targets_N: Tensor, weights_C: Tensor | None, smoothing: float
+    ) -> Tensor:
+        rows = max(1, CHUNK_VALUES // logits_NC.shape[1])
+        total = torch.zeros((), device=logits_NC.device)
+        wanted = ctx.needs_input_grad[0]
+        gradient_NC = torch.empty_like(logits_NC) if wanted else None
+        for start in range(0, len(targets_N), rows):
+            part = slice(start, start + rows)
+            with torch.enable_grad():
+                chunk = logits_NC[part].detach().float().requires_grad_(wanted)
+                loss = _plain(chunk, targets_N[part], weights_C, smoothing)
+            total += loss.detach()
+            if gradient_NC is not None:
+                gradient_NC[part] = torch.autograd.grad(loss, chunk)[0]
+        ctx.save_for_backward(gradient_NC)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient_NC,) = ctx.saved_tensors
+        return gradient_NC * outer[0].to(gradient_NC.dtype), None, None, None

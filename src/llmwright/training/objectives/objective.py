@@ -1,0 +1,151 @@
+"""What an objective is: how a batch becomes a loss.
+
+A loss is a sum over targets; the loop divides by the number of targets of the whole optimizer
+step. So gradients do not depend on how a step is cut into batches.
+
+Shapes: N targets, C classes or tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmwright.core.errors import ConfigError, closest
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import Batch
+from llmwright.training.config import ObjectiveKind, TrainConfig
+from llmwright.training.objectives.cross_entropy import summed_cross_entropy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ObjectiveRequest:
+    """What an objective is made from.
+
+    Attributes:
+        model: The model that will be trained, to find out what it needs.
+        contract: Labels and special tokens.
+        config: Label smoothing and class weights.
+        label_counts_C: How often the training split has each label; None without labels.
+        num_targets: Rows, or tagged words, of the training split.
+    """
+
+    model: PreTrainedModel
+    contract: Contract
+    config: TrainConfig
+    label_counts_C: np.ndarray | None = None
+    num_targets: int = 0
+
+
+class Objective(ABC):
+    """A loss over the targets of a batch.
+
+    Args:
+        kind: Its own settings.
+        request: What it is made from.
+
+    Attributes:
+        packs: Whether plain texts are joined to one stream of tokens.
+        weighs_classes: Whether `class_weights` means something to it.
+        smooths_labels: Whether `label_smoothing` means something to it.
+    """
+
+    packs: ClassVar[bool] = False
+    weighs_classes: ClassVar[bool] = False
+    smooths_labels: ClassVar[bool] = True
+
+    def __init__(self, kind: ObjectiveKind, request: ObjectiveRequest) -> None:
+        config = request.config
+        if config.class_weights != "none" and not self.weighs_classes:
+            raise ConfigError("TRAIN-004", option="class_weights", objective=kind.kind)
+        if config.label_smoothing and not self.smooths_labels:
+            raise ConfigError("TRAIN-004", option="label_smoothing", objective=kind.kind)
+        self.smoothing = config.label_smoothing
+        weights_C = class_weights(request) if self.weighs_classes else None
+        self.weights_C = None if weights_C is None else torch.from_numpy(weights_C)
+
+    @abstractmethod
+    def arrays(self, batch: Batch) -> Batch:
+        """Return what goes to the device: the model's inputs and ``targets``."""
+
+    def weight(self, arrays: Batch) -> float:
+        """Return what the summed loss of these arrays is to be divided by."""
+        if self.weights_C is None:
+            return float(len(arrays["targets"]))
+        return float(self.weights_C.numpy()[arrays["targets"]].sum())
+
+    def num_predictions(self, arrays: Batch) -> int:
+        """Return how many predictions `score` calls right or wrong."""
+        return len(arrays["targets"])
+
+    @abstractmethod
+    def logits(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
+        """Return logits_NC, one row for each target."""
+
+    def loss(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
+        """Return the summed loss.
+
+        Args:
+            model: Takes the tensors.
+            tensors: `arrays` on the device.
+            done: Share of the run that is over, 0 to 1.
+        """
+        return self._cross_entropy(self.logits(model, tensors), tensors["targets"])
+
+    def score(self, model: PreTrainedModel, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Return the summed loss and the number of right predictions."""
+        logits_NC = self.logits(model, tensors)
+        loss = self._cross_entropy(logits_NC, tensors["targets"])
+        return loss, (logits_NC.argmax(dim=-1) == tensors["targets"]).sum()
+
+    def _cross_entropy(self, logits_NC: Tensor, targets_N: Tensor) -> Tensor:
+        weights_C = self.weights_C
+        if weights_C is not None:
+            weights_C = weights_C.to(logits_NC.device)
+        return summed_cross_entropy(logits_NC, targets_N, weights_C, self.smoothing)
+
+
+def inputs_of(batch: Batch, needs_mask: bool = True) -> Batch:
+    """Return ids and, only where it hides something, the mask: without one, models are quicker."""
+    inputs = {"input_ids": batch["input_ids"]}
+    mask_BT = batch.get("attention_mask")
+    if needs_mask and mask_BT is not None and not mask_BT.all():
+        inputs["attention_mask"] = mask_BT
+    return inputs
+
+
+def class_weights(request: ObjectiveRequest) -> np.ndarray | None:
+    """Return the weight of each label (float32), or None when all weigh the same.
+
+    Balanced weights are ``targets / (labels * count)``; of several labels at once, the weight of
+    a label's presence is ``absent / present``. A label that never occurs weighs 1.
+
+    Raises:
+        ConfigError: A weight is for a label that does not exist (``TRAIN-005``).
+    """
+    wanted, contract = request.config.class_weights, request.contract
+    if wanted == "none":
+        return None
+    if isinstance(wanted, dict):
+        for name in wanted:
+            if name not in contract.labels:
+                raise ConfigError("TRAIN-005", label=name, hint=closest(name, contract.labels))
+        return np.array([wanted.get(name, 1.0) for name in contract.labels], dtype=np.float32)
+    assert request.label_counts_C is not None
+    counts_C = request.label_counts_C.astype(np.float64)
+    some_C = np.maximum(counts_C, 1)
+    if contract.multi_label:
+        weights_C = (request.num_targets - counts_C) / some_C
+    else:
+        weights_C = request.num_targets / (len(counts_C) * some_C)
+    return np.where(counts_C > 0, weights_C, 1.0).astype(np.float32)

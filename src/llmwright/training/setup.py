@@ -1,0 +1,249 @@
+"""From a config to everything that training needs before its first step, each choice said aloud."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from llmwright.core.artifacts import Artifact
+from llmwright.core.config import Kind
+from llmwright.core.errors import ConfigError, InputError, closest
+from llmwright.core.locale import text
+from llmwright.core.runs import Run
+from llmwright.data.records import Dataset
+from llmwright.models import load
+from llmwright.models.config import ARCHITECTURES, HubModel, ScratchModel, StepModel
+from llmwright.models.presets import shape_of
+from llmwright.models.spec import ModelRequest, build_model, max_context
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.make_contract import ContractRequest, make_contract, task_of
+from llmwright.tasks.profile import profile_of
+from llmwright.tasks.task import Task
+from llmwright.tokenization.special import ensure_pad
+from llmwright.training import examples
+from llmwright.training.config import OBJECTIVES, ObjectiveKind, TrainConfig
+from llmwright.training.examples import Examples
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+# What is tried first when nobody says which model: the family that does the task.
+ARCHITECTURE_OF_TASK = {
+    "text-generation": "decoder",
+    "text-classification": "encoder",
+    "token-classification": "encoder",
+    "seq2seq": "seq2seq",
+}
+# More is asked for by name: attention's cost grows with the square of the length.
+MAX_DEFAULT_LENGTH = 1024
+# Long enough for any row: lengths are measured before the model's own limit is known.
+UNLIMITED = 1 << 40
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be learned.
+
+    Attributes:
+        dataset: The prepared rows.
+        task: How they become examples.
+        objective: What is minimised.
+        spec: Where the model comes from.
+        packs: Whether plain texts are joined to one stream.
+    """
+
+    dataset: Dataset
+    task: Task
+    objective: ObjectiveKind
+    spec: Kind
+    packs: bool
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything made from data: ready to be learned.
+
+    Attributes:
+        tokenizer: The model's.
+        contract: Lengths, labels, special tokens, profile; of the finished model.
+        model: In train mode.
+        train: Training split.
+        validation: Validation split; None when the dataset has none.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    contract: Contract
+    model: PreTrainedModel
+    train: Examples
+    validation: Examples | None
+
+
+def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Problem:
+    """Return what is to be learned, with defaults put in.
+
+    Raises:
+        InputError: The dataset has no training rows (``TRAIN-001``).
+        ConfigError: The objective does not suit the task (``TRAIN-003``), or prompts are given to
+            a task that writes nothing (``TRAIN-013``).
+    """
+    dataset = Dataset.open(inputs["dataset"].path)
+    if "train" not in dataset.splits:
+        raise InputError("TRAIN-001", path=dataset.path)
+    task = task_of(dataset.info)
+    kind = config.objective or OBJECTIVES.get(task.objective).model_validate({})
+    if task.name not in kind.tasks:
+        able = [name for name in OBJECTIVES.names() if task.name in OBJECTIVES.get(name).tasks]
+        hint = closest(kind.kind, able)
+        raise ConfigError("TRAIN-003", objective=kind.kind, task=task.name, hint=hint)
+    if config.sample_prompts and not task.generates:
+        raise ConfigError("TRAIN-013", task=task.name)
+    spec = config.model or default_model(task, kind)
+    if config.model is None:
+        run.notice(text("training.default_model", model=_described(spec)))
+    packs = dataset.info.row_type == "text" and kind.kind == "causal_lm"
+    return Problem(dataset, task, kind, spec, packs)
+
+
+def default_model(task: Task, objective: ObjectiveKind) -> ScratchModel:
+    """Return a tiny model from scratch that can do the task."""
+    name = objective.architecture or ARCHITECTURE_OF_TASK[task.name]
+    return ScratchModel(architecture=ARCHITECTURES.get(name).model_validate({}))
+
+
+def _described(spec: Kind) -> str:
+    values = spec.model_dump(mode="json", exclude_none=True)
+    kind = values.get("architecture", {}).get("kind", "")
+    return " ".join(filter(None, (spec.kind, kind, values.get("size", ""))))
+
+
+def choose_tokenizer(
+    config: TrainConfig, problem: Problem, inputs: Mapping[str, Artifact], run: Run
+) -> PreTrainedTokenizerFast:
+    """Return the tokenizer: the given one, else a finished model's own, else the project's newest.
+
+    Raises:
+        InputError: There is none (``TRAIN-002``).
+    """
+    spec = problem.spec
+    if isinstance(spec, HubModel) and config.tokenizer is None:
+        folder = load.locate(spec.name, revision=spec.revision, root=run.root)
+        tokenizer = load.load_tokenizer(folder)
+    elif isinstance(spec, StepModel) and config.tokenizer is None and "model.name" in inputs:
+        tokenizer = load.load_tokenizer(inputs["model.name"].path)
+    elif "tokenizer" in inputs:
+        tokenizer = load.load_tokenizer(inputs["tokenizer"].path)
+    else:
+        raise InputError("TRAIN-002")
+    ensure_pad(tokenizer)
+    return tokenizer
+
+
+def prepare(
+    config: TrainConfig, problem: Problem, inputs: Mapping[str, Artifact], run: Run
+) -> Material:
+    """Return model and examples that fit each other.
+
+    Rows are encoded once without limit; their lengths decide the limits, the limits the model's
+    context, and only rows beyond them are encoded again.
+
+    Raises:
+        InputError, ConfigError: Rows, tokenizer and model do not go together.
+    """
+    dataset, task = problem.dataset, problem.task
+    tokenizer = choose_tokenizer(config, problem, inputs, run)
+    request = ContractRequest(dataset.info, tokenizer, None, 0, UNLIMITED, UNLIMITED)
+    rows = dataset.rows("train")
+    train = examples.encode_rows(rows, task, tokenizer, make_contract(request), problem.packs)
+    lengths = choose_lengths(config, problem, train, inputs, run)
+    # The begin token is hardly ever seen where texts are longer than what is read at once.
+    long_texts = problem.packs and train.mean_length > lengths[0]
+    request = replace(
+        request, max_length=lengths[0], max_target_length=lengths[1], long_texts=long_texts
+    )
+    model = build_model(
+        problem.spec, model_request(config, problem, tokenizer, max(lengths), inputs, run)
+    )
+    request = replace(request, model_config=model.config, num_parameters=model.num_parameters())
+    contract = make_contract(request)
+    if long_texts:
+        train = examples.encode_rows(rows, task, tokenizer, contract, problem.packs)
+    elif not problem.packs:
+        train = examples.cut_again(train, task, tokenizer, contract)
+    examples.report(train, "train", contract, run.notice)
+    profile = profile_of(dataset.info, rows, train.examples, tokenizer)
+    contract = contract.model_copy(update={"profile": profile})
+    validation = encode_validation(problem, tokenizer, contract, run)
+    return Material(tokenizer, contract, model, train, validation)
+
+
+def encode_validation(
+    problem: Problem, tokenizer: PreTrainedTokenizerFast, contract: Contract, run: Run
+) -> Examples | None:
+    """Return the validation split; None when the dataset has none, which is said."""
+    dataset, task = problem.dataset, problem.task
+    if "validation" not in dataset.splits:
+        run.notice(text("training.no_validation"), "warning")
+        return None
+    rows = dataset.rows("validation")
+    if problem.packs:
+        return examples.encode_windows(rows, task, tokenizer, contract)
+    found = examples.encode_rows(rows, task, tokenizer, contract, False)
+    examples.report(found, "validation", contract, run.notice)
+    return found
+
+
+def choose_lengths(
+    config: TrainConfig,
+    problem: Problem,
+    train: Examples,
+    inputs: Mapping[str, Artifact],
+    run: Run,
+) -> tuple[int, int]:
+    """Return the longest input and target in tokens: as asked, else what the model can read.
+
+    A model from scratch is made to read the longest row, up to 1024 tokens.
+    """
+    target = train.longest_target if problem.task.name == "seq2seq" else 0
+    needed = 0 if problem.packs else min(max(train.longest, target), MAX_DEFAULT_LENGTH)
+    limit = min(_context(problem.spec, needed, inputs, run), MAX_DEFAULT_LENGTH)
+    length = config.max_length or limit
+    target_length = config.max_target_length or (length if config.max_length else limit)
+    run.notice(text("training.lengths", max_length=length, longest=train.longest))
+    return length, target_length if problem.task.name == "seq2seq" else length
+
+
+def _context(spec: Kind, needed: int, inputs: Mapping[str, Artifact], run: Run) -> int:
+    """Return the tokens a model can read; what is needed where nothing says so."""
+    if isinstance(spec, ScratchModel):
+        return spec.context or max(shape_of(spec).context, needed)
+    context: int | None = None
+    if isinstance(spec, HubModel):
+        folder = load.locate(spec.name, revision=spec.revision, root=run.root)
+        context = max_context(load.load_config(folder))
+    elif isinstance(spec, StepModel) and "model.name" in inputs:
+        context = max_context(load.load_config(inputs["model.name"].path))
+    return context or needed or MAX_DEFAULT_LENGTH
+
+
+def model_request(
+    config: TrainConfig,
+    problem: Problem,
+    tokenizer: PreTrainedTokenizerFast,
+    max_length: int,
+    inputs: Mapping[str, Artifact],
+    run: Run,
+) -> ModelRequest:
+    """Return what the model is wanted for."""
+    info = problem.dataset.info
+    return ModelRequest(
+        auto_class=problem.task.auto_class,
+        tokenizer=tokenizer,
+        labels=tuple(info.labels),
+        multi_label=info.multi_label,
+        max_length=max_length,
+        seed=config.seed,
+        root=run.root,
+        artifact=inputs["model.name"].path if "model.name" in inputs else None,
+        notice=run.notice,
+    )

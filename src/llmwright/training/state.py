@@ -1,0 +1,46 @@
+"""How far a run has come: all that must be known to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class State:
+    """Position of a run; plain numbers, so that it is saved as JSON.
+
+    Attributes:
+        step: Optimizer steps done.
+        epoch: Passes over the data done.
+        position: Batches of the present epoch done.
+        tokens: Tokens read, padding not counted.
+        seconds: Time spent in training, evaluation and saving left out.
+        best: Best value of the selection metric so far.
+        best_step: Step it was reached at; None before the first evaluation.
+        num_worse: Evaluations since then.
+        stopped_early: Whether patience ended the run.
+        history: Training loss: mappings of step, loss and lr.
+        evaluations: Mappings of step, loss and accuracy on the validation split.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int | None = None
+    num_worse: int = 0
+    stopped_early: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a mapping."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> State:
+        """Return the state of a mapping that `to_json` made."""
+        return cls(**values)

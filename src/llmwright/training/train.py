@@ -1,0 +1,211 @@
+"""The operation ``train``: from a dataset to a model artifact with its contract and probes."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from llmwright.core import files
+from llmwright.core.artifacts import Artifact
+from llmwright.core.locale import text
+from llmwright.core.runs import Run
+from llmwright.models.config import ScratchModel
+from llmwright.training import setup
+from llmwright.training.batching import Batches, BucketedRows, TokenStream
+from llmwright.training.budget import Budget, steps_in
+from llmwright.training.callbacks import Callback, Follower, Judge, Keeper
+from llmwright.training.checkpoint import Checkpoints
+from llmwright.training.config import TrainConfig
+from llmwright.training.examples import label_counts
+from llmwright.training.loop import Trainee, fit
+from llmwright.training.objectives.objective import Objective, ObjectiveRequest
+from llmwright.training.optim import parameter_groups
+from llmwright.training.precision import choose_precision
+from llmwright.training.runtime import Runtime
+from llmwright.training.save import save_model_artifact
+from llmwright.training.setup import Material, Problem
+from llmwright.training.state import State
+from llmwright.training.validation import Validation
+
+DEFAULT_BATCH_SIZE = 32
+
+
+def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact:
+    """Return the trained model: weights, tokenizer, contract, probes, history and model card.
+
+    Args:
+        config: What is wanted.
+        inputs: ``dataset``, perhaps ``tokenizer`` and ``model.name``.
+        run: Its folder keeps the checkpoints; a run that finds some there goes on from them.
+
+    Raises:
+        ConfigError, InputError: Something given does not fit (``TRAIN-001`` to ``TRAIN-013``).
+        CheckError: The loss became no number (``TRAIN-012``).
+        StoppedError: The user stopped the run; the next start goes on (``CORE-060``).
+    """
+    problem = setup.define(config, inputs, run)
+    runtime: Runtime = config.runtime.build()
+    material = setup.prepare(config, problem, inputs, run)
+    trainee = make_trainee(config, problem, material, runtime, run)
+    validation = make_validation(config, problem, material)
+    checkpoints = Checkpoints(run.folder / "checkpoints", identity(config, inputs))
+    set_seed(config.seed)
+    state = checkpoints.restore(trainee) or State()
+    if state.step:
+        run.notice(text("training.resumed", step=state.step))
+    callbacks = make_callbacks(config, trainee, material, validation, checkpoints, state, run)
+    with run.stoppable():
+        for result in () if state.stopped_early else fit(trainee, state):
+            for callback in callbacks:
+                callback.after(result)
+            if state.stopped_early:
+                break
+    if state.best_step is not None:
+        checkpoints.load_best(trainee, state.best_step)
+    artifact = save_model_artifact(config, problem, material, trainee, state, run)
+    checkpoints.remove()
+    return artifact
+
+
+def make_trainee(
+    config: TrainConfig, problem: Problem, material: Material, runtime: Runtime, run: Run
+) -> Trainee:
+    """Return everything that takes part in training."""
+    model = runtime.prepare(config.adapter.build(material.model))
+    objective = make_objective(config, problem, material)
+    runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
+    run.notice(sentence)
+    lr = config.lr or default_lr(config, problem)
+    if config.lr is None:
+        run.notice(text("training.default_lr", lr=f"{lr:g}"))
+    optimizer = config.optimizer.build(parameter_groups(model, config.weight_decay), lr)
+    batches = make_batches(config, problem, material)
+    budget = Budget.of(config, batches)
+    sentence = text(
+        "training.start",
+        steps=budget.max_steps or text("training.unknown_steps"),
+        rows=len(material.train.owners),
+        tokens=f"{batches.num_tokens:,}",
+        threads=runtime.num_threads,
+        device=str(runtime.device),
+    )
+    run.notice(sentence)
+    return Trainee(
+        model=model,
+        objective=objective,
+        optimizer=optimizer,
+        schedule=config.schedule,
+        lr=lr,
+        batches=batches,
+        budget=budget,
+        runtime=runtime,
+        accumulate=config.accumulate,
+        max_grad_norm=config.max_grad_norm,
+    )
+
+
+def make_objective(config: TrainConfig, problem: Problem, material: Material) -> Objective:
+    """Return the objective, with what it must know about model and labels."""
+    counts_C, num_targets = label_counts(material.train, material.contract)
+    request = ObjectiveRequest(material.model, material.contract, config, counts_C, num_targets)
+    objective: Objective = problem.objective.build(request)
+    return objective
+
+
+def make_batches(config: TrainConfig, problem: Problem, material: Material) -> Batches:
+    """Return the training split in batches."""
+    train = material.train
+    size = config.batch_size
+    if size is None and config.batch_tokens is None:
+        size = DEFAULT_BATCH_SIZE
+    if train.stream:
+        documents = [example.input_ids_T for example in train.examples]
+        block_length = material.contract.max_length
+        return TokenStream(documents, block_length, size, config.batch_tokens, config.seed)
+    return BucketedRows(
+        train.examples,
+        train.owners,
+        problem.task,
+        material.contract,
+        size,
+        config.batch_tokens,
+        config.seed,
+    )
+
+
+def make_validation(config: TrainConfig, problem: Problem, material: Material) -> Validation | None:
+    """Return what measures the model on the validation split; None when there is none."""
+    if material.validation is None:
+        return None
+    batches = BucketedRows(
+        material.validation.examples,
+        material.validation.owners,
+        problem.task,
+        material.contract,
+        config.batch_size or DEFAULT_BATCH_SIZE,
+        config.batch_tokens,
+        seed=None,
+    )
+    return Validation(
+        batches,
+        problem.task,
+        material.tokenizer,
+        material.contract,
+        config.selection,
+        config.sample_prompts,
+    )
+
+
+def make_callbacks(
+    config: TrainConfig,
+    trainee: Trainee,
+    material: Material,
+    validation: Validation | None,
+    checkpoints: Checkpoints,
+    state: State,
+    run: Run,
+) -> list[Callback]:
+    """Return what happens after each step, in order."""
+    every = config.evaluate_every_steps or default_interval(config, trainee)
+    follower = Follower(trainee, state, run, material.train.rows, config.log_every_steps)
+    judge = Judge(
+        trainee, state, run, follower, validation, checkpoints, every, config.patience
+    )  # fmt: skip
+    every = config.checkpoint_every_steps or every
+    return [follower, judge, Keeper(trainee, state, run, follower, checkpoints, every)]
+
+
+def default_interval(config: TrainConfig, trainee: Trainee) -> int:
+    """Return the steps of an epoch, but at least 5 and at most 20 intervals in a run."""
+    per_epoch = steps_in(1.0, trainee.batches, config.accumulate)
+    total = trainee.budget.total_steps(State())
+    if math.isinf(total):
+        return per_epoch
+    return max(1, min(max(per_epoch, math.ceil(total / 20)), int(total // 5)))
+
+
+def default_lr(config: TrainConfig, problem: Problem) -> float:
+    """Return a learning rate that suits a new or a finished model."""
+    lr = 1e-3 if isinstance(problem.spec, ScratchModel) else 5e-5
+    return lr * 100 if config.optimizer.kind == "sgd" else lr
+
+
+def identity(config: TrainConfig, inputs: Mapping[str, Artifact]) -> str:
+    """Return a hash of all that decides the result: a checkpoint of another run is refused."""
+    return files.sha256_json(
+        {
+            "config": config.model_dump(mode="json"),
+            "inputs": {name: artifact.id for name, artifact in inputs.items()},
+        }
+    )
+
+
+def set_seed(seed: int) -> None:
+    """Set every random number generator (dropout and plugins; batches have their own)."""
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))
+    torch.manual_seed(seed)

@@ -1,0 +1,91 @@
+"""Loss and share of right predictions on the validation split, and answers to fixed prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from llmwright.inference.generation import write_all
+from llmwright.inference.sampling import Settings
+from llmwright.inference.torch_engine import TorchEngine
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import Task
+from llmwright.training.batching import Batches
+from llmwright.training.loop import Trainee
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+MAX_SAMPLE_TOKENS = 64
+
+
+class Validation:
+    """Measures a model while it learns.
+
+    Args:
+        batches: The validation split.
+        task: Says what picks the best weights, and reads answers.
+        tokenizer: The model's.
+        contract: The model's.
+        selection: ``loss`` or ``accuracy``; ``auto`` is the task's own.
+        prompts: What the model answers at each evaluation.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        task: Task,
+        tokenizer: PreTrainedTokenizerFast,
+        contract: Contract,
+        selection: Literal["auto", "loss", "accuracy"],
+        prompts: list[str],
+    ) -> None:
+        self._batches, self._task = batches, task
+        self._tokenizer, self._contract = tokenizer, contract
+        self._prompts = prompts
+        self.selection, self.mode = task.selection
+        if selection != "auto":
+            self.selection, self.mode = selection, "min" if selection == "loss" else "max"
+
+    @torch.no_grad()
+    def measure(self, trainee: Trainee) -> dict[str, float]:
+        """Return mean loss per target and accuracy; the model goes on in train mode."""
+        objective, runtime = trainee.objective, trainee.runtime
+        loss = torch.zeros((), device=runtime.device, dtype=torch.float64)
+        right = torch.zeros((), device=runtime.device, dtype=torch.int64)
+        weight, total = 0.0, 0
+        trainee.model.eval()
+        for indices_B in self._batches.epoch(0):
+            arrays = objective.arrays(self._batches.collate(indices_B, 0))
+            with runtime.autocast():
+                part, num_right = objective.score(trainee.model, runtime.tensors(arrays))
+            loss += part
+            right += num_right
+            weight += objective.weight(arrays)
+            total += objective.num_predictions(arrays)
+        trainee.model.train()
+        return {"loss": float(loss) / weight, "accuracy": int(right) / total}
+
+    def samples(self, trainee: Trainee) -> list[tuple[str, str]]:
+        """Return each prompt with the greedy answer; random numbers are not used up."""
+        if not self._prompts:
+            return []
+        field = "input" if self._contract.row_type == "pair" else "prompt"
+        rows = [{field: prompt} for prompt in self._prompts]
+        inputs = [self._task.encode_input(r, self._tokenizer, self._contract) for r in rows]
+        settings = Settings(
+            max_new_tokens=min(MAX_SAMPLE_TOKENS, self._contract.generation.max_new_tokens),
+            stop_token_ids=frozenset(self._contract.stop_token_ids),
+            seed=0,
+        )
+        with torch.random.fork_rng():
+            engine = TorchEngine(trainee.model, Path(), self._contract)
+            outputs = write_all(engine, [e.input_ids_T for e in inputs], [settings] * len(inputs))
+        trainee.model.train()
+        answers = [
+            self._task.answer(output, row, self._tokenizer, self._contract)["text"]
+            for output, row in zip(outputs, rows, strict=True)
+        ]
+        return list(zip(self._prompts, answers, strict=True))
