@@ -1,0 +1,111 @@
+"""The application: routes, errors and the gate, around one model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from llmwright import __version__
+from llmwright.serving import errors
+from llmwright.serving.auth import Keys
+from llmwright.serving.config import ServeConfig
+from llmwright.serving.gate import Gate
+from llmwright.serving.metrics import Metrics
+from llmwright.serving.model import ServedModel
+from llmwright.serving.routes import chat, classify, completions, generate, operating, pages
+from llmwright.serving.service import Service
+from llmwright.serving.worker import Worker
+
+SKIPPED: dict[str, Any] = {"status": "skipped", "count": 0, "details": {}}
+
+
+def create_app(
+    model: ServedModel,
+    config: ServeConfig,
+    keys: list[str] | None = None,
+    probes: dict[str, Any] | None = None,
+    examples: list[dict[str, str]] | None = None,
+) -> FastAPI:
+    """Return the ASGI application that answers with a model.
+
+    Args:
+        model: What is served.
+        config: Limits and settings; address and files are not used here.
+        keys: API keys; None or empty leaves the server open.
+        probes: How the model answered its recorded probes, for ``/v1/models``.
+        examples: A few inputs under the user's names, for the pages.
+    """
+    metrics = Metrics(model.name, model.contract.labels)
+    worker = Worker(model, config, metrics)
+    service = Service(
+        config, model, worker, metrics, probes or SKIPPED, examples or [], len(keys or [])
+    )
+    metrics.describe(model.artifact, model.kind)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        worker.start()
+        yield
+        service.draining = True
+        worker.close()
+
+    app = FastAPI(
+        title=f"LLMwright: {model.name}",
+        version=__version__,
+        description=f"{model.contract.task}, {model.contract.num_parameters:,} parameters.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=config.max_body_bytes,
+        # Requests are not traced, whatever is installed besides.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.service = service
+    errors.install(app)
+    _include(app, model)
+    if keys:
+        _describe_key(app)
+    app.add_middleware(
+        Gate,
+        keys=Keys(keys or []),
+        metrics=metrics,
+        routes=_paths(app),
+        access_log=config.access_log,
+    )
+    return app
+
+
+def _include(app: FastAPI, model: ServedModel) -> None:
+    """Add all routes; those the model cannot answer say so and are left out of the document."""
+    app.include_router(generate.make_router(model.fields))
+    app.include_router(completions.router, include_in_schema="write" in model.abilities)
+    app.include_router(chat.router, include_in_schema="chat" in model.abilities)
+    app.include_router(classify.router, include_in_schema="classify" in model.abilities)
+    app.include_router(operating.router)
+    app.include_router(pages.router, include_in_schema=False)
+
+
+def _paths(app: FastAPI) -> frozenset[str]:
+    """Return the paths that requests are counted by."""
+    known = ("/generate", "/v1/completions", "/v1/chat/completions", "/v1/classify")
+    return frozenset(
+        (*known, "/v1/models", "/livez", "/readyz", "/metrics", "/", "/docs", app.openapi_url or "")
+    )
+
+
+def _describe_key(app: FastAPI) -> None:
+    """Say in the document that requests carry a key."""
+    original = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = original()
+        document.setdefault("components", {})["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer"}
+        }
+        document["security"] = [{"key": []}]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,201 @@
+"""Bodies of answers, as the OpenAPI document describes them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Usage(Answer):
+    """Token counts."""
+
+    prompt_tokens: int
+    """Tokens read."""
+    completion_tokens: int
+    """Tokens written, the stop token not counted."""
+    total_tokens: int
+    """Both."""
+
+
+class TextChoice(Answer):
+    """One written text."""
+
+    index: int
+    """Position of its prompt."""
+    text: str
+    """The text, without the prompt."""
+    logprobs: None
+    """Always null."""
+    finish_reason: Literal["stop", "length"]
+    """`stop`: at a stop token or stop string; `length`: at a limit of tokens."""
+
+
+class Completion(Answer):
+    """Answer of `/v1/completions`."""
+
+    id: str
+    """Id of this answer."""
+    object: Literal["text_completion"]
+    """Kind of answer."""
+    created: int
+    """Seconds since 1970."""
+    model: str
+    """Name of the model."""
+    choices: list[TextChoice]
+    """One text for each prompt."""
+    usage: Usage
+    """Token counts."""
+
+
+class ChatMessage(Answer):
+    """The assistant's turn."""
+
+    role: Literal["assistant"]
+    """Who speaks."""
+    content: str
+    """What is said."""
+
+
+class ChatChoice(Answer):
+    """One answer in a conversation."""
+
+    index: Literal[0]
+    """Always 0."""
+    message: ChatMessage
+    """The assistant's turn."""
+    logprobs: None
+    """Always null."""
+    finish_reason: Literal["stop", "length"]
+    """`stop`: at a stop token or stop string; `length`: at a limit of tokens."""
+
+
+class ChatCompletion(Answer):
+    """Answer of `/v1/chat/completions`."""
+
+    id: str
+    """Id of this answer."""
+    object: Literal["chat.completion"]
+    """Kind of answer."""
+    created: int
+    """Seconds since 1970."""
+    model: str
+    """Name of the model."""
+    choices: list[ChatChoice]
+    """Always one."""
+    usage: Usage
+    """Token counts."""
+
+
+class Classified(Answer):
+    """Labels of one text."""
+
+    index: int
+    """Position of the text."""
+    label: str | None = None
+    """The likeliest label; left out by models that give several labels at once."""
+    labels: list[str] | None = None
+    """Labels that hold; only of models that give several labels at once."""
+    scores: dict[str, float]
+    """Label → probability, the highest first."""
+
+
+class Classification(Answer):
+    """Answer of `/v1/classify`."""
+
+    id: str
+    """Id of this answer."""
+    object: Literal["list"]
+    """Kind of answer."""
+    created: int
+    """Seconds since 1970."""
+    model: str
+    """Name of the model."""
+    data: list[Classified]
+    """One entry for each text, in order."""
+    usage: Usage
+    """Token counts."""
+
+
+class ProbeReport(Answer):
+    """How the loaded model answered its recorded probes before the first request."""
+
+    status: Literal["passed", "skipped"]
+    """`skipped`: the model has no probes, or the check was switched off."""
+    count: int
+    """Probes that were run."""
+    details: dict[str, Any]
+    """Largest difference, agreement, tolerance."""
+
+
+class ModelCard(Answer):
+    """A served model."""
+
+    id: str
+    """Name to use as `model`."""
+    object: Literal["model"]
+    """Kind of answer."""
+    created: int
+    """When it was made, in seconds since 1970."""
+    owned_by: Literal["llmwright"]
+    """Always `llmwright`."""
+    task: str
+    """What it does."""
+    engine: str
+    """What runs it."""
+    artifact: str
+    """Id of its artifact."""
+    num_parameters: int
+    """Number of weights."""
+    max_length: int
+    """Longest input in tokens; longer ones are cut and the answer says so."""
+    fields: dict[str, list[str]]
+    """Names that `/generate` reads (`input`) and answers with (`output`)."""
+    labels: list[str]
+    """Labels it can give."""
+    routes: list[str]
+    """Routes it answers."""
+    probes: ProbeReport
+    """How it answered its recorded probes."""
+
+
+class ModelList(Answer):
+    """Answer of `/v1/models`."""
+
+    object: Literal["list"]
+    """Kind of answer."""
+    data: list[ModelCard]
+    """The served models."""
+
+
+class ErrorDetail(Answer):
+    """What went wrong."""
+
+    message: str
+    """What is wrong and what to do."""
+    type: str
+    """Family of the error."""
+    param: str | None
+    """Field of the request it is about."""
+    code: str
+    """Name of the error."""
+
+
+class ErrorAnswer(Answer):
+    """Answer of every refused request."""
+
+    error: ErrorDetail
+    """What went wrong."""
+
+
+class Health(Answer):
+    """Answer of the health routes."""
+
+    status: str
+    """`ok`, or why not."""

@@ -1,0 +1,160 @@
+"""Bodies of requests: what is supported, with its bounds. Any other field is refused by name.
+
+OpenAI's fields that this server cannot honour are listed with the one value that changes nothing
+(``n`` 1, ``logprobs`` null …), because clients send them unasked; another value is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from llmwright.serving.writing import Writing
+
+MAX_STOPS = 16
+MAX_STOP_LENGTH = 256
+
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_LENGTH)]
+Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
+
+
+class Body(BaseModel):
+    """A request body: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class StreamOptions(Body):
+    """What a stream holds besides text."""
+
+    include_usage: bool = False
+    """Send token counts in one more chunk at the end."""
+    include_obfuscation: Literal[False] = False
+    """Only false is supported."""
+
+
+class TextBody(Body):
+    """Fields of every request for a text."""
+
+    model: str | None = None
+    """Name of the model, as in `/v1/models`; may be left out."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Most tokens to write; the model's own default when not given."""
+    temperature: float | None = Field(None, ge=0, le=10)
+    """0 always takes the likeliest token; 1 samples as the model was trained."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Sample among the likeliest tokens that together have this probability."""
+    top_k: int | None = Field(None, ge=0)
+    """Sample among this many likeliest tokens only; 0 is off."""
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    """Makes a sampled text repeatable."""
+    stop: Stop | Stops | None = None
+    """One or several strings that end the text; they are not part of it."""
+    stream: bool = False
+    """Send the text while it is written, as server-sent events that end with `[DONE]`."""
+    stream_options: StreamOptions | None = None
+    """What a stream holds besides text."""
+    n: Literal[1] = 1
+    """Texts per prompt; only 1 is supported."""
+    presence_penalty: Literal[0] | None = None
+    """Only 0 is supported."""
+    frequency_penalty: Literal[0] | None = None
+    """Only 0 is supported."""
+    user: str | None = None
+    """Accepted and neither used nor kept."""
+
+    def limit(self) -> int | None:
+        """Return the most tokens to write, None for the model's default."""
+        return self.max_tokens
+
+    def writing(self) -> Writing:
+        """Return how the text is to be written."""
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return Writing(
+            max_new_tokens=self.limit(),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            seed=self.seed,
+            stop=tuple(stops),
+        )
+
+
+class CompletionBody(TextBody):
+    """A request to continue a text, or to answer an input the way the model was trained to."""
+
+    prompt: str | Annotated[list[str], Field(min_length=1)]
+    """Text to continue or input to answer; a list gets one text for each."""
+    best_of: Literal[1] | None = None
+    """Only 1 is supported."""
+    echo: Literal[False] | None = None
+    """Only false is supported."""
+    logprobs: None = None
+    """Only null is supported."""
+
+
+class TextPart(Body):
+    """A part of a message."""
+
+    type: Literal["text"]
+    """Only text is supported."""
+    text: str
+    """The text."""
+
+
+class Message(Body):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    """Who speaks."""
+    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    """What is said."""
+
+    def plain(self) -> dict[str, str]:
+        """Return role and content as one text."""
+        if isinstance(self.content, str):
+            return {"role": self.role, "content": self.content}
+        return {"role": self.role, "content": "".join(part.text for part in self.content)}
+
+
+class ChatBody(TextBody):
+    """A request for the next turn of a conversation."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    """The conversation so far; the last turn is not the assistant's."""
+    max_completion_tokens: int | None = Field(None, ge=1)
+    """Same as `max_tokens`, by its newer name."""
+    logprobs: Literal[False] | None = None
+    """Only false is supported."""
+
+    def limit(self) -> int | None:
+        """Return the most tokens to write, None for the model's default."""
+        return self.max_completion_tokens or self.max_tokens
+
+
+class ClassifyBody(Body):
+    """A request to classify texts."""
+
+    model: str | None = None
+    """Name of the model, as in `/v1/models`; may be left out."""
+    input: str | Annotated[list[str], Field(min_length=1)]
+    """One text or several."""
+    input_pair: str | list[str] | None = None
+    """Second text of each, for a model that compares two texts."""
+    top_k: int | None = Field(None, ge=1)
+    """How many scores to return, the highest first; all when not given."""
+    user: str | None = None
+    """Accepted and neither used nor kept."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return canonical rows.
+
+        Raises:
+            ValueError: ``input`` and ``input_pair`` are not equally many.
+        """
+        texts = [self.input] if isinstance(self.input, str) else self.input
+        if self.input_pair is None:
+            return [{"text": text} for text in texts]
+        pairs = [self.input_pair] if isinstance(self.input_pair, str) else self.input_pair
+        return [{"text": text, "text_pair": pair} for text, pair in zip(texts, pairs, strict=True)]

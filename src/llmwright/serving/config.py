@@ -1,0 +1,70 @@
+"""Settings of ``serve``."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
+from llmwright.core.config import Config, Input
+
+
+class ServeConfig(Config):
+    """Answer HTTP requests with a model or an export until stopped."""
+
+    model: Annotated[str | None, Input("model|export")] = None
+    """Model or export that answers: id, step name or folder; the newest of the project when not
+    given."""
+    engine: str = "auto"
+    """What runs the model: ``auto`` takes the one the files are made for."""
+    name: str | None = None
+    """Name of the model for clients, as in ``{"model": NAME}``; the project folder's name when not
+    given, so that it survives a new training."""
+    host: str = "127.0.0.1"
+    """Address to listen on. The default is reached from this machine only; any other address
+    needs an API key. ``0.0.0.0`` listens on all."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one and says which."""
+    api_key: SecretStr | None = None
+    """Key that requests must carry as ``Authorization: Bearer KEY``. Other users of the machine can
+    see command lines: prefer the variable ``LLMWRIGHT_SERVE__API_KEY`` or ``api_key_file``."""
+    api_key_file: Path | None = None
+    """File with one API key per line; ``#`` begins a comment. Any of the keys opens every route."""
+    max_concurrency: int = Field(4, ge=1)
+    """Texts that are written at the same time, token by token in turn. More let nobody wait but
+    make each slower."""
+    max_queue: int = Field(64, ge=0)
+    """Requests that may wait beyond those being worked on; further ones get 503 with
+    ``Retry-After``."""
+    max_batch: int = Field(32, ge=1)
+    """Waiting rows to classify that go through the model together. Nobody waits for a batch to
+    fill: what is there is taken."""
+    max_rows: int = Field(256, ge=1)
+    """Most texts in one request."""
+    request_timeout_seconds: float = Field(120.0, gt=0)
+    """Longest time from a request's arrival to the end of its answer, in seconds; then 504."""
+    max_body_bytes: int = Field(1_000_000, ge=1)
+    """Largest request body, in bytes; larger ones get 413."""
+    max_new_tokens: int = Field(4096, ge=1)
+    """Most tokens one request may ask for."""
+    drain_seconds: float = Field(30.0, ge=0)
+    """How long a stopping server lets running requests finish, in seconds."""
+    num_probes: int = Field(4, ge=0)
+    """Recorded probes of the model that must be answered as recorded before the first request; 0
+    skips the check and ``/v1/models`` says so."""
+    access_log: bool = True
+    """Whether each request is a line of JSON on standard error: time, route, status, duration,
+    tokens; never any content."""
+    ready_file: Path | None = None
+    """File that is written with address, port and process id once the server answers."""
+
+    def is_loopback(self) -> bool:
+        """Say whether only this machine can reach the address."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,165 @@
+"""One envelope for every error, as OpenAI's clients expect it.
+
+``{"error": {"message", "type", "param", "code"}}`` — also for malformed JSON, unknown routes and
+defects of ours. ``code`` is the name of the sentence in ``locale/<language>/serving.yaml``
+(``serving.model_not_found``), or the code of a `LLMwrightError`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from llmwright.core import locale
+from llmwright.core.errors import CheckError, LLMwrightError, ResourceError, StoppedError
+
+LOGGER = logging.getLogger("llmwright.serving")
+
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+# Sentences for errors that the framework raises by itself.
+FRAMEWORK_CODES = {404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+
+class ApiError(Exception):
+    """A refused request.
+
+    Args:
+        status: HTTP status, 400–599.
+        code: Name of the sentence, without ``serving.``.
+        param: The request's field it is about.
+        headers: Headers to send along, as ``Retry-After``.
+        **values: What the sentence's placeholders stand for.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        *,
+        param: str | None = None,
+        headers: dict[str, str] | None = None,
+        **values: object,
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.param = param
+        self.headers = headers
+        self.values = values
+
+    def message(self, lang: locale.Language) -> str:
+        """Return the sentence in a language."""
+        return locale.text(f"serving.{self.code}", lang, **self.values)
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before the answer was complete."""
+
+
+def envelope(status: int, message: str, code: str, param: str | None = None) -> dict[str, Any]:
+    """Return the body of an error."""
+    kind = TYPES.get(status, "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def from_known(error: LLMwrightError, lang: locale.Language) -> tuple[int, dict[str, Any]]:
+    """Return status and body for an error of the catalogue.
+
+    What the machine lacks is 503, what did not hold is 500; all else is about the request.
+    """
+    message, fix = error.in_language(lang)
+    status = 400
+    if isinstance(error, ResourceError | StoppedError):
+        status = 503
+    elif isinstance(error, CheckError):
+        status = 500
+    return status, envelope(status, f"{message} {fix}".strip(), error.code, error.where)
+
+
+def describe(error: BaseException, lang: locale.Language) -> tuple[int, dict[str, Any]]:
+    """Return status and body for any error; an unknown one is logged and told without detail."""
+    if isinstance(error, ApiError):
+        return error.status, envelope(error.status, error.message(lang), error.code, error.param)
+    if isinstance(error, LLMwrightError):
+        return from_known(error, lang)
+    LOGGER.error("A request failed", exc_info=error)
+    return 500, envelope(500, locale.text("serving.internal", lang), "internal")
+
+
+def language_of(accept: str | None) -> locale.Language:
+    """Return the language a client asks for with ``Accept-Language``, else the server's."""
+    wanted = (accept or "").strip().lower()
+    if wanted.startswith("zh"):
+        return "zh"
+    return "en" if wanted.startswith("en") else locale.language()
+
+
+def _language(request: Request) -> locale.Language:
+    return language_of(request.headers.get("accept-language"))
+
+
+def _known(request: Request, error: Exception) -> JSONResponse:
+    status, body = describe(error, _language(request))
+    headers = error.headers if isinstance(error, ApiError) else None
+    return JSONResponse(body, status, headers)
+
+
+def _framework(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = FRAMEWORK_CODES.get(error.status_code, "unreadable")
+    sentence = locale.text(
+        f"serving.{code}",
+        _language(request),
+        path=request.url.path,
+        method=request.method,
+        detail=error.detail,
+        limit=request.app.max_body_size,
+    )
+    headers = dict(error.headers or {})
+    return JSONResponse(envelope(error.status_code, sentence, code), error.status_code, headers)
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    lang = _language(request)
+    first: dict[str, Any] = dict(error.errors()[0])
+    place = [str(part) for part in first["loc"] if part != "body"]
+    param: str | None = ".".join(place) or None
+    if first["type"] == "json_invalid":
+        code, param = "invalid_json", None
+    elif first["type"] == "extra_forbidden":
+        code = "unsupported_parameter"
+    elif param is None:
+        # No JSON object at all: another content type, or another JSON value.
+        code = "not_an_object"
+    else:
+        code = "missing_parameter" if first["type"] == "missing" else "invalid_parameter"
+    sentence = locale.text(
+        f"serving.{code}",
+        lang,
+        param=param,
+        path=request.url.path,
+        reason=first.get("ctx", {}).get("error") or first["msg"],
+    )
+    return JSONResponse(envelope(400, sentence, code, param), 400)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an app use the envelope."""
+    app.add_exception_handler(ApiError, _known)
+    app.add_exception_handler(LLMwrightError, _known)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(RequestValidationError, _invalid)

@@ -1,0 +1,151 @@
+"""What ``/generate`` reads and answers: the user's own field names, from the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from llmwright.data.records import Row
+from llmwright.serving.bodies.requests import Body, Stop, Stops
+from llmwright.serving.errors import ApiError
+from llmwright.serving.writing import Writing
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import TASKS
+
+PROMPT = "prompt"
+
+
+class Options(Body):
+    """How a text is to be written; forms may give these as text."""
+
+    max_tokens: int | None = Field(None, ge=1)
+    """Most tokens to write; the model's own default when not given."""
+    temperature: float | None = Field(None, ge=0, le=10)
+    """0 always takes the likeliest token; 1 samples as the model was trained."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Sample among the likeliest tokens that together have this probability."""
+    top_k: int | None = Field(None, ge=0)
+    """Sample among this many likeliest tokens only; 0 is off."""
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    """Makes a sampled text repeatable."""
+    stop: Stop | Stops | None = None
+    """One or several strings that end the text."""
+
+    def writing(self) -> Writing:
+        """Return how the text is to be written."""
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        values = self.model_dump(exclude={"stop", "max_tokens"})
+        return Writing(max_new_tokens=self.max_tokens, stop=tuple(stops), may_cut=True, **values)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Names in requests and answers.
+
+    Attributes:
+        inputs: Name → what it holds: ``text``, ``tokens`` (a list of words) or ``messages``.
+        needed: Names of which each request has one (alternatives) …
+        optional: … and names it may have besides.
+        outputs: Canonical name in the task's answer → name in the reply.
+        generates: Whether `Options` are read.
+    """
+
+    inputs: dict[str, str]
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    outputs: dict[str, str]
+    generates: bool
+
+    def read(self, values: Mapping[str, Any]) -> tuple[Row, Writing | None]:
+        """Return the canonical row and how to write.
+
+        Raises:
+            ApiError: A field is unknown, missing or no text (400).
+            pydantic.ValidationError: An option is wrong.
+        """
+        row: Row = {}
+        options: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in self.inputs:
+                row[name] = _checked(name, value, self.inputs[name])
+            elif self.generates and name in Options.model_fields:
+                options[name] = value
+            else:
+                raise ApiError(400, "unknown_field", param=name, name=name, names=self.describe())
+        if not any(name in row for name in self.needed):
+            raise ApiError(
+                400, "missing_field", param=self.needed[0], names=" / ".join(self.needed)
+            )
+        return row, Options.model_validate(options).writing() if self.generates else None
+
+    def reply(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an answer under the user's names; what is as usual is not mentioned."""
+        reply = {name: answer[canonical] for canonical, name in self.outputs.items()}
+        if answer.get("truncated"):
+            reply["truncated"] = True
+        if answer.get("finish_reason") == "length":
+            reply["finish_reason"] = "length"
+        return reply
+
+    def describe(self) -> str:
+        """Return all names a request may hold."""
+        options = list(Options.model_fields) if self.generates else []
+        return ", ".join([*self.needed, *self.optional, *options])
+
+
+def fields_of(contract: Contract) -> Fields:
+    """Return the names for a model."""
+    names = contract.fields
+    if TASKS.get(contract.task).generates:
+        return _text_fields(contract)
+    if contract.row_type == "tags":
+        tokens, tags = names.get("tokens", "tokens"), names.get("tags", "tags")
+        outputs = {"tokens": tokens, "tags": tags, "scores": "scores"}
+        return Fields({tokens: "tokens", "text": "text"}, (tokens, "text"), (), outputs, False)
+    text, label = names.get("text", "text"), "labels" if contract.multi_label else "label"
+    inputs = {text: "text"}
+    outputs = {label: names.get(label, label), "scores": "scores"}
+    if "text_pair" in names:
+        inputs[names["text_pair"]] = "text"
+        return Fields(inputs, (text,), (names["text_pair"],), outputs, False)
+    return Fields(inputs, (text,), (), outputs, False)
+
+
+def _text_fields(contract: Contract) -> Fields:
+    """Return the names for a model that writes; ``prompt`` always works where it is no column."""
+    names = contract.fields
+    if contract.row_type == "messages":
+        inputs = {PROMPT: "text", "messages": "messages"}
+        return Fields(inputs, (PROMPT, "messages"), (), {"text": "text"}, True)
+    if contract.row_type == "pair":
+        source, target = names.get("input", "input"), names.get("target", "target")
+        return Fields({source: "text"}, (source,), (), {"text": target}, True)
+    return Fields({PROMPT: "text"}, (PROMPT,), (), {"text": "text"}, True)
+
+
+def _checked(name: str, value: Any, kind: str) -> Any:
+    """Return a value that is what its field holds and can be written as UTF-8."""
+    if kind == "text":
+        good = isinstance(value, str)
+    elif kind == "tokens":
+        # The task itself cuts a string into words.
+        items = [value] if isinstance(value, str) else value
+        good = isinstance(items, list) and all(isinstance(item, str) for item in items)
+    else:
+        good = isinstance(value, list) and all(_is_message(item) for item in value) and bool(value)
+    if not good:
+        raise ApiError(400, f"not_{kind}", param=name, name=name)
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise ApiError(400, "not_unicode", param=name, name=name) from None
+    return value
+
+
+def _is_message(item: Any) -> bool:
+    return isinstance(item, dict) and all(
+        isinstance(item.get(part), str) for part in ("role", "content")
+    )

@@ -1,0 +1,147 @@
+"""The served model: what it can answer, and how it does, in the worker's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from llmwright.data.records import Row
+from llmwright.inference.detokenize import Detokenizer
+from llmwright.inference.generation import generate
+from llmwright.inference.predictor import Predictor
+from llmwright.inference.sampling import Settings
+from llmwright.serving.errors import ApiError
+from llmwright.serving.fields import Fields, fields_of
+from llmwright.serving.writing import Piece, Writing, until_stop
+
+ROUTES = {
+    "write": "/v1/completions",
+    "chat": "/v1/chat/completions",
+    "classify": "/v1/classify",
+}
+
+
+class ServedModel:
+    """One model under a name.
+
+    Args:
+        predictor: The loaded model.
+        name: What clients call it.
+        artifact: Id of its artifact.
+        kind: ``model`` or ``export``.
+        created: When it was made, in seconds since 1970.
+    """
+
+    def __init__(
+        self, predictor: Predictor, name: str, artifact: str = "", kind: str = "model",
+        created: int = 0,
+    ) -> None:  # fmt: skip
+        self.predictor = predictor
+        self.contract = predictor.contract
+        self.name = name
+        self.artifact = artifact
+        self.kind = kind
+        self.created = created
+        self.fields: Fields = fields_of(self.contract)
+
+    @cached_property
+    def abilities(self) -> frozenset[str]:
+        """What it can do: ``write``, ``chat``, ``classify`` or ``tag``."""
+        if not self.fields.generates:
+            return frozenset({"tag" if self.contract.row_type == "tags" else "classify"})
+        chats = self.contract.row_type == "messages"
+        return frozenset({"write", "chat"} if chats else {"write"})
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether it compares two texts."""
+        return "text_pair" in self.contract.fields
+
+    @property
+    def routes(self) -> list[str]:
+        """Routes it answers."""
+        return ["/generate", *(route for name, route in ROUTES.items() if name in self.abilities)]
+
+    def must(self, ability: str, route: str) -> None:
+        """Refuse a route the model cannot answer.
+
+        Raises:
+            ApiError: It cannot (400); the message names the routes it answers.
+        """
+        if ability in self.abilities:
+            return
+        routes = ", ".join(self.routes)
+        if ability == "chat" and "write" in self.abilities:
+            raise ApiError(400, "no_chat", name=self.name, routes=routes)
+        raise ApiError(
+            400, "not_able", name=self.name, task=self.contract.task, route=route, routes=routes
+        )
+
+    def prompt_row(self, prompt: str) -> Row:
+        """Return the row behind a prompt of ``/v1/completions``."""
+        return {self.fields.needed[0]: prompt}
+
+    def answer(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Return one answer per row, in order; all rows go through the model together."""
+        return list(self.predictor.predict(rows))
+
+    def count(self, rows: Sequence[Row]) -> int:
+        """Return how many tokens the model reads for some rows."""
+        return sum(len(self._encode(row).input_ids_T) for row in rows)
+
+    def write(self, row: Row, writing: Writing) -> Iterator[Piece]:
+        """Yield a text piece by piece, one for each token.
+
+        Raises:
+            ApiError: The prompt is too long and may not be cut (400).
+            LLMwrightError: The row cannot be encoded.
+        """
+        return until_stop(self._pieces(row, writing), writing.stop)
+
+    def _pieces(self, row: Row, writing: Writing) -> Iterator[Piece]:
+        example = self._encode(row)
+        if example.truncated and not writing.may_cut:
+            raise ApiError(400, "too_long", limit=self.contract.max_length)
+        prompt = len(example.input_ids_T)
+        settings = Settings.of(
+            self.contract,
+            max_new_tokens=writing.max_new_tokens,
+            temperature=writing.temperature,
+            top_p=writing.top_p,
+            top_k=writing.top_k,
+            seed=writing.seed,
+        )
+        detokenizer = Detokenizer(self.predictor.tokenizer)
+        written = 0
+        for token in generate(self.predictor.engine, [example.input_ids_T], [settings]):
+            text = ""
+            if token.finish_reason != "stop":
+                written += 1
+                text = detokenizer.push(token.token_id)
+            if token.finish_reason is not None:
+                text += detokenizer.end()
+            yield Piece(text, prompt, written, token.finish_reason, example.truncated)
+
+    def _encode(self, row: Row) -> Any:
+        return self.predictor.task.encode_input(row, self.predictor.tokenizer, self.contract)
+
+    def card(self) -> dict[str, Any]:
+        """Return what ``/v1/models`` says about it."""
+        return {
+            "id": self.name,
+            "object": "model",
+            "created": self.created,
+            "owned_by": "llmwright",
+            "task": self.contract.task,
+            "engine": self.predictor.engine.name,
+            "artifact": self.artifact,
+            "num_parameters": self.contract.num_parameters,
+            "max_length": self.contract.max_length,
+            "fields": {
+                "input": [*self.fields.needed, *self.fields.optional],
+                "output": list(self.fields.outputs.values()),
+            },
+            "labels": self.contract.labels,
+            "routes": self.routes,
+        }

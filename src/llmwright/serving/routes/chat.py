@@ -1,0 +1,67 @@
+"""``/v1/chat/completions``: the next turn of a conversation."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from llmwright.serving.bodies.answers import ChatCompletion
+from llmwright.serving.bodies.requests import ChatBody
+from llmwright.serving.call import DONE, Call, EventStream, event
+from llmwright.serving.errors import ApiError
+from llmwright.serving.routes.completions import check_options, usage, wants_usage
+from llmwright.serving.routes.documented import answers
+from llmwright.serving.service import service_of
+from llmwright.serving.worker import Job
+
+router = APIRouter(tags=["OpenAI"])
+
+
+@router.post("/v1/chat/completions", responses=answers(ChatCompletion, streams=True))
+async def chat_completions(body: ChatBody, request: Request) -> Response:
+    """Answer a conversation, written with the chat template the model was trained with."""
+    service = service_of(request)
+    model = service.pick(body.model)
+    model.must("chat", "/v1/chat/completions")
+    check_options(body, service.config.max_new_tokens)
+    messages = [message.plain() for message in body.messages]
+    if messages[-1]["role"] == "assistant":
+        raise ApiError(400, "assistant_last", param="messages")
+    head = {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion.chunk" if body.stream else "chat.completion",
+        "created": int(time.time()),
+        "model": model.name,
+    }
+    call = Call(request, [Job([{"messages": messages}], body.writing())])
+    if body.stream:
+        await call.begin()
+        return EventStream(_events(call, head, wants_usage(body)), call, request)
+    (piece,) = await call.texts()
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": piece.text},
+        "logprobs": None,
+        "finish_reason": piece.finish_reason,
+    }
+    return JSONResponse({**head, "choices": [choice], "usage": usage([piece])})
+
+
+async def _events(call: Call, head: dict[str, Any], with_usage: bool) -> AsyncGenerator[str, None]:
+    nothing = {"usage": None} if with_usage else {}
+
+    def chunk(delta: dict[str, str], reason: str | None) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return event({**head, "choices": [choice], **nothing})
+
+    yield chunk({"role": "assistant", "content": ""}, None)
+    async for piece in call.pieces():
+        yield chunk({"content": piece.text} if piece.text else {}, piece.finish_reason)
+    if with_usage and call.last is not None:
+        yield event({**head, "choices": [], "usage": usage([call.last])})
+    yield DONE

@@ -1,0 +1,100 @@
+"""``/v1/completions``: continue a text, or answer an input the way the model was trained to."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from llmwright.serving.bodies.answers import Completion
+from llmwright.serving.bodies.requests import CompletionBody, TextBody
+from llmwright.serving.call import DONE, Call, EventStream, event
+from llmwright.serving.errors import ApiError
+from llmwright.serving.routes.documented import answers
+from llmwright.serving.service import service_of
+from llmwright.serving.worker import Job
+from llmwright.serving.writing import Piece
+
+router = APIRouter(tags=["OpenAI"])
+
+
+@router.post("/v1/completions", responses=answers(Completion, streams=True))
+async def completions(body: CompletionBody, request: Request) -> Response:
+    """Write a text.
+
+    Models that continue texts get the prompt as the beginning; models trained on pairs get it as
+    the input, just as in training.
+    """
+    service = service_of(request)
+    model = service.pick(body.model)
+    model.must("write", "/v1/completions")
+    check_options(body, service.config.max_new_tokens)
+    prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
+    service.check_rows(len(prompts), "prompt")
+    if body.stream and len(prompts) > 1:
+        raise ApiError(400, "one_stream", param="prompt")
+    jobs = [Job([model.prompt_row(prompt)], body.writing()) for prompt in prompts]
+    head = {
+        "id": f"cmpl-{uuid.uuid4().hex}",
+        "object": "text_completion",
+        "created": int(time.time()),
+        "model": model.name,
+    }
+    call = Call(request, jobs)
+    if body.stream:
+        await call.begin()
+        return EventStream(_events(call, head, wants_usage(body)), call, request)
+    pieces = await call.texts()
+    choices = [_choice(index, piece) for index, piece in enumerate(pieces)]
+    return JSONResponse({**head, "choices": choices, "usage": usage(pieces)})
+
+
+async def _events(call: Call, head: dict[str, Any], with_usage: bool) -> AsyncGenerator[str, None]:
+    # A client that asked for usage finds the key in every chunk, null but in the last.
+    nothing = {"usage": None} if with_usage else {}
+    async for piece in call.pieces():
+        yield event({**head, "choices": [_choice(0, piece)], **nothing})
+    if with_usage and call.last is not None:
+        yield event({**head, "choices": [], "usage": usage([call.last])})
+    yield DONE
+
+
+def _choice(index: int, piece: Piece) -> dict[str, Any]:
+    return {
+        "index": index,
+        "text": piece.text,
+        "logprobs": None,
+        "finish_reason": piece.finish_reason,
+    }
+
+
+def usage(pieces: Sequence[Piece]) -> dict[str, int]:
+    """Return the token counts of the texts whose last pieces are given."""
+    prompt = sum(piece.prompt_tokens for piece in pieces)
+    completion = sum(piece.completion_tokens for piece in pieces)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+def wants_usage(body: TextBody) -> bool:
+    """Say whether a stream ends with a chunk of token counts."""
+    return body.stream_options is not None and body.stream_options.include_usage
+
+
+def check_options(body: TextBody, limit: int) -> None:
+    """Refuse what a single field's bounds cannot tell.
+
+    Raises:
+        ApiError: More tokens than the server allows, or stream options without a stream (400).
+    """
+    if (body.limit() or 0) > limit:
+        raise ApiError(400, "too_many_tokens", param="max_tokens", limit=limit)
+    if body.stream_options is not None and not body.stream:
+        raise ApiError(400, "needs_stream", param="stream_options")

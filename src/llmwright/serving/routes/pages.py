@@ -1,0 +1,90 @@
+"""The two built-in pages: one to play with the model, one that documents the routes.
+
+Each is a single document put together at start from the files in ``serving/page``: no second file,
+no address outside this server, and a content policy that forbids both.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from llmwright.core import locale
+from llmwright.serving.service import Service, service_of
+
+router = APIRouter()
+
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors *"
+)
+PREFIX = "serving.page."
+
+
+@router.get("/")
+async def play(request: Request) -> Response:
+    """Return the page to play with the model."""
+    return _page("play", service_of(request))
+
+
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    """Return the page that documents the routes."""
+    return _page("docs", service_of(request))
+
+
+def _page(name: str, service: Service) -> Response:
+    # "</" would end the script element that holds the state.
+    state = json.dumps(_state(service), ensure_ascii=False).replace("</", "<\\/")
+    document = _template(name).replace("__STATE__", state)
+    headers = {
+        "content-security-policy": POLICY,
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-store",
+    }
+    return HTMLResponse(document, headers=headers)
+
+
+@cache
+def _template(name: str) -> str:
+    folder = resources.files("llmwright.serving").joinpath("page")
+
+    def read(file: str) -> str:
+        return folder.joinpath(file).read_text(encoding="utf-8")
+
+    script = read("shared.js") + read(f"{name}.js")
+    page = read("frame.html").replace("__STYLE__", read("style.css"))
+    return page.replace("__SCRIPT__", script)
+
+
+def _state(service: Service) -> dict[str, Any]:
+    model = service.model
+    contract = model.contract
+    return {
+        "model": {**model.card(), "probes": service.probes},
+        "fields": {
+            "inputs": model.fields.inputs,
+            "needed": model.fields.needed,
+            "optional": model.fields.optional,
+            "outputs": model.fields.outputs,
+        },
+        "abilities": sorted(model.abilities),
+        "generation": contract.generation.model_dump(),
+        "examples": service.examples,
+        "language": locale.language(),
+        "texts": {lang: _texts(lang) for lang in ("en", "zh")},
+    }
+
+
+@cache
+def _texts(lang: locale.Language) -> dict[str, str]:
+    found: dict[str, str] = locale.catalogue(lang, "serving")["text"]
+    return {
+        key.removeprefix(PREFIX): value for key, value in found.items() if key.startswith(PREFIX)
+    }

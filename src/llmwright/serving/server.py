@@ -1,0 +1,166 @@
+"""The HTTP server: the port, start and stop, signals, and what is still running when it stops."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import psutil
+import uvicorn
+from fastapi import FastAPI
+
+from llmwright.core.errors import ResourceError
+from llmwright.serving.config import ServeConfig
+
+BACKLOG = 1024
+KEEP_ALIVE_SECONDS = 30
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, before any model is loaded in vain.
+
+    Args:
+        host: Address or name of this machine.
+        port: 0 takes a free one.
+
+    Raises:
+        ResourceError: The port is in use (``SERVE-002``), or the address is none of this machine
+            or not allowed (``SERVE-005``).
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ResourceError(
+                "SERVE-002", where="port", host=host, port=port, owner=_owner(port)
+            ) from error
+        reason = error.strerror or str(error)
+        raise ResourceError(
+            "SERVE-005", where="host", host=host, port=port, reason=reason
+        ) from error
+
+
+def _owner(port: int) -> str:
+    """Return who listens on a port, as far as this user may know."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status != psutil.CONN_LISTEN or not connection.laddr:
+                continue
+            if connection.laddr[1] == port and connection.pid:
+                return f" ({psutil.Process(connection.pid).name()}, pid {connection.pid})"
+    return ""
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the address at which this machine reaches a socket, as ``http://127.0.0.1:8000``."""
+    host, port = listener.getsockname()[:2]
+    host = EVERYWHERE.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class HttpServer(uvicorn.Server):
+    """Runs an app until it is told to stop.
+
+    The first Ctrl-C or SIGTERM closes the port and lets running requests finish; the second cuts
+    them off. Neither is an error: `serve_until_stopped` returns.
+
+    Args:
+        app: What answers.
+        config: The time that running requests get.
+        on_ready: Called once requests are answered.
+        on_stop: Called once when stopping begins.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI,
+        config: ServeConfig,
+        on_ready: Callable[[], None] = lambda: None,
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="on",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=math.ceil(config.drain_seconds),
+            )
+        )
+        self._on_ready = on_ready
+        self._on_stop = on_stop
+
+    def serve_until_stopped(self, listener: socket.socket) -> None:
+        """Answer requests on a listening socket until a signal or `stop`."""
+        self.run(sockets=[listener])
+
+    def stop(self) -> None:
+        """Begin to stop; may be called from any thread."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, then wait for running requests."""
+        self._on_stop()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals while serving; afterwards whoever handled them before does so again."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous: dict[signal.Signals, Any] = {
+            number: signal.signal(number, self.handle_exit) for number in SIGNALS
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at the first signal, cut off at the second."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+@contextlib.contextmanager
+def background(app: FastAPI, config: ServeConfig) -> Iterator[str]:
+    """Serve an app from a thread of this process and yield its address; for notebooks and tests.
+
+    Raises:
+        ResourceError: As `listen`.
+    """
+    ready = threading.Event()
+    server = HttpServer(app, config, on_ready=ready.set)
+    with listen(config.host, config.port) as listener:
+        thread = threading.Thread(
+            target=server.serve_until_stopped, args=(listener,), name="llmwright-http", daemon=True
+        )
+        thread.start()
+        try:
+            while not ready.wait(0.05):
+                assert thread.is_alive(), "the server thread ended before it was ready"
+            yield address_of(listener)
+        finally:
+            server.stop()
+            thread.join()

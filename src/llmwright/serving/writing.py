@@ -1,0 +1,81 @@
+"""How one text is written for a request, and how stop strings end it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What a request says about the text it wants; None takes the contract's default.
+
+    Attributes:
+        max_new_tokens: Most tokens to write.
+        temperature: 0 takes the likeliest token, more samples more freely.
+        top_p: Sample among the likeliest tokens that together have this probability.
+        top_k: Sample among this many likeliest tokens; 0 is off.
+        seed: Makes sampling repeatable.
+        stop: Strings that end the text; they are not part of it.
+        may_cut: Whether a prompt that is too long is cut, which the answer says, or refused.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    may_cut: bool = False
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a text.
+
+    Attributes:
+        text: What is new.
+        prompt_tokens: Tokens the model read.
+        completion_tokens: Tokens written so far.
+        finish_reason: Why the text ended, in its last piece.
+        truncated: Whether the prompt was cut.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: FinishReason | None = None
+    truncated: bool = False
+
+
+def until_stop(pieces: Iterator[Piece], stops: Sequence[str]) -> Iterator[Piece]:
+    """Yield pieces up to the first stop string, which may span several pieces.
+
+    Text that could be the beginning of a stop string is held back until it is known not to be.
+    """
+    if not stops:
+        yield from pieces
+        return
+    held = ""
+    for piece in pieces:
+        held += piece.text
+        found = [place for stop in stops if (place := held.find(stop)) >= 0]
+        if found:
+            yield replace(piece, text=held[: min(found)], finish_reason="stop")
+            return
+        keep = 0 if piece.finish_reason else _open_end(held, stops)
+        cut = len(held) - keep
+        yield replace(piece, text=held[:cut])
+        held = held[cut:]
+
+
+def _open_end(text: str, stops: Sequence[str]) -> int:
+    """Return how many last characters of a text may be the beginning of a stop string."""
+    longest = max(len(stop) for stop in stops) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(stop.startswith(text[-length:]) for stop in stops):
+            return length
+    return 0
