@@ -7,11 +7,13 @@ WordPiece — Schuster and Nakajima 2012, as in BERT (arXiv:1810.04805); Unigram
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from llmwright.core.errors import ConfigError
 from llmwright.tokenization.config import TokenizeConfig
+from llmwright.tokenization.repeatable import continuations, ordered_pieces, with_special
 from llmwright.tokenization.special import Framing, finish
 from llmwright.tokenization.wholes import spaced_decoder
 
@@ -68,6 +70,9 @@ def train_wordpiece(
         config: `vocab_size`, `min_frequency` and `lowercase` (which also strips accents) are used.
         texts: Training texts.
         framing: Special tokens and what is put around a text.
+
+    Raises:
+        ConfigError: `vocab_size` has no room for all characters (``TOK-007``).
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -75,16 +80,22 @@ def train_wordpiece(
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = spaced_decoder("##")
+    texts = list(texts)
+    special = framing.tokens()
     trainer = trainers.WordPieceTrainer(
         vocab_size=config.vocab_size,
         min_frequency=config.min_frequency,
-        special_tokens=framing.tokens(),
+        # The trainer numbers what it is given here first and in this order.
+        special_tokens=[*special, *continuations(tokenizer, texts)],
         # The default caps single characters at a number that loses rare Chinese ones.
-        limit_alphabet=max(1, config.vocab_size - len(framing.tokens())),
+        limit_alphabet=config.vocab_size,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return finish(tokenizer, framing)
+    if tokenizer.get_vocab_size() > config.vocab_size:
+        raise _no_room(config, tokenizer.get_vocab_size())
+    model = models.WordPiece(tokenizer.get_vocab(), unk_token=framing.special.unk)
+    return finish(with_special(tokenizer, model, special), framing)
 
 
 def train_unigram(
@@ -98,7 +109,8 @@ def train_unigram(
         framing: Special tokens and what is put around a text.
 
     Raises:
-        ConfigError: `min_frequency` is set, which Unigram does not have (``TOK-003``).
+        ConfigError: `min_frequency` is set, which Unigram does not have (``TOK-003``), or
+            `vocab_size` has no room for all characters (``TOK-007``).
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -121,5 +133,20 @@ def train_unigram(
         unk_token=framing.special.unk,
         show_progress=False,
     )
+    special = framing.tokens()
+    texts = list(texts)
+    smallest = len({character for text in texts for character in text}) + len(special) + 1
+    if config.vocab_size < smallest:
+        raise _no_room(config, smallest)
     tokenizer.train_from_iterator(texts, trainer)
-    return finish(tokenizer, framing)
+    trained = json.loads(tokenizer.to_str())["model"]["vocab"]
+    pieces = ordered_pieces([(piece, score) for piece, score in trained], special)
+    model = models.Unigram(pieces, unk_id=special.index(framing.special.unk))
+    return finish(with_special(tokenizer, model, special), framing)
+
+
+def _no_room(config: TokenizeConfig, smallest: int) -> ConfigError:
+    where = "tokenize.vocab_size"
+    return ConfigError(
+        "TOK-007", where=where, kind=config.kind, given=config.vocab_size, smallest=smallest
+    )
