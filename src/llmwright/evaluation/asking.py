@@ -14,7 +14,7 @@ from llmwright.evaluation.report import Note, Unscored
 from llmwright.tasks.task import Task
 
 if TYPE_CHECKING:
-    from llmwright.inference.predictor import Predictor
+    from llmwright.inference.predictor import LocalPredictor
 
 # Batches handed to the predictor at once: enough for it to group rows of like length.
 BATCHES_AT_ONCE = 16
@@ -54,7 +54,7 @@ class Asking:
         unscored: Rows without an answer, and why.
     """
 
-    predictor: Predictor
+    predictor: LocalPredictor
     batch_size: int = 32
     on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None
     unscored: list[Unscored] = field(default_factory=list)
@@ -76,15 +76,15 @@ class Asking:
 
         found = []
         for one, score in self._each(ask, asked, "score"):
-            if not score.num_tokens:
+            if not len(score.log_probs_U):
                 self._leave_out(one.row, Note("evaluation.no_tokens").text())
                 continue
             plain = contract.row_type == "text"
             found.append(
                 replace(
                     one,
-                    log_prob=float(np.sum(score.log_probs_T, dtype=np.float64)),
-                    num_tokens=int(score.num_tokens),
+                    log_prob=float(np.sum(score.log_probs_U, dtype=np.float64)),
+                    num_tokens=len(score.log_probs_U),
                     num_bytes=len(task.clean(one.row["text"], contract).encode())
                     if plain
                     else None,

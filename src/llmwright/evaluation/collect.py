@@ -225,6 +225,10 @@ def _notes(
     if unscored:
         values = {"count": len(unscored), "reason": unscored[0].reason}
         notes.append(Note("evaluation.unscored", values))
+    cut = sum(bool((one.answer or {}).get("truncated")) for one in asked)
+    if cut and form != "tags":
+        values = {"num_rows": cut, "max_length": contract.max_length}
+        notes.append(Note("evaluation.cut", values))
     if form == "tags":
         # A word the model did not read, because the text was cut, has no probability at all.
         missed = [sum(s == 0 for s in (one.answer or {}).get("scores", ())) for one in asked]

@@ -46,7 +46,7 @@ def svg(width: float, height: float, *children: str, title: Markup) -> Markup:
             *children,
             viewBox=f"0 0 {width:g} {height:g}",
             role="img",
-            style=f"max-width:{width:g}px",
+            style=f"max-width:{width:g}px;min-width:{min(width, 620):g}px",
         ),
     )
 

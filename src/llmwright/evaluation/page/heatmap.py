@@ -48,7 +48,7 @@ def _cell(
     gutter, cell = place
     x, y = gutter + j * cell, gutter + i * cell
     # The root lifts rare confusions out of the background.
-    strength = 0.12 + 0.88 * share**0.5
+    strength = 0.2 + 0.8 * share**0.5
     note = f"{confusion.labels[i]} → {confusion.labels[j]}: {count} ({share:.1%})"
     box = tag(
         "rect",
