@@ -54,6 +54,7 @@ _ROWS = (
         function="llmwright.inference.verify:verify",
         summary="Run a model's own probes on a checkpoint, an export or an address.",
         argument="target",
+        reuse=False,
     ),
     Operation(
         verb="serve",

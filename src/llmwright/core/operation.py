@@ -28,6 +28,8 @@ class Operation:
         summary: One line of help.
         argument: Config field that the command line also takes without its name.
         version: Counted up when the same config and inputs would give another result.
+        reuse: Whether an unchanged earlier run may stand for this one (False: what is looked at may
+            change behind the same reference).
         step: Whether ``llmwright run`` executes its section (False: the section is settings).
     """
 
@@ -39,6 +41,7 @@ class Operation:
     argument: str = ""
     version: int = 1
     step: bool = True
+    reuse: bool = True
 
     def config_class(self) -> type[Config]:
         """Import and return the config class."""
