@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
@@ -48,7 +48,7 @@ class Config(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _keep_default_kind(cls, values: Any) -> Any:
-        """Let ``optimizer.lr=0.1`` alone change the default optimizer: its kind need not be said."""
+        """Let ``optimizer.lr=0.1`` alone change the default optimizer without naming its kind."""
         if not isinstance(values, dict):
             return values
         filled = dict(values)
@@ -86,7 +86,10 @@ class Kind(Config):
 
 
 class Choice:
-    """Annotation: a field that takes one registered `Kind`, by name, mapping or object."""
+    """Annotation: a field that takes one registered `Kind`, by name, mapping or object.
+
+    None passes where the field allows it.
+    """
 
     def __init__(self, registry: Registry[Any]) -> None:
         self.registry = registry
@@ -121,26 +124,28 @@ class Choice:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         """Validate through the registry; write back the kind with all its fields."""
-        base = source if isinstance(source, type) and issubclass(source, Kind) else Kind
-        return core_schema.no_info_plain_validator_function(
+        base = next((found for found in _models(source) if issubclass(found, Kind)), Kind)
+        plain = core_schema.no_info_plain_validator_function(
             partial(self._validate, base),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda value: value.model_dump(mode="json")
             ),
+            metadata={"pydantic_js_functions": [lambda schema, handler: self._one_of(handler)]},
         )
+        return core_schema.nullable_schema(plain) if NoneType in get_args(source) else plain
 
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def _one_of(self, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Return ``oneOf`` what is registered at this moment, or the name of one of them alone."""
         members = {name: self.registry.get(name) for name in self.registry.names()}
-        if self.registry.kind in _IN_SCHEMA.get():
+        schemas: list[Any] = [member.__pydantic_core_schema__ for member in members.values()]
+        writing = _IN_SCHEMA.get()
+        if self.registry.kind in writing:
             # A kind that contains a choice of its own kind: its definition is being written.
-            found = [handler(core_schema.definition_reference_schema(_ref(m))) for m in members.values()]
-            return {"oneOf": found}
-        token = _IN_SCHEMA.set(_IN_SCHEMA.get() | {self.registry.kind})
+            schemas = [core_schema.definition_reference_schema(each["ref"]) for each in schemas]
+        token = _IN_SCHEMA.set(writing | {self.registry.kind})
         try:
-            found = [handler({**m.__pydantic_core_schema__, "ref": _ref(m)}) for m in members.values()]
+            # Only as a part of something, here a union of one, does pydantic define a model once.
+            found = [handler(core_schema.union_schema([each])) for each in schemas]
         finally:
             _IN_SCHEMA.reset(token)
         short = [name for name, member in members.items() if _needs_nothing(member)]
@@ -154,11 +159,6 @@ class Choice:
 _IN_SCHEMA: ContextVar[frozenset[str]] = ContextVar("in_schema", default=frozenset())
 
 
-def _ref(member: type[Kind]) -> str:
-    """Return a reference in pydantic's form, so that each kind is defined once."""
-    return f"{member.__module__}.{member.__qualname__}:{id(member)}"
-
-
 def _needs_nothing(member: type[Kind]) -> bool:
     return not any(i.is_required() for name, i in member.model_fields.items() if name != "kind")
 
@@ -170,13 +170,13 @@ def _unknown(name: str, registry: Registry[Any]) -> PydanticCustomError:
 
 
 class Name:
-    """Annotation: a string that must be a registered name."""
+    """Annotation: a registered name; None passes where the field allows it."""
 
     def __init__(self, registry: Registry[Any]) -> None:
         self.registry = registry
 
-    def _validate(self, value: str) -> str:
-        if value not in self.registry:
+    def _validate(self, value: str | None) -> str | None:
+        if value is not None and value not in self.registry:
             raise _unknown(value, self.registry)
         return value
 
@@ -190,7 +190,9 @@ class Name:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Return an enumeration of what is registered at this moment."""
-        return {"type": "string", "enum": self.registry.names()}
+        names: dict[str, Any] = {"type": "string", "enum": self.registry.names()}
+        optional = {"type": "null"} in handler(schema).get("anyOf", [])
+        return {"anyOf": [names, {"type": "null"}]} if optional else names
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,10 @@ def parse(
     except ValidationError as error:
         problems = [flat for item in error.errors() for flat in _flatten(item, cls)]
     first = problems[0]
-    parts = [*([where] if where else []), *_written(first["loc"], values)]
+    parts = [
+        *([where] if where else []),
+        *_written(first["loc"], values, first["type"] == "missing"),
+    ]
     key = ".".join(parts)
     place = _line(parts, lines or {}) or key
     if first["type"] == "extra_forbidden":
@@ -256,21 +261,19 @@ def _line(parts: Sequence[str], lines: dict[str, str]) -> str | None:
     return None
 
 
-def _written(location: Sequence[int | str], values: Any) -> list[str]:
+def _written(location: Sequence[int | str], values: Any, missing: bool) -> list[str]:
     """Return the parts of an error's location that are keys of the user's values.
 
     Pydantic also names the member of a union that it tried (``lr.float``), which nobody wrote.
     """
     found = []
     for number, part in enumerate(location):
-        inside = isinstance(values, Mapping) and part in values
-        inside = inside or (isinstance(values, list | tuple) and isinstance(part, int))
-        is_last = number == len(location) - 1
-        if inside or (is_last and (isinstance(values, Mapping) or number == 0)):
-            found.append(str(part))
-            values = values[part] if inside else None
-        elif is_last and isinstance(values, str):
-            found.append(str(part))
+        in_mapping = isinstance(values, Mapping) and part in values
+        if in_mapping or (isinstance(values, list | tuple) and isinstance(part, int)):
+            values = values[part]
+        elif not (missing and number == len(location) - 1):
+            continue
+        found.append(str(part))
     return found
 
 
@@ -286,7 +289,7 @@ def _flatten(item: Any, cls: type[BaseModel]) -> Iterator[dict[str, Any]]:
     yield {
         "loc": item["loc"],
         "type": item["type"],
-        "msg": item["msg"].removeprefix("Value error, ").rstrip("."),
+        "msg": item["msg"].removeprefix("Value error, ").rstrip(".。"),
         "input": _shown(item["input"]),
         "hint": hint,
     }
@@ -309,6 +312,6 @@ def _class_at(cls: type[BaseModel], location: Sequence[int | str]) -> type[BaseM
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif get_origin(annotation) is Annotated or get_origin(annotation) in (Union, UnionType, list, tuple, dict):
+    elif get_origin(annotation) in (Annotated, Union, UnionType, list, tuple, dict):
         for part in get_args(annotation):
             yield from _models(part)

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -70,10 +71,21 @@ def _low(name: str, num_bytes: int, limit: int, of: str) -> Finding:
 
 def _libraries() -> list[Finding]:
     versions = pipeline.library_versions()
-    found = [Finding(name, version) for name, version in versions.items()]
-    if not hardware().gpus and "+cu" in versions["torch"]:
+    found = []
+    for name in pipeline.RECORDED:
+        if name in versions:
+            found.append(Finding(name, versions[name]))
+        else:
+            found.append(Finding(name, text("core.no"), "error", text("core.not_installed")))
+    if "torch" in versions and not hardware().gpus and _is_cuda_build():
         found.append(Finding("torch", versions["torch"], "warning", text("core.cuda_torch")))
     return found
+
+
+def _is_cuda_build() -> bool:
+    """Say whether torch came with NVIDIA's libraries; its version alone does not tell."""
+    needed = metadata.requires("torch") or []
+    return any(name.startswith(("nvidia-", "cuda-")) for name in needed)
 
 
 def _project(project: Project) -> list[Finding]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from llmwright.core import locale
 
@@ -38,9 +38,19 @@ class LLMwrightError(Exception):
         self.message, self.fix = locale.error_text(code, values)
         super().__init__(f"[{code}] {self.message}" + (f" ({where})" if where else ""))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross process borders; the default would call the class with the message alone.
+        return _restore, (type(self), self.code, self.where, self.values)
+
     def in_language(self, lang: locale.Language) -> tuple[str, str]:
         """Return message and fix in a given language."""
         return locale.error_text(self.code, self.values, lang)
+
+
+def _restore(
+    cls: type[LLMwrightError], code: str, where: str | None, values: dict[str, object]
+) -> LLMwrightError:
+    return cls(code, where=where, **values)
 
 
 class ConfigError(LLMwrightError):
@@ -66,12 +76,11 @@ class StoppedError(LLMwrightError):
 
 
 def closest(name: str, choices: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the nearest choice, then all choices.
+    """Return a hint for an unknown name, in the user's language: the nearest choice, then all.
 
-    >>> closest("bp", ["bpe", "char"])
-    'Did you mean "bpe"? Choices: bpe, char.'
+    As in ``Did you mean "bpe"? Choices: bpe, char.``
     """
     ordered = sorted(choices)
     near = difflib.get_close_matches(name, ordered, n=1, cutoff=0.5)
-    hint = f'Did you mean "{near[0]}"? ' if near else ""
-    return f"{hint}Choices: {', '.join(ordered) or '-'}."
+    listed = locale.text("core.choices", names=", ".join(ordered) or "-")
+    return locale.text("core.did_you_mean", name=near[0]) + listed if near else listed

@@ -6,13 +6,14 @@ Studio and experiment trackers are consumers, each a function that takes one eve
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class EventFile:
     """An append-only JSONL file of events, one line each with its time in seconds since 1970."""
 
     def __init__(self, path: Path) -> None:
+        _drop_cut_line(path)
         self._file = path.open("a", encoding="utf-8")
 
     def __call__(self, event: Event) -> None:
@@ -109,9 +111,25 @@ class EventFile:
         self._file.write(to_line(event) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
-        self._file.close()
+        # Closing flushes: on a full disk the half line stays in the buffer and may not hide the
+        # error that brought us here.
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def _drop_cut_line(path: Path) -> None:
+    """Remove the half line that a kill left: the next event must not be joined to it."""
+    if not path.is_file():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
 
 
 def to_line(event: Event) -> str:
@@ -132,7 +150,7 @@ def read_events(path: Path) -> Iterator[tuple[float, Event]]:
     """Yield the events of a file; a last line cut by a kill is left out."""
     if not path.is_file():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for line in file:
-            if line.endswith("\n"):
-                yield from_line(line)
+            if line.endswith(b"\n"):
+                yield from_line(line.decode("utf-8"))

@@ -7,13 +7,16 @@ import errno
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmwright.core.errors import ResourceError
+from llmwright.core.errors import LLMwrightError, ResourceError
 
 CHUNK_BYTES = 1 << 20
+# No space left, quota reached, file larger than allowed.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def sha256_file(path: Path) -> str:
@@ -49,13 +52,22 @@ def sync_folder(path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: a temporary file beside it, fsync, rename."""
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+    """Write JSON atomically: a temporary file beside it, fsync, rename.
+
+    Raises:
+        ResourceError: As `disk_errors`.
+    """
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False, default=str)
     with disk_errors(path):
-        temporary.write_text(text + "\n", encoding="utf-8")
-        sync_file(temporary)
-        temporary.replace(path)
+        try:
+            temporary.write_text(text + "\n", encoding="utf-8")
+            sync_file(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
 
 
 def read_json(path: Path) -> Any:
@@ -65,16 +77,28 @@ def read_json(path: Path) -> Any:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or an unwritable folder into a clear error.
+    """Turn a full disk or an unusable file into a clear error.
 
     Raises:
-        ResourceError: ``CORE-020`` no space left or quota reached; ``CORE-021`` not writable.
+        ResourceError: ``CORE-020`` no space left or quota reached; ``CORE-021`` no permission.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ResourceError("CORE-020", path=path) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise ResourceError("CORE-021", path=path, reason=error.strerror) from error
+    except LLMwrightError:
         raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        place = getattr(error, "filename", None) or path
+        if number in FULL or _says_full(error):
+            raise ResourceError("CORE-020", path=place) from error
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ResourceError("CORE-021", path=place, reason=os.strerror(number)) from error
+        raise
+
+
+def _says_full(error: Exception) -> bool:
+    """Say whether a library (safetensors, polars, torch, SQLite) reports a full disk in words."""
+    said = str(error).lower()
+    return any(os.strerror(number).lower() in said for number in FULL) or (
+        "disk is full" in said or "pytorchstreamwriter failed writing" in said
+    )

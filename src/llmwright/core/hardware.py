@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
+PROCESS_CGROUP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,11 @@ class Hardware:
 def hardware() -> Hardware:
     """Look at the machine now."""
     memory = psutil.virtual_memory()
-    limit = _cgroup_memory_bytes()
-    total = min(memory.total, limit) if limit else memory.total
-    used = _cgroup_used_bytes() if limit else None
-    available = (
-        min(memory.available, limit - used) if limit and used is not None else memory.available
-    )
+    total, available = memory.total, memory.available
+    limited = _cgroup_memory()
+    if limited is not None:
+        limit, used = limited
+        total, available = min(total, limit), min(available, limit - used)
     return Hardware(
         num_cores=num_cores(),
         memory_bytes=total,
@@ -68,9 +68,8 @@ def num_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    quota = _read(CGROUP / "cpu.max").split()
-    if len(quota) == 2 and quota[0].isdigit():
-        cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
+    for folder in _cgroups():
+        cores = min(cores, _quota(folder) or cores)
     return max(1, cores)
 
 
@@ -78,18 +77,38 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def _cgroup_memory_bytes() -> int | None:
-    limit = (
-        _read(CGROUP / "memory.max").strip()
-        or _read(CGROUP / "memory" / "memory.limit_in_bytes").strip()
-    )
-    # cgroup v1 writes "no limit" as a number near 2**63.
-    return int(limit) if limit.isdigit() and int(limit) < 1 << 60 else None
+def _cgroups() -> list[Path]:
+    """Return this process's control group and those above it: each may set a limit."""
+    own = [
+        line.split(":", 2)[2] for line in _read(PROCESS_CGROUP).splitlines() if line[:3] == "0::"
+    ]
+    folder = CGROUP / (own[0].strip("/") if own else "")
+    return [path for path in (folder, *folder.parents) if path.is_relative_to(CGROUP)]
 
 
-def _cgroup_used_bytes() -> int | None:
-    used = _read(CGROUP / "memory.current").strip()
-    return int(used) if used.isdigit() else None
+def _quota(folder: Path) -> int | None:
+    """Return how many whole cores a control group may use, or None where it sets no limit."""
+    quota = _read(folder / "cpu.max").split()
+    if not quota:  # control groups version 1
+        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        quota = [_read(folder / "cpu" / name).strip() for name in names]
+    if len(quota) != 2 or not (quota[0] + quota[1]).isdigit():
+        return None
+    return max(1, int(quota[0]) // int(quota[1]))
+
+
+def _cgroup_memory() -> tuple[int, int] | None:
+    """Return the tightest limit on memory and what is used of it, in bytes; None without one."""
+    found = []
+    for folder in _cgroups():
+        limit = _read(folder / "memory.max").strip()
+        used = _read(folder / "memory.current").strip()
+        if not limit:  # version 1 writes "no limit" as a number near 2**63
+            limit = _read(folder / "memory" / "memory.limit_in_bytes").strip()
+            used = _read(folder / "memory" / "memory.usage_in_bytes").strip()
+        if limit.isdigit() and int(limit) < 1 << 60:
+            found.append((int(limit), int(used) if used.isdigit() else 0))
+    return min(found, key=lambda pair: pair[0] - pair[1]) if found else None
 
 
 def _has_bf16() -> bool:

@@ -7,15 +7,18 @@ later process finds the job again by pid and start time.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -23,7 +26,13 @@ from llmwright.core import files
 from llmwright.core.errors import InputError, closest
 from llmwright.core.index import Index, JobRow, Status, is_alive, process_started
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
+CANCELLED = "cancelled"
+# What a shell returns for it.
+COMMAND_NOT_FOUND = 127
+
+# Supervisors that this process launched.
+_STARTED: list[subprocess.Popen[bytes]] = []
 
 
 def folder_of(home: Path, job: str) -> Path:
@@ -41,6 +50,8 @@ def start(home: Path, argv: list[str], cwd: Path) -> JobRow:
     """
     job = f"{time.strftime('%Y%m%d-%H%M%S')}-job-{secrets.token_hex(2)}"
     folder = folder_of(home, job)
+    for earlier in _STARTED:
+        earlier.poll()  # an ended supervisor must not stay as a zombie of this process
     with files.disk_errors(folder):
         folder.mkdir(parents=True)
         log = (folder / "output.log").open("ab")
@@ -52,21 +63,12 @@ def start(home: Path, argv: list[str], cwd: Path) -> JobRow:
             stderr=log,
             start_new_session=True,
         )
-    row = JobRow(
-        job,
-        argv,
-        process.pid,
-        process_started(process.pid) or time.time(),
-        "running",
-        None,
-        time.time(),
-        None,
-    )
-    # The supervisor writes the same row; whoever comes first, the end is written by it alone.
-    known = [r for r in Index(home).jobs() if r.id == job]
-    if not known:
-        Index(home).save_job(row)
-    return known[0] if known else row
+    _STARTED.append(process)
+    began = process_started(process.pid) or time.time()
+    row = JobRow(job, argv, process.pid, began, "running", None, time.time(), None)
+    # The supervisor writes the same row; where it was quicker, its own counts.
+    Index(home).save_job(row, overwrite=False)
+    return row
 
 
 def find(home: Path, identity: str) -> JobRow:
@@ -84,38 +86,57 @@ def find(home: Path, identity: str) -> JobRow:
 
 
 def cancel(home: Path, row: JobRow, timeout_seconds: float = 30.0) -> JobRow:
-    """Ask a job to stop, so that it saves its state; end it when it does not in time."""
-    if row.status == "running":
-        for process in _family(row):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
-        deadline = time.monotonic() + timeout_seconds
-        while is_alive(row.pid, row.pid_started) and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        for process in _family(row):
+    """Ask a job to stop, so that it saves its state; end it when it does not in time.
+
+    Args:
+        home: The project's ``.llmwright`` folder.
+        row: The job.
+        timeout_seconds: How long it may take to save its state, at least 0.
+    """
+    if row.status != "running":
+        return row
+    with files.disk_errors(home):
+        (folder_of(home, row.id) / CANCELLED).touch()
+    for process in _children(row):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    if not _wait_for_end(row, timeout_seconds):
+        for process in _children(row, recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        _wait_for_end(row, timeout_seconds)
     return find(home, row.id)
 
 
-def _family(row: JobRow) -> list[psutil.Process]:
+def _children(row: JobRow, recursive: bool = False) -> list[psutil.Process]:
     """Return the supervised processes of a job; the supervisor ends by itself after them."""
     if not is_alive(row.pid, row.pid_started):
         return []
     with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(row.pid).children()
+        return psutil.Process(row.pid).children(recursive=recursive)
     return []
+
+
+def _wait_for_end(row: JobRow, timeout_seconds: float) -> bool:
+    deadline = time.monotonic() + timeout_seconds
+    while is_alive(row.pid, row.pid_started):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 def tail(home: Path, row: JobRow, follow: bool = True) -> Iterator[str]:
     """Yield the job's output from its beginning, and what comes until it ends."""
     path = folder_of(home, row.id) / "output.log"
-    with path.open(encoding="utf-8", errors="replace") as file:
+    # A read may end within a character; the decoder keeps its first bytes for the next one.
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    with path.open("rb") as file:
         while True:
             ended = not is_alive(row.pid, row.pid_started)
             chunk = file.read()
             if chunk:
-                yield chunk
+                yield decode(chunk)
             elif ended or not follow:
                 return
             else:
@@ -129,11 +150,29 @@ def supervise(home: Path, job: str, cwd: Path, argv: list[str]) -> int:
     now = time.time()
     row = JobRow(job, argv, pid, process_started(pid) or now, "running", None, now, None)
     index.save_job(row)
-    code = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, check=False).returncode
-    # A negative code is the signal that ended the command.
-    status: Status = "finished" if code == 0 else "stopped" if code in (-15, -2) else "failed"
+    flag = folder_of(home, job) / CANCELLED
+    code = _run_to_end(argv, cwd, flag)
+    # The command itself decides its code: stopped in time it may even have finished.
+    status: Status = "finished" if code == 0 else "stopped" if flag.exists() else "failed"
     index.save_job(replace(row, status=status, exit_code=code, finished=time.time()))
     return 0
+
+
+def _run_to_end(argv: list[str], cwd: Path, flag: Path) -> int:
+    try:
+        process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return COMMAND_NOT_FOUND
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        # Whoever ends the supervisor means the job.
+        flag.touch()
+        process.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
+    return process.wait()
 
 
 if __name__ == "__main__":

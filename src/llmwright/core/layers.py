@@ -6,32 +6,65 @@ Each layer is plain nested mappings; what comes later wins. The origin of each v
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
-from llmwright.core.errors import ConfigError
+from llmwright.core.errors import ConfigError, closest
 
 Values = dict[str, Any]
 PREFIX = "LLMWRIGHT_"
+
+
+class Loader(yaml.SafeLoader):
+    """YAML without tags that run code, in which ``3e-4`` is a number, as people expect."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def merge(base: Values, top: Values) -> Values:
     """Return ``base`` with ``top`` laid over it.
 
     Mappings merge key by key; a mapping with another ``kind`` replaces the old one whole, since
-    the fields of one kind mean nothing to another. Laying a mapping over the short form of a
-    choice (``optimizer: adamw``) keeps its kind.
+    the fields of one kind mean nothing to another. The short form of a choice
+    (``optimizer: adamw``) is the same as ``{kind: adamw}``, on both sides. A mapping whose keys
+    are numbers or step names changes those entries of a list (``export.1.format``).
     """
     merged = dict(base)
     for key, value in top.items():
         old = merged.get(key)
+        if isinstance(old, list) and isinstance(value, dict) and entries_of(old, value):
+            merged[key] = _merge_entries(old, value)
+            continue
         if isinstance(value, dict) and isinstance(old, str) and "kind" not in value:
             old = {"kind": old}
+        if isinstance(old, dict) and isinstance(value, str) and old.get("kind") == value:
+            value = {"kind": value}
         if isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
             value = merge(old, value)
         merged[key] = value
+    return merged
+
+
+def entries_of(entries: list[Any], addressed: Values) -> dict[str, int]:
+    """Return key → index when every key is a number or the ``name`` of an entry; else nothing."""
+    names = {str(i): i for i in range(len(entries))}
+    names |= {
+        str(e["name"]): i for i, e in enumerate(entries) if isinstance(e, dict) and "name" in e
+    }
+    found = {str(key): names[str(key)] for key in addressed if str(key) in names}
+    return found if len(found) == len(addressed) else {}
+
+
+def _merge_entries(entries: list[Any], addressed: Values) -> list[Any]:
+    merged = list(entries)
+    for key, index in entries_of(entries, addressed).items():
+        merged[index] = merge({"": merged[index]}, {"": addressed[key]})[""]
     return merged
 
 
@@ -80,7 +113,7 @@ def parse_value(raw: str, key: str) -> Any:
         ConfigError: It is not YAML (``CORE-044``).
     """
     try:
-        return yaml.safe_load(raw) if raw else ""
+        return yaml.load(raw, Loader=Loader) if raw else ""
     except yaml.YAMLError as error:
         raise ConfigError(
             "CORE-044", key=key, value=raw, reason=str(error).split("\n")[0]
@@ -88,11 +121,19 @@ def parse_value(raw: str, key: str) -> Any:
 
 
 def from_environment(environment: Mapping[str, str], sections: Iterable[str]) -> Values:
-    """Return values of variables such as ``LLMWRIGHT_TRAIN__LR=3e-4`` (``__`` for each dot)."""
+    """Return values of variables such as ``LLMWRIGHT_TRAIN__LR=3e-4`` (``__`` for each dot).
+
+    Raises:
+        ConfigError: A variable names no section (``CORE-052``) or is not YAML (``CORE-044``).
+    """
     values: Values = {}
     known = {section.lower() for section in sections}
     for name, raw in sorted(environment.items()):
         parts = name.removeprefix(PREFIX).lower().split("__")
-        if name.startswith(PREFIX) and len(parts) > 1 and parts[0] in known:
-            values = merge(values, nested(".".join(parts), parse_value(raw, name)))
+        if not name.startswith(PREFIX) or len(parts) < 2:
+            continue
+        if parts[0] not in known:
+            hint = closest(parts[0], known)
+            raise ConfigError("CORE-052", where=name, section=parts[0], hint=hint)
+        values = merge(values, nested(".".join(parts), parse_value(raw, name)))
     return values

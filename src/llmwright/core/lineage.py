@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llmwright.core import files
-from llmwright.core.artifacts import MANIFEST, Artifact
+from llmwright.core.artifacts import Artifact, read_manifest
 from llmwright.core.project import Project
 
 Node = dict[str, Any]
@@ -18,12 +17,11 @@ def trace(project: Project, artifact: Artifact) -> Node:
     Each node has ``id``, ``kind``, ``operation``, ``run``, ``files`` (the user's own files of a
     dataset) and ``inputs`` (field → node). An input that was removed has its id only.
     """
-    origin = files.read_json(artifact.path / MANIFEST)["origin"]
-    stored = {found.id: found for found in project.store.list()}
-    inputs = {
-        name: trace(project, stored[identity]) if identity in stored else {"id": identity}
-        for name, identity in origin.get("inputs", {}).items()
-    }
+    origin = read_manifest(artifact.path)["origin"]
+    inputs: Node = {}
+    for name, identity in origin.get("inputs", {}).items():
+        stored = project.store.get(identity)
+        inputs[name] = trace(project, stored) if stored else {"id": identity}
     return {
         "id": artifact.id,
         "kind": artifact.kind,
@@ -37,7 +35,8 @@ def trace(project: Project, artifact: Artifact) -> Node:
 def lines(node: Node, field: str = "", depth: int = 0) -> Iterator[str]:
     """Yield the tree as indented lines, the artifact first, its sources below."""
     mark = f"{'   ' * (depth - 1)}└─ {field}: " if depth else ""
-    yield f"{mark}{node.get('kind', '?')} {node['id']}  ({node.get('operation')}, {node.get('run')})"
+    maker = f"({node['operation']}, {node['run']})" if "run" in node else "(?)"
+    yield f"{mark}{node.get('kind', '?')} {node['id']}  {maker}"
     for source in node.get("files", []):
         path = source["path"] if isinstance(source, dict) else source
         yield f"{'   ' * depth}└─ {path}"

@@ -5,21 +5,30 @@ The pipeline receives the table of operations as an argument; it knows none of t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from llmwright.core import events, files, plugins
-from llmwright.core.artifacts import Artifact
+from llmwright.core.artifacts import MANIFEST, Artifact
 from llmwright.core.config import Config, inputs_of, parse
-from llmwright.core.errors import ConfigError, InputError, LLMwrightError, StoppedError
+from llmwright.core.errors import (
+    ConfigError,
+    InputError,
+    LLMwrightError,
+    ResourceError,
+    StoppedError,
+)
 from llmwright.core.index import RunRow, Status, process_started
+from llmwright.core.locale import text
 from llmwright.core.operation import Operation, Table
 from llmwright.core.project import Project, Section
+from llmwright.core.registry import installed_plugins
 from llmwright.core.runs import Run, interrupt_on_terminate
 
 RECORDED = (
@@ -96,10 +105,12 @@ def run_project(
     if unknown:
         known = ", ".join(section.step for section, _ in steps)
         raise ConfigError("CORE-059", step=", ".join(sorted(unknown)), steps=known)
-    chosen = [(s, c) for s, c in steps if not only or s.step in set(only)]
-    return [
-        execute(project, table[s.verb], config, s.step, consumers, fresh) for s, config in chosen
-    ]
+    done: list[Done] = []
+    for section, config in steps:
+        if not only or section.step in set(only):
+            operation = table[section.verb]
+            done.append(execute(project, operation, config, section.step, consumers, fresh, done))
+    return done
 
 
 def execute(
@@ -109,31 +120,56 @@ def execute(
     step: str,
     consumers: Sequence[events.Emit] = (),
     fresh: bool = False,
+    before: Sequence[Done] = (),
 ) -> Done:
     """Execute one operation as a recorded run, or reuse the run that already did just this.
 
     A run with the same fingerprint that was killed or stopped is continued in its own folder.
 
+    Args:
+        project: The project.
+        operation: What to execute.
+        config: Its settings.
+        step: Name of the step, for later references.
+        consumers: Who receives the events.
+        fresh: Execute even what is unchanged.
+        before: Steps of this pass that are done: their artifacts come before all others.
+
     Raises:
+        ConfigError: The same work is being done by another process (``CORE-061``).
         LLMwrightError: Whatever the operation found wrong; the run is recorded as failed.
     """
     started = time.monotonic()
-    inputs = resolve_inputs(project, config)
+    inputs = resolve_inputs(project, config, before)
     fingerprint = fingerprint_of(project, operation, config, inputs)
-    earlier = project.index.runs(fingerprint=fingerprint)
-    if operation.makes and not fresh:
-        for row in earlier:
+    if operation.makes and operation.reuse and not fresh:
+        for row in project.index.runs(fingerprint=fingerprint, status="finished"):
             artifact = _reusable(project, row)
             if artifact is not None:
+                _announce_reuse(row, artifact, step, consumers)
                 project.index.use_run(row.id)
-                for consumer in consumers:
-                    consumer(events.RunStarted(row.id, operation.verb, step))
-                    consumer(events.RunFinished(0.0, artifact.id, reused=True))
                 return Done(step, artifact, row.id, True, time.monotonic() - started)
-    row, resumed = _begin(operation, config, step, fingerprint, [] if fresh else earlier)
-    project.index.save_run(row, {name: artifact.id for name, artifact in inputs.items()})
+    row, resumed = project.index.begin_run(
+        _new_row(operation, config, step, fingerprint),
+        {name: artifact.id for name, artifact in inputs.items()},
+        resume=not fresh,
+    )
     made = _perform(project, operation, config, inputs, row, consumers, resumed)
     return Done(step, made, row.id, False, time.monotonic() - started)
+
+
+def _announce_reuse(
+    row: RunRow, artifact: Artifact, step: str, consumers: Sequence[events.Emit]
+) -> None:
+    now = library_versions()
+    changed = [f"{n} {v} → {now[n]}" for n, v in row.versions.items() if now.get(n, v) != v]
+    said: list[events.Event] = [events.RunStarted(row.id, row.operation, step)]
+    if changed:
+        said.append(events.Notice(text("core.versions_changed", changes=", ".join(changed))))
+    said.append(events.RunFinished(0.0, artifact.id, reused=True))
+    for event in said:
+        for consumer in consumers:
+            consumer(event)
 
 
 def _perform(
@@ -146,9 +182,6 @@ def _perform(
     resumed: bool,
 ) -> Artifact | None:
     folder = project.home / "runs" / row.id
-    with files.disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        log = events.EventFile(folder / "events.jsonl")
     origin = {
         "run": row.id,
         "operation": row.operation,
@@ -156,23 +189,25 @@ def _perform(
         "versions": row.versions,
         "inputs": {name: artifact.id for name, artifact in inputs.items()},
     }
-    run = Run(row.id, folder, project.root, project.store, [log, *consumers], origin, resumed)
+    run = Run(row.id, folder, project.root, project.store, consumers, origin, resumed)
     started = time.monotonic()
-    run.emit(events.RunStarted(row.id, row.operation, row.step))
-    try:
-        with interrupt_on_terminate(), files.disk_errors(project.home):
-            made = operation.load()(config, inputs, run)
-    except BaseException as error:
-        _record_failure(project, row, run, error)
-        if isinstance(error, KeyboardInterrupt):
-            raise run.stop() from None
-        raise
-    else:
-        project.index.finish_run(row.id, "finished", made.id if made else None)
-        run.emit(events.RunFinished(time.monotonic() - started, made.id if made else None))
-        return made
-    finally:
-        log.close()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(interrupt_on_terminate())
+            with files.disk_errors(project.home):
+                folder.mkdir(parents=True, exist_ok=True)
+                run.follow(stack.enter_context(events.EventFile(folder / "events.jsonl")))
+                run.emit(events.RunStarted(row.id, row.operation, row.step))
+                made = operation.load()(config, inputs, run)
+                finished = events.RunFinished(time.monotonic() - started, made.id if made else None)
+                run.emit(finished)
+        except BaseException as error:
+            _record_failure(project, row, run, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise run.stop() from None
+            raise
+    project.index.finish_run(row.id, "finished", made.id if made else None)
+    return made
 
 
 def _record_failure(project: Project, row: RunRow, run: Run, error: BaseException) -> None:
@@ -185,20 +220,19 @@ def _record_failure(project: Project, row: RunRow, run: Run, error: BaseExceptio
     message = known.message if known else f"{type(error).__name__}: {error}"
     fix = known.fix if known else ""
     status: Status = "stopped" if isinstance(known, StoppedError) else "failed"
-    # An artifact saved before the failure (the report of a failed gate) stays findable.
-    project.index.finish_run(row.id, status, None, {"code": code, "message": message, "fix": fix})
-    run.emit(events.RunFailed(code, message, fix))
+    # On a full disk nothing of this can be written; the run then reads as lost, and the error that
+    # matters is the first one.
+    with contextlib.suppress(ResourceError):
+        body = {"code": code, "message": message, "fix": fix}
+        project.index.finish_run(row.id, status, None, body)
+    with contextlib.suppress(OSError):
+        run.emit(events.RunFailed(code, message, fix))
 
 
-def _begin(
-    operation: Operation, config: Config, step: str, fingerprint: str, earlier: list[RunRow]
-) -> tuple[RunRow, bool]:
-    for row in earlier:
-        if row.status == "running":
-            raise ConfigError("CORE-061", run=row.id, pid=row.pid)
+def _new_row(operation: Operation, config: Config, step: str, fingerprint: str) -> RunRow:
     pid = os.getpid()
     now = time.time()
-    fresh = RunRow(
+    return RunRow(
         id=f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{step}-{secrets.token_hex(2)}",
         operation=operation.verb,
         step=step,
@@ -214,31 +248,26 @@ def _begin(
         artifact=None,
         error=None,
     )
-    unfinished = [row for row in earlier if row.status in ("lost", "stopped", "failed")]
-    if unfinished:
-        return replace(fresh, id=unfinished[0].id), True
-    return fresh, False
 
 
 def _reusable(project: Project, row: RunRow) -> Artifact | None:
-    if row.status != "finished" or row.artifact is None:
-        return None
-    found = [a for a in project.store.list() if a.id == row.artifact]
-    return found[0] if found else None
+    return project.store.get(row.artifact) if row.artifact else None
 
 
-def resolve_inputs(project: Project, config: Config) -> dict[str, Artifact]:
+def resolve_inputs(
+    project: Project, config: Config, before: Sequence[Done] = ()
+) -> dict[str, Artifact]:
     """Return the artifact behind each reference of a config, by dotted field.
 
     A reference is a folder, a step's name or the beginning of an id. Without one, the newest
-    artifact of that kind that the project made is taken.
+    artifact of that kind is taken: of the steps ``before``, else of all the project made.
 
     Raises:
         InputError: Nothing there (``CORE-062``) or of another kind (``CORE-063``).
     """
     found: dict[str, Artifact] = {}
     for name, mark, reference in inputs_of(config):
-        artifact = find_artifact(project, mark.kind, reference)
+        artifact = find_artifact(project, mark.kind, reference, before)
         if artifact is None and not mark.optional:
             raise InputError("CORE-062", field=name, kind=mark.kind)
         if artifact is not None:
@@ -246,7 +275,9 @@ def resolve_inputs(project: Project, config: Config) -> dict[str, Artifact]:
     return found
 
 
-def find_artifact(project: Project, kind: str, reference: str | None) -> Artifact | None:
+def find_artifact(
+    project: Project, kind: str, reference: str | None, before: Sequence[Done] = ()
+) -> Artifact | None:
     """Return the artifact behind one reference, or None when none is given and none was made.
 
     Raises:
@@ -254,34 +285,42 @@ def find_artifact(project: Project, kind: str, reference: str | None) -> Artifac
     """
     kinds = kind.split("|")
     if reference is None:
-        return _newest(project, kinds)
-    artifact = by_reference(project, reference)
+        return _newest(project, kinds, before)
+    artifact = by_reference(project, reference, before)
     if artifact.kind not in kinds:
         raise InputError("CORE-063", reference=reference, found=artifact.kind, kind=kind)
     return artifact
 
 
-def by_reference(project: Project, reference: str) -> Artifact:
+def by_reference(project: Project, reference: str, before: Sequence[Done] = ()) -> Artifact:
     """Return the artifact that a folder, a step's name or the beginning of an id stands for.
 
     Raises:
         InputError: There is none (``CORE-030``, ``CORE-031``).
     """
     folder = Path(reference).expanduser()
-    for candidate in (folder, project.root / folder):
-        if candidate.is_dir():
-            return Artifact.open(candidate)
+    folders = [path for path in (folder, project.root / folder) if path.is_dir()]
+    for path in folders:
+        if (path / MANIFEST).is_file():
+            return Artifact.open(path)
+    for done in before:
+        if done.step == reference and done.artifact is not None:
+            return done.artifact
     for row in project.index.runs(step=reference, status="finished"):
         artifact = _reusable(project, row)
         if artifact is not None:
             return artifact
+    if folders:
+        raise InputError("CORE-030", path=folders[0])
     return project.store.find(reference)
 
 
-def _newest(project: Project, kinds: list[str]) -> Artifact | None:
-    stored = {artifact.id: artifact for artifact in project.store.list()}
+def _newest(project: Project, kinds: list[str], before: Sequence[Done]) -> Artifact | None:
+    for done in reversed(before):
+        if done.artifact is not None and done.artifact.kind in kinds:
+            return done.artifact
     for row in project.index.runs(status="finished"):
-        artifact = stored.get(row.artifact or "")
+        artifact = _reusable(project, row)
         if artifact is not None and artifact.kind in kinds:
             return artifact
     return None
@@ -294,7 +333,9 @@ def fingerprint_of(
     local = {}
     for path in config.local_files(project.root):
         with_name = path.relative_to(project.root) if path.is_relative_to(project.root) else path
-        local[str(with_name)] = files.sha256_file(path)
+        # What is not there is the operation's to report, with its own words.
+        with files.disk_errors(path):
+            local[str(with_name)] = files.sha256_file(path) if path.is_file() else ""
     return files.sha256_json(
         {
             "operation": operation.verb,
@@ -302,11 +343,15 @@ def fingerprint_of(
             "config": config.model_dump(mode="json"),
             "inputs": {name: artifact.id for name, artifact in inputs.items()},
             "files": local,
-            "plugins": plugins.project_hashes(project),
+            "plugins": plugins.project_hashes(project) | installed_plugins(),
         }
     )
 
 
 def library_versions() -> dict[str, str]:
-    """Return the installed versions of the libraries that results may depend on."""
-    return {name: metadata.version(name) for name in RECORDED}
+    """Return the versions of the libraries that results may depend on, those installed."""
+    found = {}
+    for name in RECORDED:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

@@ -6,16 +6,18 @@ consent again. Installed packages need none; they register through entry points.
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
 import os
 import sys
 import time
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmwright.core import files
-from llmwright.core.errors import ConfigError, InputError
+from llmwright.core.errors import ConfigError, InputError, LLMwrightError
 from llmwright.core.project import Project
+from llmwright.core.registry import registering
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,10 @@ def user_folder() -> Path:
 
 def _consent() -> dict[str, dict[str, str]]:
     file = user_folder() / "trusted.json"
-    found: dict[str, dict[str, str]] = files.read_json(file) if file.is_file() else {}
+    try:
+        found: dict[str, dict[str, str]] = files.read_json(file) if file.is_file() else {}
+    except (ValueError, OSError) as error:
+        raise ConfigError("CORE-073", path=file, reason=str(error)) from error
     return found
 
 
@@ -77,7 +82,7 @@ def load_project_plugins(project: Project) -> list[PluginFile]:
     """Import the project's plugin files, which register what they bring.
 
     Raises:
-        ConfigError: A file has no consent (``CORE-071``).
+        ConfigError: A file has no consent (``CORE-071``), or registers a taken name (``CORE-010``).
         InputError: A file cannot be imported (``CORE-072``).
     """
     found = project_plugins(project)
@@ -87,18 +92,25 @@ def load_project_plugins(project: Project) -> list[PluginFile]:
             continue
         if not plugin.trusted:
             raise ConfigError("CORE-071", path=plugin.path)
-        _load(plugin, name)
+        _load(plugin, name, f"plugins/{plugin.path.name}")
     return found
 
 
-def _load(plugin: PluginFile, name: str) -> None:
-    spec = importlib.util.spec_from_file_location(name, plugin.path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+def _load(plugin: PluginFile, name: str, origin: str) -> None:
+    # The very bytes that were agreed to are compiled: importing by path would read the file again,
+    # or run a .pyc beside it that nobody has seen.
+    source = plugin.path.read_bytes()
+    if hashlib.sha256(source).hexdigest() != plugin.sha256:
+        raise ConfigError("CORE-071", path=plugin.path)
+    module = types.ModuleType(name)
+    module.__file__ = str(plugin.path)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with registering(origin):
+            exec(compile(source, str(plugin.path), "exec"), module.__dict__)
+    except LLMwrightError:
+        del sys.modules[name]
+        raise
     except Exception as error:
         del sys.modules[name]
         reason = f"{type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,8 @@ STORE_NAME = ".llmwright"
 # Operations of the design that have no row in the table yet; their sections are refused by name.
 PLANNED = ("annotate", "tune", "compare", "explain", "compress", "deploy", "monitor")
 HEAD = ("name", "task", "recipe")
+# A step's name is part of a folder's name and stands in references.
+STEP_NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Section:
 
     Attributes:
         verb: The operation.
-        step: Name of the step: the entry's ``name`` in a list, else the verb.
+        step: Name of the step: its own ``name``, else the verb, numbered in a list of several.
         values: Merged settings.
         where: Dotted place in the file, as in ``train`` or ``export.1``.
     """
@@ -88,12 +91,11 @@ class Project:
             **settings: ``environment`` and ``overrides``, as in `load`.
         """
         folder = (start or Path.cwd()).resolve()
-        for candidate in (folder, *folder.parents):
+        for candidate in (folder, *folder.parents) if folder.is_dir() else ():
             if (candidate / FILE_NAME).is_file():
                 return cls.load(candidate / FILE_NAME, verbs, **settings)
         project = cls(folder)
-        project._lay_over(settings.get("environment") or {}, "environment")
-        project._lay_over(settings.get("overrides") or {}, "command line")
+        project._lay_settings_over(set(verbs), **settings)
         return project
 
     @classmethod
@@ -106,9 +108,16 @@ class Project:
     ) -> Project:
         """Return the project of a file, with recipe, environment and overrides merged in.
 
+        Args:
+            file: The project file.
+            verbs: Operations that may have sections.
+            environment: Nested values from environment variables.
+            overrides: Nested values from the command line; they win.
+
         Raises:
             ConfigError: No such file (``CORE-050``), not YAML (``CORE-051``), an unknown section
-                (``CORE-052``) or one whose operation does not exist yet (``CORE-053``).
+                (``CORE-052``) or one whose operation does not exist yet (``CORE-053``), or an
+                override of a list that does not say of which entry (``CORE-045``).
         """
         if not file.is_file():
             raise ConfigError("CORE-050", path=file)
@@ -119,12 +128,26 @@ class Project:
         if recipe:
             project._lay_over(recipe_values(str(recipe)), f"recipe {recipe}")
         project._lay_over(values, file.name)
-        project._lay_over(environment or {}, "environment")
-        project._lay_over(overrides or {}, "command line")
+        project._lay_settings_over(set(verbs), environment, overrides)
         return project
 
+    def _lay_settings_over(
+        self,
+        verbs: set[str],
+        environment: dict[str, Any] | None = None,
+        overrides: dict[str, Any] | None = None,
+    ) -> None:
+        for values, origin in ((environment, "environment"), (overrides, "command line")):
+            self._refuse_unknown(values or {}, verbs)
+            for key, value in (values or {}).items():
+                old = self.values.get(key)
+                known = isinstance(old, list) and isinstance(value, dict)
+                if known and not layers.entries_of(old or [], value):
+                    raise ConfigError("CORE-045", where=origin, key=key, count=len(old or []))
+            self._lay_over(values or {}, origin)
+
     def _refuse_unknown(self, values: dict[str, Any], verbs: set[str]) -> None:
-        for key in values:
+        for key in map(str, values):
             where = self.lines.get(key)
             if key in PLANNED and key not in verbs:
                 raise ConfigError("CORE-053", where=where, section=key)
@@ -134,35 +157,49 @@ class Project:
 
     def _lay_over(self, values: dict[str, Any], origin: str) -> None:
         self.values = layers.merge(self.values, values)
-        self.origins.update(dict.fromkeys(layers.flat(values), origin))
+        given = layers.flat(values)
+        earlier, self.origins = self.origins, {}
+        for key in layers.flat(self.values):
+            # A choice's short form (``optimizer: adamw``) may have become a mapping with a kind.
+            old = earlier.get(key) or earlier.get(key.removesuffix(".kind"))
+            if key in given or old:
+                self.origins[key] = origin if key in given else str(old)
+        if origin in ("environment", "command line"):
+            # An error about such a value must not point at a line of the file.
+            self.lines.update(dict.fromkeys(given, origin))
 
     def sections(self, order: Iterable[str]) -> list[Section]:
         """Return the sections of the file in the order of the operations.
 
         Raises:
-            ConfigError: A section is not a mapping or a list of them (``CORE-054``), or two steps
-                share a name (``CORE-055``).
+            ConfigError: A section is not a mapping or a list of them (``CORE-054``), two steps
+                share a name (``CORE-055``), or a name cannot be one (``CORE-046``).
         """
         found: list[Section] = []
         for verb in order:
             value = self.values.get(verb)
             if verb not in self.values or value is False:
                 continue
-            entries = value if isinstance(value, list) else [value]
-            for number, entry in enumerate(entries):
-                where = f"{verb}.{number}" if isinstance(value, list) else verb
-                found.append(self._section(verb, entry, where))
+            if not isinstance(value, list):
+                found.append(self._section(verb, value, verb, verb))
+                continue
+            for number, entry in enumerate(value):
+                default = verb if len(value) == 1 else f"{verb}-{number + 1}"
+                found.append(self._section(verb, entry, f"{verb}.{number}", default))
         names = [section.step for section in found]
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError("CORE-055", name=name)
         return found
 
-    def _section(self, verb: str, entry: Any, where: str) -> Section:
+    def _section(self, verb: str, entry: Any, where: str, default: str) -> Section:
         if entry is not None and not isinstance(entry, dict):
             raise ConfigError("CORE-054", where=self.lines.get(where, where), section=verb)
         values = dict(entry or {})
-        step = str(values.pop("name", verb))
+        step = str(values.pop("name", default))
+        if not STEP_NAME.fullmatch(step):
+            where = self.lines.get(f"{where}.name", where)
+            raise ConfigError("CORE-046", where=where, name=step)
         if verb == "prepare" and "task" in self.values:
             values.setdefault("task", self.values["task"])
         return Section(verb, step, values, where)
@@ -175,11 +212,11 @@ def recipe_values(name: str) -> dict[str, Any]:
         ConfigError: No recipe has this name (``CORE-056``).
     """
     folder = resources.files("llmwright") / "recipes"
-    file = folder / name / FILE_NAME
-    if not file.is_file():
-        names = [entry.name for entry in folder.iterdir() if (entry / FILE_NAME).is_file()]
+    names = [entry.name for entry in folder.iterdir() if (entry / FILE_NAME).is_file()]
+    if name not in names:
         raise ConfigError("CORE-056", name=name, hint=closest(name, names))
-    values: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    text = (folder / name / FILE_NAME).read_text(encoding="utf-8")
+    values: dict[str, Any] = yaml.load(text, Loader=layers.Loader)
     return values
 
 
@@ -187,18 +224,20 @@ def read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a YAML file's mapping and, for each dotted key, ``file:line``.
 
     Raises:
-        ConfigError: Not YAML, not UTF-8 or not a mapping (``CORE-051``), or a key stands twice
-            (``CORE-057``).
+        ConfigError: Not readable, not YAML, not UTF-8 or not a mapping (``CORE-051``), or a key
+            stands twice (``CORE-057``).
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = yaml.compose(text, Loader=layers.Loader)
+        values = yaml.load(text, Loader=layers.Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file.name}:{mark.line + 1}" if mark else file.name
-        reason = getattr(error, "problem", None) or str(error)
+        reason = getattr(error, "problem", None) or getattr(error, "strerror", None) or str(error)
         raise ConfigError("CORE-051", where=where, path=file, reason=reason) from error
+    if values is None:
+        return {}, {}
     if not isinstance(values, dict):
         raise ConfigError("CORE-051", where=file.name, path=file, reason="not a mapping")
     lines: dict[str, str] = {}

@@ -49,6 +49,10 @@ class Run:
         self._origin = origin or {}
         self._stop = threading.Event()
 
+    def follow(self, consumer: Emit) -> None:
+        """Hand every event from now on to one more consumer."""
+        self._consumers.append(consumer)
+
     def emit(self, event: Event) -> None:
         """Hand an event to every consumer."""
         for consumer in self._consumers:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic.json_schema import models_json_schema
 from pydantic_core import PydanticUndefined
 
 from llmwright.core import locale
 from llmwright.core.config import Choice, Config, Input, Name
 from llmwright.core.operation import Table
+from llmwright.core.project import HEAD
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,13 @@ def fields_of(cls: type[Config]) -> list[Field]:
     found = []
     for name, info in cls.model_fields.items():
         kinds = [a for a in _alternatives(info.annotation) if a is not type(None)]
-        choices = _choices(info.metadata, kinds)
+        marks = [*info.metadata, *_inner_marks(info.annotation)]
+        choices = _choices(marks, kinds)
         required = info.is_required()
         found.append(
             Field(
                 name=name,
-                label="|".join(choices) if choices else _label(kinds, info.metadata),
+                label="|".join(choices) if choices else _label(kinds, marks),
                 help=locale.help_text(f"{cls.__name__}.{name}", info.description or ""),
                 default=None if required else _default_text(info.get_default()),
                 is_flag=kinds == [bool],
@@ -58,9 +61,20 @@ def fields_of(cls: type[Config]) -> list[Field]:
 
 
 def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         return [a for part in get_args(annotation) for a in _alternatives(part)]
     return [annotation]
+
+
+def _inner_marks(annotation: Any) -> list[Any]:
+    """Return the marks of the parts of a union, as in ``Annotated[str, Name(X)] | None``."""
+    if get_origin(annotation) is Annotated:
+        return list(get_args(annotation)[1:])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [mark for part in get_args(annotation) for mark in _inner_marks(part)]
+    return []
 
 
 def _choices(marks: list[Any], kinds: list[Any]) -> tuple[str, ...]:
@@ -95,19 +109,22 @@ def _default_text(value: Any) -> str:
 
 def project_schema(table: Table) -> dict[str, Any]:
     """Return the JSON Schema of ``llmwright.yaml``: one property per operation."""
-    definitions: dict[str, Any] = {}
-    properties: dict[str, Any] = {
-        "name": {"type": "string"},
-        "task": {"type": "string"},
-        "recipe": {"type": "string"},
-    }
-    for operation in table.values():
-        schema = operation.config_class().model_json_schema(ref_template="#/$defs/{model}")
-        definitions.update(schema.pop("$defs", {}))
-        named = {**schema, "properties": {"name": {"type": "string"}, **schema["properties"]}}
-        properties[operation.verb] = {
-            "description": operation.summary,
-            "oneOf": [named, {"type": "array", "items": named}, {"const": False}],
+    classes = {operation.verb: operation.config_class() for operation in table.values()}
+    # Written together, so that two classes of one name do not take each other's definition.
+    references, document = models_json_schema(
+        [(cls, "validation") for cls in dict.fromkeys(classes.values())],
+        ref_template="#/$defs/{model}",
+    )
+    definitions = document.get("$defs", {})
+    properties: dict[str, Any] = {name: {"type": "string"} for name in HEAD}
+    for verb, cls in classes.items():
+        body = _definition(references[cls, "validation"], definitions)
+        named = {**body, "properties": {"name": {"type": "string"}, **body["properties"]}}
+        # A step needs no setting at all: "tokenize:" alone is null.
+        alone = [] if body.get("required") else [{"type": "null"}]
+        properties[verb] = {
+            "description": table[verb].summary,
+            "oneOf": [named, {"type": "array", "items": named}, {"const": False}, *alone],
         }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -117,3 +134,9 @@ def project_schema(table: Table) -> dict[str, Any]:
         "properties": properties,
         "$defs": definitions,
     }
+
+
+def _definition(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    found: dict[str, Any] = definitions[reference.rsplit("/", 1)[1]] if reference else schema
+    return found
