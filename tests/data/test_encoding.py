@@ -59,6 +59,8 @@ def test_mostly_english_gb18030_is_found() -> None:
 
 def test_stray_nul_is_still_utf8_and_noise_is_no_text() -> None:
     assert encoding_of(ENGLISH.encode() + b"a\x00b\n") == "utf-8"
+    assert encoding_of(ENGLISH.encode() + "é".encode() + b"a\x00b\n\xff\n") == "utf-8"
+    assert encoding_of(b"text,label\nhel\x00lo,a\nx,b\n") == "utf-8"
     noise = bytes((i * 7919 + i * i * 31) % 256 for i in range(20_000))
     assert encoding_of(noise) is None
 

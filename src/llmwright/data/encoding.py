@@ -22,7 +22,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_MAX_STRAY_NULS = 0.05
+# English in UTF-16 is half NULs; Chinese has few, but is then no valid UTF-8.
+_MAX_STRAY_NULS = 0.2
 # What text of any language mostly consists of, to tell UTF-16's two byte orders from noise.
 _USUAL = (
     range(0x20, 0x250), range(0x370, 0x530), range(0x900, 0xE80), range(0x2010, 0x2040),
@@ -67,8 +68,8 @@ def encoding_of(sample: bytes) -> str | None:
     if len(sample) == SAMPLE_BYTES:
         sample = sample[: sample.rfind(b"\n") + 1 or None]
     valid, invalid = _utf8_sequences(sample)
-    num_nuls = sample.count(0)
-    if num_nuls and (invalid or num_nuls > _MAX_STRAY_NULS * len(sample)):
+    many_nuls = sample.count(0) > _MAX_STRAY_NULS * len(sample)
+    if many_nuls or (invalid > valid and _has_utf16_nuls(sample)):
         return _utf16_order(sample)
     # Chinese in GB 18030 has some byte pairs that happen to be UTF-8, but far more that are not.
     if not invalid or valid >= invalid:
@@ -94,6 +95,14 @@ def _escapes(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def _has_utf16_nuls(sample: bytes) -> bool:
+    """Say whether NUL bytes are as common as UTF-16 makes them: one with each newline and space.
+
+    Other characters can hold the bytes 0A and 20 too, hence not one for each.
+    """
+    return sample.count(0) > 0.2 * (1 + sample.count(b"\n") + sample.count(b" "))
 
 
 def _utf16_order(sample: bytes) -> str | None:

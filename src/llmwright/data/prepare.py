@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import NoReturn
 
 from llmwright.core.artifacts import Artifact
 from llmwright.core.files import write_json
@@ -39,24 +40,30 @@ def prepare(config: PrepareConfig, inputs: dict[str, Artifact], run: Run) -> Art
     intake = Intake(config, run.root, run.notice)
     cleaner = RowCleaner(config.clean)
     with Report(run.folder / REJECTED_FILE) as report:
-        sample = intake.sample()
-        if not sample:
-            for opened, item in intake:
-                assert isinstance(item, Rejection)
-                report.reject(opened.file.name, item)
-            # Nothing was readable, so whatever max_rejected says, no row is left.
-            report.check(intake.num_records, config.max_rejected)
+        sample = intake.sample() or _nothing_readable(intake, config, report)
         found = recognise(sample, intake.files[0].file.name, config, run.notice)
         ledger = split.Ledger(found.shape.row_type)
         with Spool(run.folder / "spool", found.shape.row_type) as spool:
-            rows = canonical_rows(intake, found, config, cleaner, report)
-            for row, given in rows:
+            for row, given in canonical_rows(intake, found, config, cleaner, report):
                 spool.add(row)
                 ledger.add(row, given)
-                if spool.num_rows % _PROGRESS_ROWS == 0:
-                    run.progress("prepare", spool.num_rows, config.max_rows, "rows")
+                _tell_progress(spool, config, run)
             report.check(intake.num_records, config.max_rejected)
             return _save(config, run, intake, found, cleaner, report, ledger, spool)
+
+
+def _nothing_readable(intake: Intake, config: PrepareConfig, report: Report) -> NoReturn:
+    """List every record as rejected and stop: whatever is allowed, no row is left."""
+    for opened, item in intake:
+        assert isinstance(item, Rejection)
+        report.reject(opened.file.name, item)
+    report.check(intake.num_records, config.max_rejected)
+    raise AssertionError("Report.check stops when nothing is left")
+
+
+def _tell_progress(spool: Spool, config: PrepareConfig, run: Run) -> None:
+    if spool.num_rows % _PROGRESS_ROWS == 0:
+        run.progress("prepare", spool.num_rows, config.max_rows, "rows")
 
 
 def _save(

@@ -66,12 +66,12 @@ def recognise(
     available = list(dict.fromkeys(key for values in sample for key in values))
     given = _given_columns(config, available, path)
     candidates = _candidates(config, given)
-    # A shape the user names is taken at its word; others must fit the values too.
+    # What the user names is taken at its word; other shapes must fit the values too.
     matches = [
         (shape, columns)
         for shape in candidates
         for columns in _assignments(shape, given, available)
-        if config.shape or _fits(shape, columns, sample)
+        if config.shape or config.label_separator or _fits(shape, columns, sample)
     ]
     if not matches and not given:
         matches = list(_by_value(candidates, available, sample, path, config, say))

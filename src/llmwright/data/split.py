@@ -182,19 +182,27 @@ def _deal(
         random.Random(f"{seed}:{label}").shuffle(waiting)
         num_rows = sum(map(len, waiting))
         for name, share in shares.items():
-            target = max(1, round(num_rows * share))
-            taken = 0
-            left = []
-            for component in waiting:
-                # A component larger than the share is only taken where the split stayed empty.
-                fits = taken + len(component) <= target
-                if fits or (taken == 0 and len(component) <= num_rows / 3):
-                    taken += len(component)
-                    for index in component:
-                        splits[index] = name
-                else:
-                    left.append(component)
-            waiting = left
+            taken, waiting = _take(waiting, max(1, round(num_rows * share)), num_rows // 3)
+            for index in taken:
+                splits[index] = name
+
+
+def _take(
+    waiting: Sequence[Component], target: int, largest: int
+) -> tuple[Component, list[Component]]:
+    """Return about ``target`` rows of the first components, and the components that are left.
+
+    A component larger than the target is only taken first, and only up to ``largest`` rows.
+    """
+    taken: Component = []
+    left: list[Component] = []
+    for component in waiting:
+        fits = len(taken) + len(component) <= target
+        if fits or (not taken and len(component) <= largest):
+            taken += component
+        else:
+            left.append(component)
+    return taken, left
 
 
 def _cut(components: Sequence[Component], shares: Shares, splits: Splits) -> None:
