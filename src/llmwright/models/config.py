@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from llmwright.core.config import Choice, Config, Input, Kind
+from llmwright.core.config import Choice, Input, Kind
 from llmwright.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -329,10 +329,3 @@ MODELS: Registry[type[Kind]] = Registry(
 )
 
 ModelSpec = Annotated[Kind, Choice(MODELS)]
-
-
-class LoadConfig(Config):
-    """How a finished model is read into memory."""
-
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the weights; float32 gives the exact results that checks compare with."""

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 MAX_EAGER_HIDDEN_SIZE = 256
 
 
-def attention_for(config: PreTrainedConfig) -> str:
-    """Return the attention implementation that is quickest for a model of this size on a CPU."""
+def attention_for(config: PreTrainedConfig) -> str | None:
+    """Return the attention that is quickest for small models on a CPU, None for the default."""
     hidden = getattr(config, "hidden_size", None) or getattr(config, "d_model", None) or 0
-    return "eager" if 0 < hidden <= MAX_EAGER_HIDDEN_SIZE else "sdpa"
+    return "eager" if 0 < hidden <= MAX_EAGER_HIDDEN_SIZE else None
 
 
 def instantiate(config: PreTrainedConfig, request: ModelRequest) -> PreTrainedModel:

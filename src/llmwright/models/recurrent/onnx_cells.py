@@ -35,24 +35,23 @@ def read_as_onnx(reader: nn.Module, values_BTE: Tensor, before: Any = None) -> T
         before: Its first state as torch takes it; zero when not given.
     """
     assert isinstance(reader, nn.RNNBase)
-    name = type(reader).__name__
-    gates = GATES[name]
+    operator = type(reader).__name__
+    gates = GATES[operator]
     values_TBE = values_BTE.transpose(0, 1)
-    bias = torch.cat(
-        [_reordered(reader.bias_ih_l0, gates), _reordered(reader.bias_hh_l0, gates)], dim=1
-    )
+    weights = dict(reader.named_parameters())
+    inputs = [_reordered(weights[f"{name}_l0"], gates) for name in ("weight_ih", "weight_hh")]
+    biases = [_reordered(weights[f"{name}_l0"], gates) for name in ("bias_ih", "bias_hh")]
     states = () if before is None else before if isinstance(before, tuple) else (before,)
     attributes: dict[str, Any] = {"hidden_size": reader.hidden_size}
-    if name == "GRU":
+    if operator == "GRU":
         # Torch multiplies with the reset gate after the matrix product.
         attributes["linear_before_reset"] = 1
     found_T1BH = torch.onnx.ops.symbolic(
-        name,
+        operator,
         (
             values_TBE,
-            _reordered(reader.weight_ih_l0, gates),
-            _reordered(reader.weight_hh_l0, gates),
-            bias,
+            *inputs,
+            torch.cat(biases, dim=1),
             None,
             *states,
         ),

@@ -1,0 +1,203 @@
+"""From spec to model: every architecture and task, seeds, sizes, vocabulary, labels, errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from llmwright.core.config import parse
+from llmwright.core.errors import ConfigError, InputError
+from llmwright.models.config import ARCHITECTURES, HubModel, ScratchModel, StepModel
+from llmwright.models.load import load_model, save_model
+from llmwright.models.measure import measure, short_count
+from llmwright.models.spec import ModelRequest, build_model, match_vocabulary, max_context
+
+PAIRS = [(n, auto) for n in ARCHITECTURES.names() for auto in ARCHITECTURES.get(n).auto_classes]
+
+
+def logits(model, ids: torch.Tensor) -> torch.Tensor:
+    extra = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
+    with torch.no_grad():
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids), **extra).logits
+
+
+@pytest.mark.parametrize(("name", "auto"), PAIRS)
+def test_saved_model_is_bit_equal(
+    name: str, auto: str, make, tmp_path: Path, random_ids, labels
+) -> None:
+    model, ids = make(name, auto), random_ids(2, 7)
+    save_model(model, tmp_path)
+    loaded = load_model(tmp_path)
+    assert type(loaded) is type(model)
+    assert not loaded.training
+    assert loaded.dtype == torch.float32
+    assert torch.equal(logits(model, ids), logits(loaded, ids))
+    if "Classification" in auto:
+        assert loaded.config.id2label == dict(enumerate(labels))
+
+
+@pytest.mark.parametrize(("name", "auto"), PAIRS)
+def test_seed_decides_the_weights(name: str, auto: str, make, random_ids) -> None:
+    ids = random_ids(1, 5)
+    before = torch.random.get_rng_state()
+    first, same, other = (logits(make(name, auto, seed=s), ids) for s in (1, 1, 2))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES.names())
+def test_sizes_grow_and_are_said(name: str, tokenizer: PreTrainedTokenizerFast, labels) -> None:
+    counts = []
+    for size in ("tiny", "small", "base"):
+        heard: list[str] = []
+        spec = ScratchModel(architecture=parse(ScratchModel, {"architecture": name}).architecture)
+        spec = spec.model_copy(update={"size": size})
+        auto = spec.architecture.auto_classes[0]
+        request = ModelRequest(auto, tokenizer, labels, notice=heard.append)
+        figures = measure(build_model(spec, request))
+        assert f"{figures.num_parameters:,}" in heard[-1]
+        assert figures.size_bytes == 4 * figures.num_parameters
+        counts.append(figures.num_parameters)
+    assert counts[0] < 1_500_000
+    assert counts[0] * 2 < counts[1]
+    assert counts[1] * 2 < counts[2]
+
+
+def test_parameter_count_is_right(make, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = make("recurrent", "AutoModelForCausalLM", num_layers=1)
+    words = len(tokenizer)
+    gru = 3 * (32 * 32 + 32 * 32 + 32 + 32)
+    assert measure(model).num_parameters == words * 32 + gru + words * 32
+    tied = make({"kind": "recurrent", "tie_embeddings": True}, "AutoModelForCausalLM", num_layers=1)
+    assert measure(tied).num_parameters == words * 32 + gru
+    assert short_count(824_960) == "0.82M"
+    assert short_count(999) == "999"
+
+
+def test_special_tokens_reach_the_model(make, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = make("seq2seq", "AutoModelForSeq2SeqLM")
+    for settings in (model.config, model.generation_config):
+        assert settings.pad_token_id == tokenizer.pad_token_id
+        assert settings.eos_token_id == tokenizer.eos_token_id
+        assert settings.decoder_start_token_id == tokenizer.bos_token_id
+        assert settings.forced_eos_token_id is None
+
+
+def test_vocabulary_grows_with_the_tokenizer(
+    make, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, random_ids
+) -> None:
+    save_model(make("decoder", "AutoModelForCausalLM"), tmp_path)
+    tokenizer.save_pretrained(tmp_path / "tok")
+    longer = PreTrainedTokenizerFast.from_pretrained(tmp_path / "tok")
+    longer.add_tokens(["<new>", "<newer>"])
+    old = load_model(tmp_path)
+    request = ModelRequest("AutoModelForCausalLM", longer)
+    model = build_model(HubModel(name=str(tmp_path)), request)
+    assert model.get_input_embeddings().weight.shape[0] == len(tokenizer) + 2
+    ids = random_ids(1, 6)
+    kept = logits(model.eval(), ids)[..., : len(tokenizer)]
+    torch.testing.assert_close(kept, logits(old, ids))
+    assert not match_vocabulary(model, tokenizer)
+
+
+def test_head_is_kept_for_the_same_labels_and_new_for_others(
+    make, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, random_ids, labels
+) -> None:
+    auto, ids = "AutoModelForSequenceClassification", random_ids(2, 6)
+    save_model(make("encoder", auto), tmp_path)
+    old = logits(load_model(tmp_path), ids)
+    spec = HubModel(name=str(tmp_path))
+    heard: list[str] = []
+
+    def built(wanted: tuple[str, ...]) -> torch.Tensor:
+        request = ModelRequest(auto, tokenizer, wanted, notice=heard.append)
+        return logits(build_model(spec, request).eval(), ids)
+
+    assert torch.equal(built(labels), old)
+    assert len(heard) == 1
+    assert not torch.allclose(built(tuple(reversed(labels))), old)
+    assert "new output layer" in heard[1]
+    other = built(("a", "b"))
+    assert other.shape == (2, 2)
+    assert torch.equal(other, built(("a", "b")))
+
+
+def test_body_of_a_language_model_becomes_a_classifier(
+    make, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, labels
+) -> None:
+    save_model(make("encoder", "AutoModelForMaskedLM"), tmp_path)
+    request = ModelRequest("AutoModelForSequenceClassification", tokenizer, labels)
+    model = build_model(HubModel(name=str(tmp_path)), request)
+    body = load_model(tmp_path).bert.state_dict()
+    for key, value in body.items():
+        assert torch.equal(model.bert.state_dict()[key], value)
+    # To predict with it, the head would have to be trained first.
+    with pytest.raises(InputError, match="MODEL-013"):
+        load_model(tmp_path, task="AutoModelForSequenceClassification")
+
+
+def test_multi_label_is_recorded(tokenizer: PreTrainedTokenizerFast, labels) -> None:
+    auto = "AutoModelForSequenceClassification"
+    request = ModelRequest(auto, tokenizer, labels, multi_label=True)
+    model = build_model(parse(ScratchModel, {"architecture": "recurrent"}), request)
+    assert model.config.problem_type == "multi_label_classification"
+
+
+def test_context_grows_to_what_training_needs(tokenizer: PreTrainedTokenizerFast, labels) -> None:
+    spec = parse(ScratchModel, {"architecture": "encoder"})
+    auto = "AutoModelForTokenClassification"
+    model = build_model(spec, ModelRequest(auto, tokenizer, labels, max_length=700))
+    assert max_context(model.config) == 700
+    short = spec.model_copy(update={"context": 100})
+    with pytest.raises(ConfigError, match="MODEL-004"):
+        build_model(short, ModelRequest(auto, tokenizer, labels, max_length=700))
+
+
+@pytest.mark.parametrize(
+    ("values", "auto", "code"),
+    [
+        ({"architecture": "seq2seq"}, "AutoModelForCausalLM", "MODEL-001"),
+        ({"architecture": "encoder", "num_heads": 3}, "AutoModelForMaskedLM", "MODEL-002"),
+        (
+            {"architecture": {"kind": "decoder", "num_kv_heads": 3}},
+            "AutoModelForCausalLM",
+            "MODEL-003",
+        ),
+        (
+            {"architecture": {"kind": "recurrent", "bidirectional": True}},
+            "AutoModelForCausalLM",
+            "MODEL-008",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said(
+    values: dict, auto: str, code: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(ConfigError, match=code):
+        build_model(parse(ScratchModel, values), ModelRequest(auto, tokenizer))
+
+
+def test_step_needs_a_model(
+    make, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, random_ids
+) -> None:
+    auto, ids = "AutoModelForCausalLM", random_ids(1, 5)
+    with pytest.raises(ConfigError, match="MODEL-007"):
+        build_model(StepModel(), ModelRequest(auto, tokenizer))
+    model = make("decoder", auto)
+    save_model(model, tmp_path)
+    again = build_model(StepModel(), ModelRequest(auto, tokenizer, artifact=tmp_path))
+    assert again.training
+    assert torch.equal(logits(again.eval(), ids), logits(model, ids))
+
+
+def test_too_short_context_of_a_finished_model(
+    make, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    save_model(make("encoder", "AutoModelForMaskedLM", context=64), tmp_path)
+    request = ModelRequest("AutoModelForMaskedLM", tokenizer, max_length=65)
+    with pytest.raises(InputError, match="MODEL-016"):
+        build_model(HubModel(name=str(tmp_path)), request)
