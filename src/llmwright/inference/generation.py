@@ -37,7 +37,10 @@ class Token:
 
 
 def generate(
-    engine: Engine, prompts: Sequence[np.ndarray], settings: Sequence[Settings], first_row: int = 0
+    engine: Engine,
+    prompts: Sequence[np.ndarray],
+    settings: Sequence[Settings],
+    places: Sequence[int] | None = None,
 ) -> Iterator[Token]:
     """Yield the tokens of all texts in the order they are chosen.
 
@@ -45,9 +48,11 @@ def generate(
         engine: Runs the model.
         prompts: Token ids of each prompt.
         settings: How each text is written.
-        first_row: Position of the first prompt in its request; decides the texts' random numbers.
+        places: Position of each text in its request, which decides its random numbers; the order of
+            the prompts when not given.
     """
-    samplers = [Sampler(s, first_row + row) for row, s in enumerate(settings)]
+    places = range(len(prompts)) if places is None else places
+    samplers = [Sampler(s, place) for s, place in zip(settings, places, strict=True)]
     state = engine.begin(prompts, [sampler.random for sampler in samplers])
     written = [0] * len(prompts)
     rows_R = np.arange(len(prompts))
@@ -82,12 +87,15 @@ def _finish(token: int, settings: Settings, written: int, room: int) -> FinishRe
 
 
 def write_all(
-    engine: Engine, prompts: Sequence[np.ndarray], settings: Sequence[Settings], first_row: int = 0
+    engine: Engine,
+    prompts: Sequence[np.ndarray],
+    settings: Sequence[Settings],
+    places: Sequence[int] | None = None,
 ) -> list[Output]:
-    """Return the finished texts of all prompts, in their order."""
+    """Return the finished texts of all prompts, in their order; arguments as in `generate`."""
     token_ids: list[list[int]] = [[] for _ in prompts]
     reasons: list[FinishReason] = ["length"] * len(prompts)
-    for token in generate(engine, prompts, settings, first_row):
+    for token in generate(engine, prompts, settings, places):
         if token.finish_reason is not None:
             reasons[token.row] = token.finish_reason
         if token.finish_reason != "stop":

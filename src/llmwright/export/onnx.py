@@ -1,0 +1,203 @@
+"""ONNX graphs of a model, traced by transformers' exporter with shapes we choose.
+
+A classifier or tagger is one graph. A decoder is one graph too: over an empty cache it reads a
+prompt, over a filled one it continues. An encoder-decoder has two: ``prefill`` reads the input and
+any number of target tokens, ``decode`` appends one token.
+
+`export_for_generation` of the exporter is not used: it leaves the encoder out, fixes the length of
+a cache that has one token in its example, and drops the mask of an example without padding.
+
+Shapes: B rows, T tokens, U target tokens, P cached tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from llmwright.core.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx_ir
+    from transformers import PreTrainedModel
+
+# Sizes of the example that is traced. All differ and none is 0 or 1, which tracing takes for fixed.
+ROWS, TOKENS, TARGETS, CACHED = 2, 7, 3, 5
+# Model types whose generation has no graph: their state is no key-value cache.
+STATEFUL = ("llmwright_recurrent", "llmwright_vae")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One graph to make.
+
+    Attributes:
+        name: ``model``, ``prefill`` or ``decode``.
+        inputs: Example arguments of the model's `forward`.
+        shapes: Which of their axes may vary.
+    """
+
+    name: str
+    inputs: dict[str, Any]
+    shapes: dict[str, Any]
+
+
+def refuse_untraceable(model: PreTrainedModel) -> None:
+    """Raise for models that have no ONNX form yet.
+
+    Raises:
+        InputError: A recurrent generator or a VAE (``EXPORT-002``), or a plain ``rnn`` cell
+            (``EXPORT-003``).
+    """
+    config = model.config
+    name = type(model).__name__
+    if config.model_type in STATEFUL and "past_key_values" in _parameters(model):
+        raise InputError("EXPORT-002", name=name, format="onnx")
+    if config.model_type in STATEFUL and config.cell == "rnn":
+        raise InputError("EXPORT-003", name=name, cell=config.cell)
+
+
+def _parameters(model: PreTrainedModel) -> set[str]:
+    import inspect
+
+    return set(inspect.signature(model.forward).parameters)
+
+
+def traces(model: PreTrainedModel, generates: bool) -> Iterator[Trace]:
+    """Yield the graphs of a model, each with its example; the next example is made when asked."""
+    vary = torch.export.Dim.AUTO
+    table_BT = {0: vary, 1: vary}
+    vocabulary = model.config.vocab_size
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(rows: int, count: int) -> torch.Tensor:
+        return torch.randint(0, vocabulary, (rows, count), generator=generator)
+
+    mask_BT = torch.ones(ROWS, TOKENS, dtype=torch.long)
+    mask_BT[1, TOKENS - 2 :] = 0
+    if not generates:
+        inputs = {"input_ids": ids(ROWS, TOKENS), "attention_mask": mask_BT}
+        yield Trace("model", inputs, {"input_ids": table_BT, "attention_mask": table_BT})
+    elif model.config.is_encoder_decoder:
+        yield from _encoder_decoder(model, ids, mask_BT, table_BT)
+    else:
+        yield _decoder(model, ids, table_BT)
+
+
+def _encoder_decoder(
+    model: PreTrainedModel,
+    ids: Callable[[int, int], torch.Tensor],
+    mask_BT: torch.Tensor,
+    table_BT: dict[int, Any],
+) -> Iterator[Trace]:
+    from transformers.modeling_outputs import BaseModelOutput
+
+    inputs = {
+        "input_ids": ids(ROWS, TOKENS),
+        "attention_mask": mask_BT,
+        "decoder_input_ids": ids(ROWS, TARGETS),
+        "use_cache": True,
+    }
+    names = ("input_ids", "attention_mask", "decoder_input_ids")
+    yield Trace("prefill", inputs, dict.fromkeys(names, table_BT))
+    with torch.no_grad():
+        # The cache after several tokens, so that its length is not taken for fixed.
+        after = model(**inputs)
+    cache_shape = {0: table_BT[0], 2: table_BT[0]}
+    num_layers = len(after.past_key_values.self_attention_cache.layers)
+    yield Trace(
+        "decode",
+        {
+            "encoder_outputs": BaseModelOutput(last_hidden_state=after.encoder_last_hidden_state),
+            "attention_mask": mask_BT,
+            "decoder_input_ids": ids(ROWS, 1),
+            "past_key_values": after.past_key_values,
+            "use_cache": True,
+        },
+        {
+            "encoder_outputs": [table_BT],
+            "attention_mask": table_BT,
+            "decoder_input_ids": {0: table_BT[0]},
+            "past_key_values": [cache_shape] * (4 * num_layers),
+        },
+    )
+
+
+def _decoder(
+    model: PreTrainedModel, ids: Callable[[int, int], torch.Tensor], table_BT: dict[int, Any]
+) -> Trace:
+    with torch.no_grad():
+        past = model(input_ids=ids(ROWS, CACHED), use_cache=True).past_key_values
+    mask_BT = torch.ones(ROWS, CACHED + TARGETS, dtype=torch.long)
+    # Padding on the left; an example without any would be traced without its mask.
+    mask_BT[1, :2] = 0
+    inputs = {
+        "input_ids": ids(ROWS, TARGETS),
+        "attention_mask": mask_BT,
+        "past_key_values": past,
+        "use_cache": True,
+    }
+    shapes: dict[str, Any] = {
+        "input_ids": table_BT,
+        "attention_mask": table_BT,
+        "past_key_values": [{0: table_BT[0], 2: table_BT[0]}] * (2 * len(past.layers)),
+    }
+    if "position_ids" in _parameters(model):
+        inputs["position_ids"] = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, CACHED:]
+        shapes["position_ids"] = table_BT
+    return Trace("decode", inputs, shapes)
+
+
+def write_graph(model: PreTrainedModel, trace: Trace, path: Path) -> None:
+    """Trace one graph and write it, its weights in a file beside it.
+
+    Raises:
+        InputError: The exporter cannot express the model (``EXPORT-004``).
+    """
+    import onnx_ir
+    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    config = OnnxConfig(dynamic=True, dynamic_shapes=trace.shapes)
+    try:
+        with warnings.catch_warnings():
+            # Tracing warns about its own internals, which a user can do nothing about.
+            warnings.simplefilter("ignore")
+            program = OnnxExporter().export(model, trace.inputs, config).program
+    except Exception as error:  # torch.export has many classes of errors of its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        name = type(model).__name__
+        raise InputError("EXPORT-004", name=name, graph=trace.name, reason=reason) from error
+    _name_caches(program)
+    onnx_ir.save(program, str(path), external_data=f"{path.name}.data")
+
+
+def _name_caches(program: onnx_ir.Model) -> None:
+    """Give caches their names and leave out outputs that only repeat an input.
+
+    A cache is ``past_key_values.…`` where it goes in and ``present.…`` where it comes out.
+    """
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    graph = program.graph
+    for value in graph.inputs:
+        value.name = str(value.name).removeprefix("input.")
+    has_past = any(str(value.name).startswith("past_key_values.") for value in graph.inputs)
+    for index in reversed(range(len(graph.outputs))):
+        name = str(graph.outputs[index].name).removeprefix("output.")
+        repeats = has_past and "cross_attention_cache" in name
+        if repeats or name == "encoder_last_hidden_state":
+            del graph.outputs[index]
+        elif name.startswith("past_key_values."):
+            graph.outputs[index].name = "present." + name.removeprefix("past_key_values.")
+    RemoveUnusedNodesPass()(program)
+    used = {value for node in graph for value in node.inputs}
+    for index in reversed(range(len(graph.inputs))):
+        if graph.inputs[index] not in used:
+            del graph.inputs[index]

@@ -1,0 +1,293 @@
+"""A model that can be asked: contract, tokenizer and engine behind a few calls.
+
+Shapes: T tokens, U scored tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmwright.core.errors import InputError
+from llmwright.data.records import Row
+from llmwright.inference.detokenize import Detokenizer
+from llmwright.inference.engine import Engine
+from llmwright.inference.generation import FinishReason, generate, write_all
+from llmwright.inference.opening import open_engine, open_tokenizer
+from llmwright.inference.sampling import Settings, log_softmax
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import IGNORE, TASKS, Example, Output, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+BATCH_SIZE = 32
+# Rows that are sorted by length together: more rows, less padding, later first answers.
+WINDOW_BATCHES = 16
+# Logits of one scored batch, 4 bytes each.
+MAX_LOGITS = 1 << 26
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer and what it took.
+
+    Attributes:
+        answer: What `Task.answer` says, and ``truncated: True`` where the input was cut.
+        num_input_tokens: Tokens that were read.
+        num_output_tokens: Tokens that were written, the stop token not counted.
+    """
+
+    answer: dict[str, Any]
+    num_input_tokens: int
+    num_output_tokens: int
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What one token adds to a text that is being written.
+
+    Attributes:
+        text: New characters, never a part of one; often empty.
+        num_input_tokens: Tokens of the prompt.
+        num_output_tokens: Tokens written so far.
+        finish_reason: Set in the last piece.
+    """
+
+    text: str
+    num_input_tokens: int
+    num_output_tokens: int
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """How likely a row's target is to the model.
+
+    Attributes:
+        token_ids_U: The tokens that were scored, in order.
+        log_probs_U: Natural logarithm of each one's probability given all before it.
+    """
+
+    token_ids_U: np.ndarray
+    log_probs_U: np.ndarray
+
+
+class Predictor(ABC):
+    """Answers rows, wherever the model runs.
+
+    Attributes:
+        contract: What the model promises; None where a server does not tell.
+        name: For messages: the folder's name or the address.
+    """
+
+    contract: Contract | None
+    name: str
+
+    @staticmethod
+    def open(source: str | Path, engine: str = "auto") -> LocalPredictor:
+        """Return the predictor of a model's or an export's folder.
+
+        Args:
+            source: The folder.
+            engine: A registered engine; ``auto`` takes the one the files are for.
+
+        Raises:
+            ConfigError: No such engine (``INFER-004``).
+            InputError: No contract (``TASK-001``), no tokenizer (``INFER-002``), nothing to run
+                (``INFER-001``), or damaged files.
+        """
+        folder = Path(source)
+        contract = Contract.open(folder)
+        return LocalPredictor(
+            contract, open_tokenizer(folder), open_engine(folder, contract, engine)
+        )
+
+    @abstractmethod
+    def predict(
+        self, rows: Iterable[Row], batch_size: int = BATCH_SIZE, **generation: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the answer to each row, in order.
+
+        Args:
+            rows: Canonical rows, or rows with the user's own column names.
+            batch_size: Rows that go through the model together.
+            **generation: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `seed`; the contract's
+                defaults where not given.
+        """
+
+    @abstractmethod
+    def stream(self, row: Row, **generation: Any) -> Iterator[str]:
+        """Yield the text for one row as it is written, never a part of a character."""
+
+    def close(self) -> None:  # noqa: B027  most predictors hold nothing open
+        """Give back connections."""
+
+
+class LocalPredictor(Predictor):
+    """A model on this machine.
+
+    Args:
+        contract: What the model promises.
+        tokenizer: Its tokenizer.
+        engine: Runs it.
+    """
+
+    def __init__(
+        self, contract: Contract, tokenizer: PreTrainedTokenizerFast, engine: Engine
+    ) -> None:
+        self.contract: Contract = contract
+        self.tokenizer = tokenizer
+        self.engine = engine
+        self.task: Task = TASKS.get(contract.task)()
+        self.folder = engine.folder
+        self.name = engine.folder.name
+
+    def predict(
+        self, rows: Iterable[Row], batch_size: int = BATCH_SIZE, **generation: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the answer to each row, in order."""
+        for prediction in self.predict_full(rows, batch_size, **generation):
+            yield prediction.answer
+
+    def predict_full(
+        self, rows: Iterable[Row], batch_size: int = BATCH_SIZE, **generation: Any
+    ) -> Iterator[Prediction]:
+        """Yield the answer to each row, in order, with token counts.
+
+        Rows of similar length go through the model together; batches change no answer.
+        """
+        settings = self.settings(**generation)
+        waiting = iter(rows)
+        first_row = 0
+        while window := list(islice(waiting, batch_size * WINDOW_BATCHES)):
+            examples = [self.encode(row) for row in window]
+            outputs = self._run(examples, batch_size, settings, first_row)
+            for row, example, output in zip(window, examples, outputs, strict=True):
+                yield self._prediction(row, example, output)
+            first_row += len(window)
+
+    def settings(self, **generation: Any) -> Settings:
+        """Return how texts are written: the contract's defaults with these laid over them."""
+        return Settings.of(self.contract, **generation)
+
+    def encode(self, row: Row) -> Example:
+        """Return a row as the model reads it."""
+        return self.task.encode_input(row, self.tokenizer, self.contract)
+
+    def _prediction(self, row: Row, example: Example, output: Output) -> Prediction:
+        answer = self.task.answer(output, row, self.tokenizer, self.contract)
+        if example.truncated:
+            answer = {**answer, "truncated": True}
+        return Prediction(answer, len(example.input_ids_T), len(output.token_ids))
+
+    def _run(
+        self, examples: list[Example], batch_size: int, settings: Settings, first_row: int
+    ) -> list[Output]:
+        order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids_T))
+        outputs: list[Output | None] = [None] * len(examples)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            part = [examples[row] for row in rows]
+            # The random numbers of a text depend on its place in the request alone.
+            places = [first_row + row for row in rows]
+            for row, output in zip(rows, self._run_batch(part, settings, places), strict=True):
+                outputs[row] = output
+        return [output for output in outputs if output is not None]
+
+    def _run_batch(
+        self, examples: list[Example], settings: Settings, places: list[int]
+    ) -> list[Output]:
+        if self.task.generates:
+            prompts = [example.input_ids_T for example in examples]
+            return write_all(self.engine, prompts, [settings] * len(prompts), places)
+        logits = self.engine.logits(self.task.collate(examples, self.contract))
+        if logits.ndim == 2:
+            return [Output(logits=row) for row in logits]
+        return [
+            Output(logits=row[: len(example.input_ids_T)])
+            for row, example in zip(logits, examples, strict=True)
+        ]
+
+    def write(self, row: Row, **generation: Any) -> Iterator[Delta]:
+        """Yield the text for one row token by token; the pieces add up to what `predict` answers.
+
+        Raises:
+            InputError: The model writes no text (``INFER-005``).
+        """
+        if not self.task.generates:
+            raise InputError("INFER-005", task=self.contract.task)
+        prompt = self.encode(row).input_ids_T
+        detokenizer = Detokenizer(self.tokenizer)
+        count = 0
+        for token in generate(self.engine, [prompt], [self.settings(**generation)]):
+            text = ""
+            if token.finish_reason != "stop":
+                count += 1
+                text = detokenizer.push(token.token_id)
+            if token.finish_reason is not None:
+                text += detokenizer.end()
+            yield Delta(text, len(prompt), count, token.finish_reason)
+
+    def stream(self, row: Row, **generation: Any) -> Iterator[str]:
+        """Yield the text for one row as it is written, never a part of a character."""
+        for delta in self.write(row, **generation):
+            if delta.text:
+                yield delta.text
+
+    def score(self, rows: Iterable[Row], batch_size: int = BATCH_SIZE) -> Iterator[TokenScores]:
+        """Yield how likely each row's target is, token by token, in the order of the rows.
+
+        Args:
+            rows: Canonical rows with their targets.
+            batch_size: Sequences that go through the model together.
+
+        Raises:
+            InputError: The model writes no text (``INFER-005``).
+        """
+        if not self.task.generates:
+            raise InputError("INFER-005", task=self.contract.task)
+        waiting = iter(rows)
+        while window := list(islice(waiting, batch_size * WINDOW_BATCHES)):
+            parts = [self.task.encode_parts(row, self.tokenizer, self.contract) for row in window]
+            flat = [example for row in parts for example in row]
+            scored = iter(self._score_all(flat, batch_size))
+            for row in parts:
+                found = [next(scored) for _ in row]
+                yield TokenScores(
+                    np.concatenate([ids_U for ids_U, _ in found]),
+                    np.concatenate([chances_U for _, chances_U in found]),
+                )
+
+    def _score_all(
+        self, examples: list[Example], batch_size: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        # Longest first, so that the first batch tells how many rows the logits leave room for.
+        order = sorted(range(len(examples)), key=lambda i: -len(examples[i].input_ids_T))
+        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        while len(found) < len(order):
+            length = len(examples[order[len(found)]].input_ids_T)
+            fitting = max(1, MAX_LOGITS // max(1, length * len(self.tokenizer)))
+            rows = order[len(found) : len(found) + min(batch_size, fitting)]
+            batch = self.task.collate([examples[row] for row in rows], self.contract)
+            logits, labels = self.engine.logits(batch), batch["labels"]
+            if "decoder_input_ids" not in batch:
+                # A decoder's output at a token is about the next one.
+                logits, labels = logits[:, :-1], labels[:, 1:]
+            for place, row in enumerate(rows):
+                found[row] = target_log_probs(logits[place], labels[place])
+        return [found[row] for row in range(len(examples))]
+
+
+def target_log_probs(logits_TV: np.ndarray, labels_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the target's tokens and their log-probabilities, where the labels are not IGNORE."""
+    places_U = np.flatnonzero(labels_T != IGNORE)
+    ids_U = labels_T[places_U]
+    log_probs_UV = log_softmax(logits_TV[places_U])
+    return ids_U, log_probs_UV[np.arange(len(ids_U)), ids_U]
