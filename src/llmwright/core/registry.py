@@ -69,6 +69,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
         self.kind = kind
         self._entries: dict[str, Any] = dict(entries)
+        self._loaded: dict[str, Any] = {}
         self._origins = dict.fromkeys(entries, BUILT_IN)
         for name, (target, origin) in _WAITING.get(kind, {}).items():
             self._add(name, target, origin)
@@ -99,6 +100,7 @@ class Registry(Generic[T]):
             raise ConfigError("CORE-010", kind=self.kind, name=name, origin=self.origin(name))
         self._entries[name] = target
         self._origins[name] = origin
+        self._loaded.pop(name, None)
 
     def get(self, name: str) -> T:
         """Return the thing with this name.
@@ -118,9 +120,9 @@ class Registry(Generic[T]):
             )
         if isinstance(target, metadata.EntryPoint):
             return self._load(name, target.load)
-        if isinstance(target, str):
-            target = self._entries[name] = self._load(name, lambda: load_object(target))
-        found: T = target
+        if isinstance(target, str) and name not in self._loaded:
+            self._loaded[name] = self._load(name, lambda: load_object(target))
+        found: T = self._loaded.get(name, target)
         return found
 
     def _load(self, name: str, load: Callable[[], Any]) -> Any:
