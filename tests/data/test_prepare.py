@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from llmwright.core.artifacts import check
-from llmwright.core.errors import ConfigError, InputError, LLMwrightError
+from llmwright.core.errors import ConfigError, InputError, LLMwrightError, ResourceError
 from llmwright.data.content import input_key
 from llmwright.data.records import Dataset
 
@@ -368,3 +368,18 @@ def test_second_file_without_the_column_is_named(bench: Bench) -> None:
     bench.write("b.csv", table().replace("label\n", "lable\n", 1))
     with pytest.raises(ConfigError, match=r'DATA-030.*b.csv has no column "label".*"lable"'):
         bench.dataset(["a.csv", "b.csv"])
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_no_artifact(bench: Bench) -> None:
+    source = bench.write("a.csv", table(30_000))
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(ResourceError, match="CORE-020"):
+            bench.dataset(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(bench.root.glob(".llmwright/*/*"))
+    assert not (bench.root / ".run" / "spool").exists()
+    assert bench.dataset(source).info.num_records == 30_000

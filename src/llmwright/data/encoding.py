@@ -24,6 +24,8 @@ _MARKS = (
 )
 # English in UTF-16 is half NULs; Chinese has few, but is then no valid UTF-8.
 _MAX_STRAY_NULS = 0.2
+_ASCII = bytes(range(128))
+_CLOSE_LOOK_BYTES = 1 << 20
 # What text of any language mostly consists of, to tell UTF-16's two byte orders from noise.
 _USUAL = (
     range(0x20, 0x250), range(0x370, 0x530), range(0x900, 0xE80), range(0x2010, 0x2040),
@@ -74,27 +76,24 @@ def encoding_of(sample: bytes) -> str | None:
     # Chinese in GB 18030 has some byte pairs that happen to be UTF-8, but far more that are not.
     if not invalid or valid >= invalid:
         return "utf-8"
-    if _looks_gb18030(sample):
+    if _looks_gb18030(_around_first_high(sample)):
         return "gb18030"
     return _single_byte(sample, invalid)
 
 
 def _utf8_sequences(sample: bytes) -> tuple[int, int]:
     """Return how many non-ASCII characters are valid UTF-8, and how many bytes are not."""
-    if sample.isascii():
-        return 0, 0
-    text = sample.decode("utf-8", "surrogateescape")
-    invalid = sum(1 for char in text if "\udc80" <= char <= "\udcff") if _escapes(text) else 0
-    valid = len(text) - invalid - len(text.encode("ascii", "ignore"))
-    return valid, invalid
+    num_high = len(sample.translate(None, _ASCII))
+    num_ascii = len(sample) - num_high
+    text = sample.decode("utf-8", "ignore")
+    valid = len(text) - num_ascii
+    return valid, num_high - (len(text.encode()) - num_ascii)
 
 
-def _escapes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+def _around_first_high(sample: bytes) -> bytes:
+    """Return a part small enough to look at character by character, from the first high byte on."""
+    start = next((i for i, byte in enumerate(sample) if byte > 127), 0)
+    return sample[start : start + _CLOSE_LOOK_BYTES]
 
 
 def _has_utf16_nuls(sample: bytes) -> bool:
@@ -112,7 +111,7 @@ def _utf16_order(sample: bytes) -> str | None:
 
 
 def _usual_share(sample: bytes, encoding: str) -> float:
-    text = sample[: 1 << 18].decode(encoding, "replace")
+    text = sample[: _CLOSE_LOOK_BYTES // 4].decode(encoding, "replace")
     usual = sum(c in "\n\r\t" or any(ord(c) in block for block in _USUAL) for c in text)
     return usual / max(1, len(text))
 
@@ -139,5 +138,5 @@ def _single_byte(sample: bytes, num_high: int) -> str:
         return western
     from charset_normalizer import from_bytes
 
-    best = from_bytes(sample[: 1 << 18]).best()
+    best = from_bytes(sample[: _CLOSE_LOOK_BYTES // 4]).best()
     return best.encoding if best is not None else western

@@ -38,7 +38,8 @@ class Report:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        with disk_errors(self.path):
+            self._file.close()
 
     def reject(self, source: str, rejection: Rejection) -> None:
         """List a record that cannot be used."""

@@ -112,22 +112,20 @@ class Spool:
         """
         self._flush()
         parts: dict[SplitName, list[Path]] = {name: [] for name in SPLITS}
-        for frame, names in self._shares(splits):
-            for name in SPLITS:
-                chosen = frame.filter(names == name)
-                if chosen.height:
-                    parts[name].append(self.folder / f"{name}-{len(parts[name]):06d}.parquet")
-                    chosen.write_parquet(parts[name][-1])
-            for row in frame.filter(names.is_null()).to_dicts():
-                dropped(row)
-        counts: dict[str, int] = {}
-        for name, paths in parts.items():
-            if paths:
-                target = folder / f"{name}.parquet"
-                with disk_errors(target):
-                    pl.scan_parquet(paths).sink_parquet(target, row_group_size=_ROW_GROUP_ROWS)
-                counts[name] = sum(split == name for split in splits)
-        return counts
+        with disk_errors(folder):
+            for frame, names in self._shares(splits):
+                for name in SPLITS:
+                    chosen = frame.filter(names == name)
+                    path = self.folder / f"{name}-{len(parts[name]):06d}.parquet"
+                    chosen.write_parquet(path)
+                    parts[name].append(path)
+                for row in frame.filter(names.is_null()).iter_rows(named=True):
+                    dropped(row)
+            filled = [name for name in SPLITS if name in splits]
+            for name in filled:
+                table = pl.scan_parquet(parts[name])
+                table.sink_parquet(folder / f"{name}.parquet", row_group_size=_ROW_GROUP_ROWS)
+        return {name: splits.count(name) for name in filled}
 
     def _shares(
         self, splits: Sequence[SplitName | None]
