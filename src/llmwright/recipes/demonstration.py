@@ -76,7 +76,7 @@ def run(recipe: Recipe, folder: Path | None, consumers: Sequence[Emit] = ()) -> 
         folder=str(home),
         command=_curl(address, recipe.request),
         reply=json.dumps(reply, ensure_ascii=False),
-        metrics=_metric_rows(project, done),
+        metrics=_metric_rows(done),
         parity=[_parity_row(entry) for entry in parity],
         seconds=time.monotonic() - started,
     )
@@ -134,15 +134,16 @@ def _curl(address: str, body: dict[str, Any]) -> str:
     return f"curl -X POST {fields} {address}/generate"
 
 
-def _metric_rows(project: Project, done: Sequence[pipeline.Done]) -> list[tuple[str, str, str]]:
+def _metric_rows(done: Sequence[pipeline.Done]) -> list[tuple[str, str, str]]:
     rows = []
     for one in done:
-        if one.artifact is None or "metrics" not in one.artifact.metadata:
+        if one.artifact is None or not (one.artifact.path / "predictions.jsonl").is_file():
             continue
-        for name, entry in one.artifact.metadata["metrics"].items():
-            low, high = entry.get("low"), entry.get("high")
-            interval = f"{low:.4f} – {high:.4f}" if low is not None and high is not None else ""
-            rows.append((name, f"{entry['value']:.4f}", interval))
+        for figure in files.read_json(one.artifact.path / "report.json")["figures"]:
+            low, high = figure["low"], figure["high"]
+            interval = "" if low is None or high is None else f"{low:.4f} – {high:.4f}"
+            value = "–" if figure["value"] is None else f"{figure['value']:.4f}"
+            rows.append((figure["name"], value, interval))
     return rows
 
 

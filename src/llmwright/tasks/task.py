@@ -87,6 +87,7 @@ class Task(ABC):
             ``accuracy`` (share of right predictions), and whether it is to be small (``min``) or
             large (``max``).
         generates: Whether the answer is text written token by token.
+        text_field: The column that one bare text stands for.
     """
 
     name: ClassVar[str]
@@ -96,6 +97,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]
     selection: ClassVar[tuple[str, Literal["min", "max"]]] = ("loss", "min")
     generates: ClassVar[bool] = False
+    text_field: ClassVar[str] = "text"
 
     @abstractmethod
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:

@@ -40,6 +40,7 @@ class TextGeneration(Task):
     objective: ClassVar[str] = "causal_lm"
     metrics: ClassVar[tuple[str, ...]] = ("perplexity",)
     generates: ClassVar[bool] = True
+    text_field: ClassVar[str] = "prompt"
 
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         """Return the tokens with labels where there is loss, cut to ``max_length``.

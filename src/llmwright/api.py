@@ -1,0 +1,352 @@
+"""The Python API: one typed function per verb, with the settings of the config classes.
+
+``llmwright.train(epochs=3)`` does what ``llmwright train --epochs 3`` does in a folder without a
+project file. A project file is run by `run`. A test keeps signatures and config fields equal;
+`DEFAULT` stands for a default that is a mapping, a list or a config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from llmwright.core import layers, pipeline, plugins
+from llmwright.core.artifacts import Artifact
+from llmwright.core.config import Kind, parse
+from llmwright.core.errors import InputError
+from llmwright.core.events import Emit
+from llmwright.core.project import Project
+from llmwright.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from llmwright.data.cleaners import Cleaner
+    from llmwright.data.config import SplitConfig
+    from llmwright.data.records import TaskName
+    from llmwright.inference.chat import Conversation
+    from llmwright.inference.predictor import LocalPredictor
+    from llmwright.tokenization.config import SpecialTokens
+    from llmwright.training.config import ObjectiveKind, ProbesConfig, ScheduleKind
+
+Place = Project | Path | str | None
+Reference = Artifact | Path | str
+
+DEFAULT: Final[Any] = object()
+
+
+def open_project(place: Place = None) -> Project:
+    """Return the project of a folder (the current one by default), plugins loaded."""
+    if isinstance(place, Project):
+        project = place
+    else:
+        project = Project.find(OPERATIONS, Path(place) if place else None)
+    plugins.load_project_plugins(project)
+    return project
+
+
+def run(
+    project: Place = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    only: Iterable[str] = (),
+    fresh: bool = False,
+    consumers: Sequence[Emit] = (),
+) -> dict[str, Artifact]:
+    """Run a project file and return what each step made, or took from an unchanged run.
+
+    Args:
+        project: Folder of the project; the current one by default.
+        overrides: Dotted keys with values, as in ``{"train.epochs": 3}``.
+        only: Steps to run; all by default.
+        fresh: Do the work again even if nothing changed.
+        consumers: Receive the events.
+    """
+    values: dict[str, Any] = {}
+    for key, value in (overrides or {}).items():
+        values = layers.merge(values, layers.nested(key, value))
+    opened = open_project(project)
+    if values:
+        opened = Project.find(OPERATIONS, opened.root, overrides=values)
+    done = pipeline.run_project(opened, OPERATIONS, consumers, only, fresh)
+    return {one.step: one.artifact for one in done if one.artifact is not None}
+
+
+def _perform(verb: str, given: dict[str, Any]) -> Any:
+    """Execute one operation with the arguments of its function."""
+    project = open_project(given.pop("project"))
+    consumers = given.pop("consumers")
+    values = {name: _plain(value) for name, value in given.items() if value is not DEFAULT}
+    operation = OPERATIONS[verb]
+    config = parse(operation.config_class(), values, verb)
+    return pipeline.execute(project, operation, config, verb, consumers).artifact
+
+
+def _plain(value: Any) -> Any:
+    """Return a reference to an artifact as the text the config holds."""
+    return str(value.path) if isinstance(value, Artifact) else value
+
+
+def predict(
+    rows: Iterable[str | Mapping[str, Any]],
+    *,
+    model: Reference | None = None,
+    engine: str = "auto",
+    batch_size: int = 32,
+    project: Place = None,
+    **generation: Any,
+) -> list[dict[str, Any]]:
+    """Return a model's answers, in order.
+
+    Args:
+        rows: Texts, or mappings with the field names of the training data.
+        model: Model or export; the newest of the project by default.
+        engine: What runs it; ``auto`` takes the one its files are for.
+        batch_size: Rows that go through the model together.
+        project: The folder to work in; the current one by default.
+        **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
+    """
+    predictor = _predictor(model, engine, project)
+    field = predictor.task.text_field
+    filled = [{field: row} if isinstance(row, str) else dict(row) for row in rows]
+    return list(predictor.predict(filled, batch_size=batch_size, **generation))
+
+
+def predict_file(
+    source: Path | str,
+    out: Path | str,
+    *,
+    model: Reference | None = None,
+    engine: str = "auto",
+    batch_size: int = 32,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+    **generation: Any,
+) -> dict[str, int]:
+    """Answer each row of a file; a call that was interrupted goes on where it was.
+
+    Args:
+        source: Any file that `prepare` reads.
+        out: Where the answers go, ``.jsonl`` or ``.csv``, in the order of the rows.
+        model: Model or export; the newest of the project by default.
+        engine: What runs it; ``auto`` takes the one its files are for.
+        batch_size: Rows that go through the model together.
+        project: The folder to work in; the current one by default.
+        consumers: Receive the progress.
+        **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
+
+    Returns:
+        ``count`` of the answers in the file, ``skipped`` of those that were there already.
+    """
+    from llmwright.inference.predict import predict_file as answer_file
+
+    predictor = _predictor(model, engine, project)
+    return answer_file(
+        predictor, Path(source), Path(out), batch_size=batch_size, consumers=consumers, **generation
+    )
+
+
+def chat(
+    *,
+    model: Reference | None = None,
+    engine: str = "auto",
+    system: str | None = None,
+    project: Place = None,
+    **generation: Any,
+) -> Conversation:
+    """Return a conversation with a model: ``say(text)`` yields its answer piece by piece.
+
+    Args:
+        model: Model or export; the newest of the project by default.
+        engine: What runs it; ``auto`` takes the one its files are for.
+        system: System prompt.
+        project: The folder to work in; the current one by default.
+        **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
+    """
+    from llmwright.inference.chat import Conversation
+
+    return Conversation(_predictor(model, engine, project), system=system, **generation)
+
+
+def _predictor(model: Reference | None, engine: str, place: Place) -> LocalPredictor:
+    from llmwright.inference.predictor import Predictor
+
+    project = open_project(place)
+    reference = None if model is None else str(_plain(model))
+    found = pipeline.find_artifact(project, "model|export", reference)
+    if found is None:
+        raise InputError("CORE-062", field="model", kind="model|export")
+    return Predictor.open(found.path, engine)
+
+
+def prepare(
+    *,
+    source: str | list[str] | dict[Literal["train", "validation", "test"], str | list[str]],
+    format: str | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    quoted: bool | None = None,
+    header: bool | None = None,
+    json_path: str | None = None,
+    document: Literal["line", "paragraph", "file"] = "file",
+    shape: str | None = None,
+    task: TaskName | None = None,
+    columns: dict[str, str] = DEFAULT,
+    label_separator: str | None = None,
+    label_names: list[str] = DEFAULT,
+    clean: list[Cleaner | str | dict[str, Any]] = DEFAULT,
+    split: SplitConfig | dict[str, Any] = DEFAULT,
+    max_rejected: float = 0.05,
+    max_rows: int | None = None,
+    max_record_bytes: int = 16777216,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Artifact:
+    """Import files, recognise their format, clean, report and split.
+
+    Every parameter is a field of `PrepareConfig` and described there; ``project`` is the folder
+    to work in (the current one by default) and ``consumers`` receive the events.
+    """
+    return _perform("prepare", locals())
+
+
+def tokenize(
+    *,
+    dataset: Reference | None = None,
+    kind: str = "bpe",
+    vocab_size: int = 8000,
+    min_frequency: int = 1,
+    lowercase: bool = False,
+    source: str | None = None,
+    revision: str | None = None,
+    framing: Literal["auto", "none", "eos", "bos_eos", "cls_sep"] = "auto",
+    special: SpecialTokens | dict[str, Any] = DEFAULT,
+    chat_template: str = "auto",
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Artifact:
+    """Train a tokenizer on a dataset, or import and measure one.
+
+    Every parameter is a field of `TokenizeConfig` and described there; ``project`` is the folder
+    to work in (the current one by default) and ``consumers`` receive the events.
+    """
+    return _perform("tokenize", locals())
+
+
+def train(
+    *,
+    dataset: Reference | None = None,
+    tokenizer: Reference | None = None,
+    model: Kind | str | dict[str, Any] | None = None,
+    adapter: Kind | str | dict[str, Any] = DEFAULT,
+    objective: ObjectiveKind | str | dict[str, Any] | None = None,
+    runtime: Kind | str | dict[str, Any] = DEFAULT,
+    optimizer: Kind | str | dict[str, Any] = DEFAULT,
+    lr: float | None = None,
+    schedule: ScheduleKind | str | dict[str, Any] = DEFAULT,
+    weight_decay: float = 0.01,
+    max_grad_norm: float | None = 1.0,
+    epochs: float | None = None,
+    max_steps: int | None = None,
+    max_tokens: int | None = None,
+    max_minutes: float | None = None,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    accumulate: int = 1,
+    max_length: int | None = None,
+    max_target_length: int | None = None,
+    label_smoothing: float = 0.0,
+    class_weights: Literal["none", "balanced"] | dict[str, float] = "none",
+    evaluate_every_steps: int | None = None,
+    selection: Literal["auto", "loss", "accuracy"] = "auto",
+    patience: int | None = None,
+    checkpoint_every_steps: int | None = None,
+    log_every_steps: int = 10,
+    sample_prompts: list[str] = DEFAULT,
+    seed: int = 42,
+    precision: Literal["auto", "float32", "bf16"] = "auto",
+    probes: ProbesConfig | dict[str, Any] = DEFAULT,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Artifact:
+    """Train a model from scratch or fine-tune one.
+
+    Every parameter is a field of `TrainConfig` and described there; ``project`` is the folder
+    to work in (the current one by default) and ``consumers`` receive the events.
+    """
+    return _perform("train", locals())
+
+
+def evaluate(
+    *,
+    model: Reference | None = None,
+    dataset: Reference | None = None,
+    split: str | None = None,
+    metrics: list[str] | None = None,
+    gate: dict[str, str] = DEFAULT,
+    num_bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 42,
+    max_rows: int | None = None,
+    batch_size: int = 32,
+    positive_label: str | None = None,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Artifact:
+    """Measure a model on held-out rows, with intervals, errors and a gate.
+
+    Every parameter is a field of `EvaluateConfig` and described there; ``project`` is the folder
+    to work in (the current one by default) and ``consumers`` receive the events.
+    """
+    return _perform("evaluate", locals())
+
+
+def verify(
+    *,
+    target: str | None = None,
+    model: Reference | None = None,
+    engine: str = "auto",
+    served_model: str | None = None,
+    api_key_variable: str = "LLMWRIGHT_API_KEY",
+    tolerance: float | None = None,
+    min_agreement: float | None = None,
+    timeout_seconds: float = 60.0,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Artifact:
+    """Run a model's own probes on a checkpoint, an export or an address.
+
+    Every parameter is a field of `VerifyConfig` and described there; ``project`` is the folder
+    to work in (the current one by default) and ``consumers`` receive the events.
+    """
+    return _perform("verify", locals())
+
+
+def serve(
+    *,
+    model: Reference | None = None,
+    engine: str = "auto",
+    name: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    api_key: str | None = None,
+    api_key_file: Path | str | None = None,
+    max_concurrency: int = 4,
+    max_queue: int = 64,
+    max_batch: int = 32,
+    max_rows: int = 256,
+    request_timeout_seconds: float = 120.0,
+    max_body_bytes: int = 1000000,
+    max_new_tokens: int = 4096,
+    drain_seconds: float = 30.0,
+    num_probes: int = 4,
+    access_log: bool = True,
+    ready_file: Path | str | None = None,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> None:
+    """Answer over HTTP.
+
+    Every parameter is a field of `ServeConfig` and described there; ``project`` is the folder
+    to work in (the current one by default) and ``consumers`` receive the events.
+    """
+    _perform("serve", locals())
