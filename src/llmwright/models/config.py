@@ -133,7 +133,7 @@ class Encoder(Architecture):
 
 
 class Seq2Seq(Architecture):
-    """An encoder-decoder of Marian's type: reads one text, writes another."""
+    """An encoder-decoder of Pegasus' type: reads one text, writes another."""
 
     implementation: ClassVar[str] = "llmwright.models.transformer:build_seq2seq"
     auto_classes: ClassVar[tuple[str, ...]] = ("AutoModelForSeq2SeqLM",)
@@ -163,6 +163,8 @@ class Seq2Seq(Architecture):
 
     kind: Literal["seq2seq"] = "seq2seq"
     """Name of this architecture."""
+    num_decoder_layers: int | None = Field(None, ge=1)
+    """Layers of the decoder; as many as the encoder has when not given. Fewer write faster."""
 
 
 class Recurrent(Architecture):
