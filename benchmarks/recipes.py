@@ -1,4 +1,4 @@
-"""Run every shipped recipe in full and print its figures: `python benchmarks/recipes.py [NAME ...]`.
+"""Run every shipped recipe in full and print its figures: `python benchmarks/recipes.py [NAME]`.
 
 Claims: weather exact match >= 0.90 on held-out phrases; intents accuracy >= 0.88 in <= 180 s of
 training; shakespeare loss <= 1.62 in <= 180 s. The gates of the project files hold them.
