@@ -12,6 +12,7 @@ Shapes: B rows, T tokens, U target tokens, P cached tokens.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,6 +23,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from llmwright.core.errors import InputError
+from llmwright.export.config import Format
+from llmwright.models.load import load_model
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import TASKS
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -31,6 +36,34 @@ if TYPE_CHECKING:
 ROWS, TOKENS, TARGETS, CACHED = 2, 7, 3, 5
 # Model types whose generation has no graph: their state is no key-value cache.
 STATEFUL = ("llmwright_recurrent", "llmwright_vae")
+
+
+def export_onnx(
+    chosen: Format, source: Path, folder: Path, report: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """Write the ONNX graphs of a model and return what ``export.json`` says about them.
+
+    Args:
+        chosen: The format's settings.
+        source: Model folder.
+        folder: Where the graphs go.
+        report: Is told which graph is being made.
+
+    Raises:
+        InputError: The model has no ONNX form (``EXPORT-002`` … ``EXPORT-004``).
+    """
+    contract = Contract.open(source)
+    task = TASKS.get(contract.task)
+    model = load_model(source, task=task.auto_class)
+    refuse_untraceable(model)
+    total = 2 if task.generates and model.config.is_encoder_decoder else 1
+    graphs: dict[str, str] = {}
+    for index, trace in enumerate(traces(model, task.generates)):
+        report(trace.name, index, total)
+        graphs[trace.name] = f"{trace.name}.onnx"
+        write_graph(model, trace, folder / graphs[trace.name])
+    report("saved", total, total)
+    return {"graphs": graphs, "context": getattr(model.config, "max_position_embeddings", None)}
 
 
 @dataclass(frozen=True)
@@ -64,8 +97,6 @@ def refuse_untraceable(model: PreTrainedModel) -> None:
 
 
 def _parameters(model: PreTrainedModel) -> set[str]:
-    import inspect
-
     return set(inspect.signature(model.forward).parameters)
 
 

@@ -34,12 +34,13 @@ class VerifyConfig(Config):
     """Whose probes are run when the target is an address; an id, a step's name or a folder. A model
     or export brings its own probes."""
     engine: str = "auto"
-    """What runs the target: `torch`, `onnx`, or `auto`, which takes the one its files are for."""
+    """What runs a target on this machine: `torch`, `onnx`, or `auto`, which takes the one its files
+    are for."""
     served_model: str | None = None
     """Name of the model to ask a server for; the first it lists when not given."""
-    api_key: str | None = Field(None, repr=False)
-    """Key of the server; the variable `LLMWRIGHT_API_KEY` when not given, which keeps it out of
-    project files."""
+    api_key_variable: str = "LLMWRIGHT_API_KEY"
+    """Environment variable that holds the server's key; a key in a project file would be kept for
+    ever."""
     tolerance: float | None = Field(None, gt=0)
     """Largest difference of a logit or a log-probability that is accepted, times the largest logit
     where that is above 1. Not given: 1e-4 for float32 files, 1e-3 for a server."""

@@ -154,6 +154,10 @@ class Tally:
     compared: int = 0
     texts_equal: int = 0
 
+    def add_difference(self, difference: float) -> None:
+        """Keep the larger one; "not a number" once seen is never forgotten."""
+        self.largest_difference = float(np.maximum(self.largest_difference, difference))
+
 
 def compare(
     predictor: LocalPredictor,
@@ -228,13 +232,11 @@ def _classify(
     for probe, found in zip(part, logits, strict=True):
         assert probe.logits is not None
         if found.shape != probe.logits.shape:
-            tally.largest_difference = float("inf")
+            tally.add_difference(float("inf"))
             tally.compared += 1
             continue
         difference = largest(found - probe.logits)
-        # A comparison with "not a number" is false: it must not hide behind a smaller difference.
-        if not difference <= tally.largest_difference:
-            tally.largest_difference = difference
+        tally.add_difference(difference)
         tally.largest_value = max(tally.largest_value, largest(probe.logits))
         agreeing = _labels_agree(found, probe.logits, predictor.contract, limits)
         tally.agreeing += int(agreeing.sum())
@@ -290,8 +292,7 @@ def _follow(
             difference = float("inf")
         else:
             difference = largest(log_probs_V[ids_K] - expected_K)
-        if not difference <= tally.largest_difference:
-            tally.largest_difference = difference
+        tally.add_difference(difference)
         tally.largest_value = max(tally.largest_value, largest(expected_K))
         agrees = _token_agrees(log_probs_V, ids_K, expected_K, limits)
         tally.agreeing += int(agrees)

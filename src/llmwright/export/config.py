@@ -1,0 +1,55 @@
+"""Configuration of `export`: which model, for which engine, and how equal it must answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from llmwright.core.config import Choice, Config, Input, Kind
+from llmwright.core.registry import Registry
+
+EXPORTERS: Registry[type[Format]] = Registry(
+    "exporter", {"onnx": "llmwright.export.config:OnnxFormat"}
+)
+
+
+class Format(Kind):
+    """One file format.
+
+    `build(source, folder, report)` reads the model in `source`, writes its graphs into `folder`,
+    calls ``report(stage, done, total)`` between them, and returns what ``export.json`` is to say.
+
+    Attributes:
+        engine: Registered engine that runs the result, for the parity check.
+        number_format: How its weights are stored; decides the accepted differences.
+    """
+
+    engine: ClassVar[str]
+    number_format: ClassVar[str] = "float32"
+
+
+class OnnxFormat(Format):
+    """ONNX in float32, run by onnxruntime and by many other engines."""
+
+    implementation: ClassVar[str] = "llmwright.export.onnx:export_onnx"
+    engine: ClassVar[str] = "onnx"
+
+    kind: Literal["onnx"] = "onnx"
+    """Name of this format."""
+
+
+class ExportConfig(Config):
+    """Write a model for another engine and prove that it answers like the original."""
+
+    model: Annotated[str | None, Input("model")] = None
+    """The model: a step's name, an artifact id or a folder; the newest model when not given."""
+    format: Annotated[Format, Choice(EXPORTERS)] = OnnxFormat()
+    """What to write: `onnx` runs on onnxruntime, without torch, quickly on a CPU."""
+    tolerance: float | None = Field(None, gt=0)
+    """Largest difference of a logit or a log-probability that is accepted, times the largest logit
+    where that is above 1. Not given: 1e-4 for float32, which other arithmetic stays well below."""
+    min_agreement: float | None = Field(None, ge=0, le=1)
+    """Share of labels and of tokens that must agree; 1 for float32 when not given."""
+    timeout_seconds: float = Field(1800.0, gt=0)
+    """Time after which the conversion is given up."""

@@ -1,0 +1,209 @@
+"""The operation `export`: convert in a process of its own, prove, and save with the proof."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from llmwright.core import errors, files
+from llmwright.core.artifacts import Artifact, Draft
+from llmwright.core.errors import CheckError, LLMwrightError, ResourceError
+from llmwright.core.locale import text
+from llmwright.core.runs import Run
+from llmwright.export.config import ExportConfig
+from llmwright.export.worker import PROGRESS_FILE, RESULT_FILE
+from llmwright.inference.onnx_engine import EXPORT_FILE
+from llmwright.inference.page import parity_page
+from llmwright.inference.parity import ParityTable, compare, limits_for
+from llmwright.inference.predictor import Predictor
+from llmwright.inference.probes import PROBES_FILE, TENSORS_FILE, Probes
+from llmwright.inference.verify import PAGE_FILE, describe, save_report, summary
+from llmwright.tasks.contract import CONTRACT_FILE
+
+# What of a model's folder an export needs besides its graphs: everything but the weights.
+KEPT = (
+    CONTRACT_FILE,
+    PROBES_FILE,
+    TENSORS_FILE,
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "README.md",
+)
+PARITY_FILE = "parity.json"
+POLL_SECONDS = 0.1
+LOG_LINES = 5
+LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+
+
+def export(config: ExportConfig, inputs: dict[str, Artifact], run: Run) -> Artifact:
+    """Convert a model, run its probes on the result, and save it with the parity table.
+
+    Returns:
+        Graphs, contract, tokenizer, probes, ``export.json``, ``parity.json`` and a page.
+
+    Raises:
+        CheckError: The result does not answer like the model (``EXPORT-001``); a report is saved.
+        InputError: The model has no such form (``EXPORT-002`` and others), or no probes.
+        ResourceError: The converting process died (``EXPORT-005``) or took too long
+            (``EXPORT-006``).
+    """
+    source = inputs["model"].path
+    # Without probes there would be nothing to prove: say so before the work.
+    probes = Probes.open(source)
+    with run.draft("export") as draft:
+        started = time.monotonic()
+        info = convert(config, source, draft.path, run)
+        seconds = time.monotonic() - started
+        for name in KEPT:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, draft.path / name)
+        info = {"format": config.format.kind, "number_format": config.format.number_format, **info}
+        files.write_json(draft.path / EXPORT_FILE, info | {"versions": versions()})
+        run.progress("parity", 0, len(probes.probes), "probes")
+        table = check(config, draft.path, probes)
+        run.progress("parity", table.num_probes, table.num_recorded, "probes")
+        if not table.passed:
+            refuse(table, inputs["model"], run)
+        _describe(draft, table, inputs["model"], info, seconds)
+    assert draft.artifact is not None
+    _say(draft.artifact, table, run)
+    return draft.artifact
+
+
+def check(config: ExportConfig, folder: Path, probes: Probes) -> ParityTable:
+    """Return the parity table of a finished conversion, run by its own engine."""
+    predictor = Predictor.open(folder, config.format.engine)
+    limits = limits_for(config.format.number_format, config.tolerance, config.min_agreement)
+    return compare(predictor, probes, limits)
+
+
+def refuse(table: ParityTable, model: Artifact, run: Run) -> None:
+    """Save the table as a report and raise.
+
+    Raises:
+        CheckError: ``EXPORT-001``.
+    """
+    report = save_report(run, table, f"export of {model.id}")
+    reasons = "; ".join(describe(line) for line in table.failed)
+    raise CheckError("EXPORT-001", reasons=reasons, report=report.path / PAGE_FILE)
+
+
+def _describe(
+    draft: Draft, table: ParityTable, model: Artifact, info: dict[str, Any], seconds: float
+) -> None:
+    """Write the table into the draft, and what its manifest says."""
+    files.write_json(draft.path / PARITY_FILE, table.to_json())
+    page = parity_page(table, f"{info['format']} · {model.id}")
+    (draft.path / PAGE_FILE).write_text(page, encoding="utf-8")
+    sizes = {p.name: p.stat().st_size for p in sorted(draft.path.iterdir()) if p.is_file()}
+    known = {key: model.metadata[key] for key in ("task", "name") if key in model.metadata}
+    draft.metadata.update(known)
+    draft.metadata.update(
+        {
+            "model": model.id,
+            "format": info["format"],
+            "number_format": info["number_format"],
+            "graphs": info.get("graphs", {}),
+            "size_bytes": sum(sizes.values()),
+            "sizes": sizes,
+            "versions": versions(),
+            "export_seconds": round(seconds, 1),
+            "parity": summary(table),
+        }
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that wrote the files."""
+    return {name: metadata.version(name) for name in LIBRARIES}
+
+
+def _say(artifact: Artifact, table: ParityTable, run: Run) -> None:
+    difference = table.value("logit_difference")
+    if difference is None:
+        difference = table.value("log_prob_difference")
+    run.notice(
+        text(
+            "export.done",
+            format=artifact.metadata["format"],
+            megabytes=f"{artifact.metadata['size_bytes'] / 1e6:.1f}",
+            seconds=f"{artifact.metadata['export_seconds']:.0f}",
+            difference=f"{difference:.1g}",
+            done=table.num_probes,
+        )
+    )
+
+
+def convert(config: ExportConfig, source: Path, target: Path, run: Run) -> dict[str, Any]:
+    """Run the worker and return what it says about the files it wrote.
+
+    Raises:
+        InputError: What the worker refuses.
+        ResourceError: It died (``EXPORT-005``) or took too long (``EXPORT-006``).
+    """
+    desk = run.folder / "export"
+    shutil.rmtree(desk, ignore_errors=True)
+    desk.mkdir(parents=True)
+    request = {
+        "source": str(source),
+        "target": str(target),
+        "root": str(run.root),
+        "format": config.format.model_dump(mode="json"),
+    }
+    files.write_json(desk / "request.json", request)
+    run.notice(text("export.begins", format=config.format.kind))
+    argv = [sys.executable, "-m", "llmwright.export.worker", str(desk / "request.json")]
+    with (desk / "log.txt").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            _wait(process, desk, config.timeout_seconds, run)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    return _result(desk, process.returncode)
+
+
+def _wait(process: subprocess.Popen[bytes], desk: Path, limit: float, run: Run) -> None:
+    """Wait for the worker and pass its progress on."""
+    started = time.monotonic()
+    said: dict[str, Any] = {}
+    while process.poll() is None:
+        if time.monotonic() - started > limit:
+            raise ResourceError("EXPORT-006", seconds=round(limit))
+        if (desk / PROGRESS_FILE).is_file():
+            found = files.read_json(desk / PROGRESS_FILE)
+            if found != said:
+                run.progress("export", found["done"], found["total"], "graphs")
+                said = found
+        time.sleep(POLL_SECONDS)
+    if said:
+        run.progress("export", said["total"], said["total"], "graphs")
+
+
+def _result(desk: Path, code: int) -> dict[str, Any]:
+    if not (desk / RESULT_FILE).is_file():
+        lines = (desk / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        last = " | ".join(line.strip() for line in lines[-LOG_LINES:] if line.strip())
+        raise ResourceError("EXPORT-005", status=code, last=last[-400:], log=desk / "log.txt")
+    result = files.read_json(desk / RESULT_FILE)
+    if "error" in result:
+        raise _error(result["error"])
+    info: dict[str, Any] = result["info"]
+    return info
+
+
+def _error(told: dict[str, Any]) -> LLMwrightError:
+    """Return the worker's error as it was raised there."""
+    found = getattr(errors, str(told.get("class", "InputError")))
+    error: LLMwrightError = found(told["code"], **told["values"])
+    return error
