@@ -191,7 +191,7 @@ def server(models: Callable[[str], ServedModel]) -> Server:
     def running(
         name: str, keys: list[str] | None = None, model: Any = None, **settings: Any
     ) -> Iterator[httpx.Client]:
-        config = ServeConfig(port=0, access_log=False, **settings)
+        config = ServeConfig(port=0, **{"access_log": False, **settings})
         app = create_app(model or models(name), config, keys)
         with (
             background(app, config) as address,

@@ -59,7 +59,6 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        max_body_size=config.max_body_bytes,
         # Requests are not traced, whatever is installed besides.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -73,6 +72,7 @@ def create_app(
         keys=Keys(keys or []),
         metrics=metrics,
         routes=_paths(app),
+        max_body_bytes=config.max_body_bytes,
         access_log=config.access_log,
     )
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,20 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from llmwright.inference.predictor import Prediction
 from llmwright.serving.errors import ApiError, ClientLeft, describe, language_of
 from llmwright.serving.service import Service, service_of
 from llmwright.serving.worker import END, Job
 from llmwright.serving.writing import Piece
 
 DONE = "data: [DONE]\n\n"
+
+
+def labels_of(answer: Mapping[str, Any]) -> list[str]:
+    """Return the labels an answer gives to a text; tags of words are too many to count."""
+    if "labels" in answer:
+        return list(answer["labels"])
+    return [answer["label"]] if "label" in answer else []
 
 
 class Call:
@@ -71,13 +79,17 @@ class Call:
         for job in self.jobs:
             job.cancel()
 
-    async def answers(self) -> list[dict[str, Any]]:
+    async def answers(self) -> list[Prediction]:
         """Return the answers to the rows of a single job."""
         try:
-            answers: list[dict[str, Any]] = await self.jobs[0].result()
+            found: list[Prediction] = await self.jobs[0].result()
         finally:
             self.close()
-        return answers
+        for prediction in found:
+            self.record.usage(prediction.num_input_tokens, 0)
+            self.service.metrics.tokens(prediction.num_input_tokens, 0)
+            self.service.metrics.predicted(labels_of(prediction.answer))
+        return found
 
     async def texts(self) -> list[Piece]:
         """Return the whole text of each job."""

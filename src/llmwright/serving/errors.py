@@ -126,7 +126,7 @@ def _framework(request: Request, error: Exception) -> JSONResponse:
         path=request.url.path,
         method=request.method,
         detail=error.detail,
-        limit=request.app.max_body_size,
+        limit=request.app.state.service.config.max_body_bytes,
     )
     headers = dict(error.headers or {})
     return JSONResponse(envelope(error.status_code, sentence, code), error.status_code, headers)

@@ -16,6 +16,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmwright.serving.auth import OPEN_ROUTES, Keys
@@ -57,6 +58,7 @@ class Gate:
         keys: Keys that open it.
         metrics: Where requests are counted.
         routes: Known paths; others are counted together.
+        max_body_bytes: Largest body; what is declared larger is refused unread.
         access_log: Whether each request is logged.
     """
 
@@ -66,12 +68,14 @@ class Gate:
         keys: Keys,
         metrics: Metrics,
         routes: frozenset[str],
+        max_body_bytes: int,
         access_log: bool = True,
     ) -> None:
         self._app = app
         self._keys = keys
         self._metrics = metrics
         self._routes = routes
+        self._max_body_bytes = max_body_bytes
         self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +111,8 @@ class Gate:
             if status:
                 raise
             code, body = describe(error, language_of(headers.get("accept-language")))
-            await JSONResponse(body, code)(scope, receive, send_and_note)
+            extra = error.headers if isinstance(error, ApiError) else None
+            await JSONResponse(body, code, extra)(scope, receive, send_and_note)
         finally:
             self._metrics.inflight.dec()
             self._note(scope, record, status, time.monotonic() - started)
@@ -116,17 +121,19 @@ class Gate:
         self, scope: Scope, headers: Headers, record: Record, receive: Receive, send: Send
     ) -> None:
         record.key = self._keys.holder(headers)
-        if record.key is not None or scope["path"] in OPEN_ROUTES:
-            await self._app(scope, receive, send)
-            return
-        self._metrics.refused("unauthorized")
-        error = ApiError(401, "invalid_api_key")
-        _, body = describe(error, language_of(headers.get("accept-language")))
-        challenge = 'Bearer realm="llmwright"'
-        if headers.get("sec-fetch-mode") == "navigate":
-            challenge = 'Basic realm="llmwright", charset="UTF-8"'
-        response = JSONResponse(body, 401, {"www-authenticate": challenge})
-        await response(scope, receive, send)
+        if record.key is None and scope["path"] not in OPEN_ROUTES:
+            self._metrics.refused("unauthorized")
+            challenge = 'Bearer realm="llmwright"'
+            if headers.get("sec-fetch-mode") == "navigate":
+                challenge = 'Basic realm="llmwright", charset="UTF-8"'
+            raise ApiError(401, "invalid_api_key", headers={"www-authenticate": challenge})
+        length = headers.get("content-length")
+        if length is None:
+            receive = _at_most(self._max_body_bytes, receive)
+        elif length.isdigit() and int(length) > self._max_body_bytes:
+            self._metrics.refused("body_too_large")
+            raise ApiError(413, "body_too_large", limit=self._max_body_bytes)
+        await self._app(scope, receive, send)
 
     def _note(self, scope: Scope, record: Record, status: int, seconds: float) -> None:
         path = scope["path"]
@@ -153,3 +160,19 @@ class Gate:
         }
         told = {name: value for name, value in line.items() if value is not None}
         ACCESS.info(json.dumps(told, ensure_ascii=False))
+
+
+def _at_most(limit: int, receive: Receive) -> Receive:
+    """Return a receiver for bodies of undeclared length, which refuses to take more than this."""
+    total = 0
+
+    async def receive_some() -> Message:
+        nonlocal total
+        message = await receive()
+        total += len(message.get("body", b""))
+        if total > limit:
+            # The one error that passes through the framework's reading of bodies unchanged.
+            raise HTTPException(413)
+        return message
+
+    return receive_some

@@ -7,10 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from llmwright.data.records import Row
-from llmwright.inference.detokenize import Detokenizer
-from llmwright.inference.generation import generate
-from llmwright.inference.predictor import Predictor
-from llmwright.inference.sampling import Settings
+from llmwright.inference.predictor import LocalPredictor, Prediction
 from llmwright.serving.errors import ApiError
 from llmwright.serving.fields import Fields, fields_of
 from llmwright.serving.writing import Piece, Writing, until_stop
@@ -34,7 +31,7 @@ class ServedModel:
     """
 
     def __init__(
-        self, predictor: Predictor, name: str, artifact: str = "", kind: str = "model",
+        self, predictor: LocalPredictor, name: str, artifact: str = "", kind: str = "model",
         created: int = 0,
     ) -> None:  # fmt: skip
         self.predictor = predictor
@@ -82,13 +79,9 @@ class ServedModel:
         """Return the row behind a prompt of ``/v1/completions``."""
         return {self.fields.needed[0]: prompt}
 
-    def answer(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """Return one answer per row, in order; all rows go through the model together."""
-        return list(self.predictor.predict(rows))
-
-    def count(self, rows: Sequence[Row]) -> int:
-        """Return how many tokens the model reads for some rows."""
-        return sum(len(self._encode(row).input_ids_T) for row in rows)
+    def answer(self, rows: Sequence[Row], batch_size: int) -> list[Prediction]:
+        """Return one answer per row, in order; ``batch_size`` of them go through together."""
+        return list(self.predictor.predict_full(rows, batch_size))
 
     def write(self, row: Row, writing: Writing) -> Iterator[Piece]:
         """Yield a text piece by piece, one for each token.
@@ -100,31 +93,24 @@ class ServedModel:
         return until_stop(self._pieces(row, writing), writing.stop)
 
     def _pieces(self, row: Row, writing: Writing) -> Iterator[Piece]:
-        example = self._encode(row)
-        if example.truncated and not writing.may_cut:
+        truncated = self.predictor.encode(row).truncated
+        if truncated and not writing.may_cut:
             raise ApiError(400, "too_long", limit=self.contract.max_length)
-        prompt = len(example.input_ids_T)
-        settings = Settings.of(
-            self.contract,
+        for delta in self.predictor.write(
+            row,
             max_new_tokens=writing.max_new_tokens,
             temperature=writing.temperature,
             top_p=writing.top_p,
             top_k=writing.top_k,
             seed=writing.seed,
-        )
-        detokenizer = Detokenizer(self.predictor.tokenizer)
-        written = 0
-        for token in generate(self.predictor.engine, [example.input_ids_T], [settings]):
-            text = ""
-            if token.finish_reason != "stop":
-                written += 1
-                text = detokenizer.push(token.token_id)
-            if token.finish_reason is not None:
-                text += detokenizer.end()
-            yield Piece(text, prompt, written, token.finish_reason, example.truncated)
-
-    def _encode(self, row: Row) -> Any:
-        return self.predictor.task.encode_input(row, self.predictor.tokenizer, self.contract)
+        ):
+            yield Piece(
+                delta.text,
+                delta.num_input_tokens,
+                delta.num_output_tokens,
+                delta.finish_reason,
+                truncated,
+            )
 
     def card(self) -> dict[str, Any]:
         """Return what ``/v1/models`` says about it."""

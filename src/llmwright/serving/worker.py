@@ -28,8 +28,8 @@ END = object()
 class Answerer(Protocol):
     """What the worker needs of a model."""
 
-    def answer(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """Return one answer per row."""
+    def answer(self, rows: Sequence[Row], batch_size: int) -> Sequence[Any]:
+        """Return one answer per row; at most ``batch_size`` go through the model together."""
         ...
 
     def write(self, row: Row, writing: Writing) -> Iterator[Piece]:
@@ -203,7 +203,7 @@ class Worker:
             return
         started = time.monotonic()
         try:
-            answers = self._model.answer(rows)
+            answers = self._model.answer(rows, self._config.max_batch)
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].deliver(error)

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from llmwright.serving.writing import Writing
 
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 256
 
+
+def _encodable(text: str) -> str:
+    """Refuse lone surrogates, which JSON can express and no tokenizer can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("lone surrogates are no valid Unicode") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_LENGTH)]
 Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
 
@@ -84,7 +95,7 @@ class TextBody(Body):
 class CompletionBody(TextBody):
     """A request to continue a text, or to answer an input the way the model was trained to."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1)]
+    prompt: Text | Annotated[list[Text], Field(min_length=1)]
     """Text to continue or input to answer; a list gets one text for each."""
     best_of: Literal[1] | None = None
     """Only 1 is supported."""
@@ -99,7 +110,7 @@ class TextPart(Body):
 
     type: Literal["text"]
     """Only text is supported."""
-    text: str
+    text: Text
     """The text."""
 
 
@@ -108,7 +119,7 @@ class Message(Body):
 
     role: Literal["system", "user", "assistant"]
     """Who speaks."""
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    content: Text | Annotated[list[TextPart], Field(min_length=1)]
     """What is said."""
 
     def plain(self) -> dict[str, str]:
@@ -138,9 +149,9 @@ class ClassifyBody(Body):
 
     model: str | None = None
     """Name of the model, as in `/v1/models`; may be left out."""
-    input: str | Annotated[list[str], Field(min_length=1)]
+    input: Text | Annotated[list[Text], Field(min_length=1)]
     """One text or several."""
-    input_pair: str | list[str] | None = None
+    input_pair: Text | list[Text] | None = None
     """Second text of each, for a model that compares two texts."""
     top_k: int | None = Field(None, ge=1)
     """How many scores to return, the highest first; all when not given."""

@@ -30,7 +30,7 @@ function prose(text) {
   return (text || "").split(/`+([^`]+)`+/).map((part, index) => index % 2 ? h("code", {}, part) : part);
 }
 
-function propertyTable(schema) {
+function propertyTable(schema, reply) {
   const found = resolve(schema);
   const needed = found.required || [];
   const ordered = Object.entries(found.properties || {}).sort((a, b) => needed.includes(b[0]) - needed.includes(a[0]));
@@ -38,7 +38,7 @@ function propertyTable(schema) {
     const inner = resolve(property);
     const standard = inner.default != null ? h("div", { className: "hint" }, t("default") + " " + JSON.stringify(inner.default)) : null;
     return h("tr", {}, h("td", {}, name),
-      h("td", {}, kindOf(property), bounds(property) ? h("div", { className: "hint" }, bounds(property)) : null, needed.includes(name) ? h("div", {}, h("em", {}, t("required"))) : null),
+      h("td", {}, kindOf(property), bounds(property) ? h("div", { className: "hint" }, bounds(property)) : null, needed.includes(name) && !reply ? h("div", {}, h("em", {}, t("required"))) : null),
       h("td", {}, prose(inner.description), standard));
   })));
 }
@@ -89,9 +89,9 @@ function route(path, method, operation) {
       h("span", {}, first.replaceAll("\n", " ").replaceAll("`", ""))),
     h("div", { className: "pad" }, rest.length ? h("p", {}, prose(rest.join(" "))) : null,
       body ? [h("h3", {}, t("body"), " · ", kinds.join(", ")), propertyTable(body)] : null,
-      answer && resolve(answer).properties ? [h("h3", {}, t("answers"), " 200"), propertyTable(answer)] : null,
+      answer && resolve(answer).properties ? [h("h3", {}, t("answers"), " 200"), propertyTable(answer, true)] : null,
       refusals.length ? [h("h3", {}, t("answers"), " 4xx, 5xx"), h("table", {}, h("tbody", {}, refusals.map(([code, entry]) =>
-        h("tr", {}, h("td", {}, code), h("td", { colSpan: 2 }, prose(entry.description))))))] : null,
+        h("tr", {}, h("td", { className: "code" }, code), h("td", { colSpan: 2 }, prose(entry.description))))))] : null,
       ...tryForm(method.toUpperCase(), path, body)));
 }
 

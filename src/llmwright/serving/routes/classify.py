@@ -34,13 +34,8 @@ async def classify(body: ClassifyBody, request: Request) -> Response:
         raise ApiError(400, "uneven_pairs", param="input_pair") from None
     service.check_rows(len(rows), "input")
     found = await Call(request, [Job(rows)]).answers()
-    prompt_tokens = model.count(rows)
-    request.scope["record"].usage(prompt_tokens, 0)
-    service.metrics.tokens(prompt_tokens, 0)
-    data = []
-    for index, answer in enumerate(found):
-        service.metrics.predicted(labels_of(answer))
-        data.append(_entry(index, answer, body.top_k))
+    data = [_entry(index, one.answer, body.top_k) for index, one in enumerate(found)]
+    prompt_tokens = sum(one.num_input_tokens for one in found)
     return JSONResponse(
         {
             "id": f"classify-{uuid.uuid4().hex}",
@@ -57,14 +52,8 @@ async def classify(body: ClassifyBody, request: Request) -> Response:
     )
 
 
-def labels_of(answer: dict[str, Any]) -> list[str]:
-    """Return the labels an answer gives to its text."""
-    return answer["labels"] if "labels" in answer else [answer["label"]]
-
-
 def _entry(index: int, answer: dict[str, Any], top_k: int | None) -> dict[str, Any]:
     ordered = sorted(answer["scores"].items(), key=lambda item: -item[1])[:top_k]
-    kept: dict[str, Any] = {
-        name: answer[name] for name in ("label", "labels", "truncated") if name in answer
-    }
-    return {"index": index} | kept | {"scores": dict(ordered)}
+    entry: dict[str, Any] = {"index": index}
+    entry.update({k: answer[k] for k in ("label", "labels", "truncated") if k in answer})
+    return {**entry, "scores": dict(ordered)}

@@ -18,12 +18,22 @@ REFUSALS = {
 }
 
 
-def answers(model: type[BaseModel], streams: bool = False) -> dict[int | str, dict[str, Any]]:
-    """Return the answers of a route: its own, and the refusals all routes share."""
-    found: dict[int | str, dict[str, Any]] = {
+Documented = dict[int | str, dict[str, Any]]
+
+
+def refusals() -> Documented:
+    """Return the errors that all routes share."""
+    return {
         status: {"model": ErrorAnswer, "description": text} for status, text in REFUSALS.items()
     }
-    found[200] = {"model": model, "description": "The answer."}
-    if streams:
-        found[200]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
-    return found
+
+
+def success(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a good answer, by media type."""
+    return {"description": "The answer.", "content": content}
+
+
+def answers(model: type[BaseModel], streams: bool = False) -> Documented:
+    """Return the answers of a route: its own, perhaps as a stream, and the shared refusals."""
+    stream = {"text/event-stream": {"schema": {"type": "string"}}} if streams else {}
+    return {**refusals(), 200: {**success(stream), "model": model}}

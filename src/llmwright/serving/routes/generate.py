@@ -14,7 +14,7 @@ from starlette.datastructures import FormData
 from llmwright.serving.call import Call
 from llmwright.serving.errors import ApiError
 from llmwright.serving.fields import Fields, Options
-from llmwright.serving.routes.classify import labels_of
+from llmwright.serving.routes.documented import refusals, success
 from llmwright.serving.service import Service, service_of
 from llmwright.serving.worker import Job
 
@@ -45,11 +45,8 @@ async def generate(request: Request) -> Response:
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
     if writing is None:
-        (answer,) = await Call(request, [Job([row])]).answers()
-        request.scope["record"].usage(service.model.count([row]), 0)
-        if "label" in answer or "labels" in answer:
-            service.metrics.predicted(labels_of(answer))
-        return JSONResponse(service.model.fields.reply(answer))
+        (found,) = await Call(request, [Job([row])]).answers()
+        return JSONResponse(service.model.fields.reply(found.answer))
     if (writing.max_new_tokens or 0) > service.config.max_new_tokens:
         limit = service.config.max_new_tokens
         raise ApiError(400, "too_many_tokens", param="max_tokens", limit=limit)
@@ -121,9 +118,6 @@ def _request_schema(fields: Fields) -> dict[str, Any]:
 
 
 def _responses(fields: Fields) -> dict[int | str, dict[str, Any]]:
-    from llmwright.serving.bodies.answers import ErrorAnswer
-    from llmwright.serving.routes.documented import REFUSALS
-
     kinds: dict[str, dict[str, Any]] = {
         "tokens": {"type": "array", "items": {"type": "string"}},
         "tags": {"type": "array", "items": {"type": "string"}},
@@ -134,11 +128,4 @@ def _responses(fields: Fields) -> dict[int | str, dict[str, Any]]:
         name: kinds.get(canonical, {"type": "string"}) for canonical, name in fields.outputs.items()
     }
     schema = {"type": "object", "properties": properties, "required": list(properties)}
-    found: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorAnswer, "description": text} for status, text in REFUSALS.items()
-    }
-    found[200] = {
-        "description": "The answer.",
-        "content": {"application/json": {"schema": schema}},
-    }
-    return found
+    return {**refusals(), 200: success({"application/json": {"schema": schema}})}
