@@ -38,20 +38,13 @@ def project(tmp_path: Path) -> Project:
     root.mkdir()
     (root / "poem.txt").write_text("one\ntwo\n", encoding="utf-8")
     (root / "llmwright.yaml").write_text("gather: {source: poem.txt}\nshape:\n", encoding="utf-8")
+    from tiny_table import load
+
     return load(root)
 
 
-def load(root: Path, **overrides: object) -> Project:
-    from tiny_table import TABLE
-
-    return Project.load(root / "llmwright.yaml", TABLE, overrides=dict(overrides))
-
-
-Python = Callable[..., subprocess.CompletedProcess[str]]
-
-
 @pytest.fixture
-def python(tmp_path: Path) -> Python:
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python code in a process of its own that knows the tiny table."""
 
     def run(code: str, *args: object, **settings: str) -> subprocess.CompletedProcess[str]:

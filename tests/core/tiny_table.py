@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,8 +15,12 @@ from llmwright.core.config import Choice, Config, Input, Kind, Name
 from llmwright.core.errors import CheckError
 from llmwright.core.events import Metric
 from llmwright.core.operation import Operation
+from llmwright.core.project import Project
 from llmwright.core.registry import Registry
 from llmwright.core.runs import Run
+
+# The fixture `python`: runs code in a process of its own.
+Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Upper(Kind):
@@ -166,3 +172,8 @@ TABLE = {
     "shape": operation("shape", "shaped"),
     "count": operation("count", "count"),
 }
+
+
+def load(root: Path, **overrides: object) -> Project:
+    """The project of a folder, read anew."""
+    return Project.load(root / "llmwright.yaml", TABLE, overrides=dict(overrides))

@@ -159,19 +159,23 @@ def supervise(home: Path, job: str, cwd: Path, argv: list[str]) -> int:
 
 
 def _run_to_end(argv: list[str], cwd: Path, flag: Path) -> int:
+    process: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        # Whoever ends the supervisor means the job.
+        flag.touch()
+        if process is not None:
+            process.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
     try:
         process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL)
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return COMMAND_NOT_FOUND
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        # Whoever ends the supervisor means the job.
-        flag.touch()
+    if flag.exists():  # cancelled before there was anything to stop
         process.terminate()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, pass_on)
     return process.wait()
 
 

@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_table import TABLE, CountConfig, Python, ShapeConfig, load
+
+from llmwright.core import events, lineage, pipeline, plugins
+from llmwright.core.artifacts import Artifact
+from llmwright.core.errors import CheckError, ConfigError, InputError, StoppedError
+from llmwright.core.operation import Operation
+from llmwright.core.project import Project
+
+RUN = """
+import sys
+from pathlib import Path
+from tiny_table import TABLE
+from llmwright.core import pipeline
+from llmwright.core.errors import LLMwrightError
+from llmwright.core.project import Project
+project = Project.load(Path(sys.argv[1]) / "llmwright.yaml", TABLE)
+try:
+    for done in pipeline.run_project(project, TABLE):
+        print(done.step, done.reused)
+except LLMwrightError as error:
+    print(error.code)
+"""
+
+
+def run(project: Project, **settings: object) -> list[pipeline.Done]:
+    fresh = load(project.root, **settings)
+    return pipeline.run_project(fresh, TABLE)
+
+
+def reused(done: list[pipeline.Done]) -> list[bool]:
+    return [one.reused for one in done]
+
+
+def text_of(done: pipeline.Done) -> str:
+    assert done.artifact is not None
+    return (done.artifact.path / "text.txt").read_text(encoding="utf-8")
+
+
+def rewrite(project: Project, text: str) -> None:
+    (project.root / "llmwright.yaml").write_text(text, encoding="utf-8")
+
+
+def test_steps_run_in_order_and_feed_each_other(project: Project) -> None:
+    gathered, shaped = run(project)
+    assert text_of(shaped) == "ONE\nTWO"
+    assert [one.step for one in (gathered, shaped)] == ["gather", "shape"]
+    row = project.index.runs(step="shape")[0]
+    assert (row.status, row.artifact) == ("finished", shaped.artifact and shaped.artifact.id)
+    assert project.index.inputs(row.id) == {"text": gathered.artifact and gathered.artifact.id}
+    assert row.versions["llmwright"]
+
+
+def test_what_is_unchanged_is_skipped(project: Project) -> None:
+    first, second = run(project), run(project)
+    assert reused(second) == [True, True]
+    assert [d.artifact for d in first] == [d.artifact for d in second]
+    assert len(project.index.runs()) == 2
+    assert reused(pipeline.run_project(load(project.root), TABLE, fresh=True)) == [False, False]
+
+
+def test_a_changed_file_runs_what_follows_from_it(project: Project) -> None:
+    run(project)
+    (project.root / "poem.txt").write_text("three\n")
+    done = run(project)
+    assert reused(done) == [False, False]
+    assert text_of(done[1]) == "THREE"
+
+
+def test_a_changed_setting_runs_its_step_only(project: Project) -> None:
+    run(project)
+    done = run(project, shape={"style": {"mark": "!"}})
+    assert reused(done) == [True, False]
+    assert text_of(done[1]) == "ONE!\nTWO!"
+
+
+def test_the_same_result_of_a_new_run_spares_what_follows(project: Project) -> None:
+    rewrite(project, "gather: {source: poem.txt}\nshape:\ncount:\n")
+    run(project)
+    done = run(project, shape={"more": ["upper"]})  # capitals twice: the same text
+    assert reused(done) == [True, False, True]
+
+
+def test_a_new_plugin_runs_everything(project: Project) -> None:
+    run(project)
+    folder = project.root / "plugins"
+    folder.mkdir()
+    (folder / "mine.py").write_text("x = 1\n")
+    plugins.trust(folder / "mine.py")
+    assert reused(run(project)) == [False, False]
+    assert reused(run(project)) == [True, True]
+
+
+def test_a_new_version_of_an_operation_runs_it(project: Project) -> None:
+    run(project)
+    old = TABLE["shape"]
+    newer = Operation(old.verb, old.makes, old.config, old.function, old.summary, version=2)
+    assert reused(pipeline.run_project(project, TABLE | {"shape": newer})) == [True, False]
+
+
+def test_a_removed_artifact_is_made_again(project: Project) -> None:
+    gathered, _ = run(project)
+    assert gathered.artifact is not None
+    project.store.remove(gathered.artifact)
+    done = run(project)
+    assert reused(done) == [False, True]
+    assert done[0].artifact == gathered.artifact
+
+
+def test_what_is_reused_counts_as_the_newest(project: Project) -> None:
+    first = run(project)[1]
+    second = run(project, shape={"style": {"mark": "!"}})[1]
+    run(project)
+    newest = pipeline.find_artifact(project, "shaped", None)
+    assert newest == first.artifact != second.artifact
+
+
+def test_a_pass_uses_its_own_results_whatever_else_is_made_meanwhile(project: Project) -> None:
+    def meddle(event: events.Event) -> None:
+        if isinstance(event, events.RunFinished) and not meddled:
+            meddled.append(event)
+            (project.root / "other.txt").write_text("other\n")
+            pipeline.execute(project, TABLE["gather"], other, "other")
+
+    meddled: list[events.Event] = []
+    other = TABLE["gather"].config_class().model_validate({"source": "other.txt"})
+    done = pipeline.run_project(project, TABLE, [meddle])
+    assert meddled
+    assert text_of(done[1]) == "ONE\nTWO"
+
+
+def test_a_failed_run_is_recorded_and_shows_nothing(project: Project) -> None:
+    seen: list[events.Event] = []
+    with pytest.raises(CheckError):
+        pipeline.run_project(load(project.root, shape={"behave": "fail"}), TABLE, [seen.append])
+    row = project.index.runs(step="shape")[0]
+    assert row.status == "failed"
+    assert row.error is not None
+    assert row.error["code"] == "CORE-032"
+    assert isinstance(seen[-1], events.RunFailed)
+    kept = events.read_events(project.home / "runs" / row.id / "events.jsonl")
+    assert [event for _, event in kept] == seen[-3:]
+    assert [a.kind for a in project.store.list()] == ["text"]
+    assert not list((project.home / "drafts").iterdir())
+
+
+def test_a_defect_is_recorded_as_one(project: Project) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(project, shape={"behave": "break"})
+    row = project.index.runs(step="shape")[0]
+    assert row.error is not None
+    assert row.error["code"] == "CORE-099"
+
+
+def test_a_run_that_failed_goes_on_in_its_own_folder(project: Project) -> None:
+    with pytest.raises(CheckError):
+        run(project, shape={"behave": "fail once"})
+    (failed,) = project.index.runs(step="shape")
+    run(project, shape={"behave": "fail once"})
+    (again,) = project.index.runs(step="shape")
+    assert (again.id, again.status) == (failed.id, "finished")
+    log = events.read_events(project.home / "runs" / again.id / "events.jsonl")
+    began = [e.value for _, e in log if isinstance(e, events.Metric)]
+    assert began == [0.0, 1.0]
+
+
+def test_a_killed_run_goes_on(project: Project, python: Python) -> None:
+    rewrite(project, "gather: {source: poem.txt}\nshape: {behave: die once}\n")
+    assert python(RUN, project.root).returncode == -signal.SIGKILL
+    (lost,) = project.index.runs(step="shape")
+    assert lost.status == "lost"
+    assert [a.kind for a in project.store.list()] == ["text"]
+    done = python(RUN, project.root)
+    assert done.stdout.split() == ["gather", "True", "shape", "False"], done.stderr
+    (again,) = project.index.runs(step="shape")
+    assert (again.id, again.status) == (lost.id, "finished")
+    assert not list((project.home / "drafts").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("behaviour", ["wait", "wait deaf"])
+def test_a_stopped_run_is_recorded_and_goes_on(
+    project: Project, python: Python, number: signal.Signals, behaviour: str
+) -> None:
+    rewrite(project, f"gather: {{source: poem.txt}}\nshape: {{behave: {behaviour}}}\n")
+    process = waiting_run(project)
+    with pytest.raises(ConfigError) as caught:
+        run(project)
+    assert caught.value.code == "CORE-061"
+    assert str(process.pid) in caught.value.message
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=20)
+    assert said.split() == ["CORE-060"]
+    assert project.index.runs(step="shape")[0].status == "stopped"
+    assert [a.kind for a in project.store.list()] == ["text"]
+    assert reused(run(project)) == [True, False]
+
+
+def waiting_run(project: Project) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(project.root)],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 20
+    while not (project.root / "waiting").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
+def test_only_some_steps_and_unknown_ones(project: Project) -> None:
+    done = pipeline.run_project(project, TABLE, only=["gather"])
+    assert [one.step for one in done] == ["gather"]
+    with pytest.raises(ConfigError, match='no step "shpe"; it has: gather, shape'):
+        pipeline.run_project(project, TABLE, only=["shpe"])
+
+
+def test_every_section_is_checked_before_the_first_runs(project: Project) -> None:
+    with pytest.raises(ConfigError, match="colour"):
+        run(project, shape={"colour": "blue"})
+    assert project.index.runs() == []
+
+
+@pytest.mark.parametrize("how", ["id", "prefix", "step", "folder", "relative folder"])
+def test_an_input_is_named_in_many_ways(project: Project, how: str) -> None:
+    gathered, shaped = run(project)
+    assert gathered.artifact is not None
+    (project.root / "gather").mkdir()  # a folder of that name is not the step
+    reference = {
+        "id": gathered.artifact.id,
+        "prefix": gathered.artifact.id[:5],
+        "step": "gather",
+        "folder": str(gathered.artifact.path),
+        "relative folder": str(gathered.artifact.path.relative_to(project.root)),
+    }[how]
+    found = pipeline.resolve_inputs(project, CountConfig(text=reference))
+    assert found == {"text": gathered.artifact}
+    assert pipeline.resolve_inputs(project, CountConfig()) == {"text": shaped.artifact}
+
+
+def test_wrong_inputs_are_refused(project: Project) -> None:
+    with pytest.raises(InputError) as caught:
+        pipeline.resolve_inputs(project, ShapeConfig())
+    assert caught.value.code == "CORE-062"
+    run(project)
+    for reference, code in (("shape", "CORE-063"), ("nothing", "CORE-031"), (".", "CORE-030")):
+        with pytest.raises(InputError) as caught:
+            pipeline.resolve_inputs(project, ShapeConfig(text=reference))
+        assert caught.value.code == code
+
+
+def test_an_artifact_of_another_project_can_be_used(project: Project, tmp_path: Path) -> None:
+    gathered, _ = run(project)
+    assert gathered.artifact is not None
+    other = Project(tmp_path / "other")
+    config = CountConfig(text=str(gathered.artifact.path))
+    done = pipeline.execute(other, TABLE["count"], config, "count")
+    assert done.artifact is not None
+    assert (done.artifact.path / "count.txt").read_text() == "2"
+    assert other.index.inputs(done.run) == {"text": gathered.artifact.id}
+
+
+def test_a_missing_source_is_the_operations_to_report(project: Project) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.txt"):
+        run(project, gather={"source": "none.txt"})
+    assert project.index.runs()[0].status == "failed"
+
+
+def test_other_library_versions_are_said(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(project)
+    seen: list[events.Event] = []
+    versions = pipeline.library_versions() | {"torch": "9.9"}
+    monkeypatch.setattr(pipeline, "library_versions", lambda: versions)
+    pipeline.run_project(load(project.root), TABLE, [seen.append])
+    said = [event.text for event in seen if isinstance(event, events.Notice)]
+    assert len(said) == 2
+    assert "→ 9.9" in said[0]
+
+
+def test_lineage_leads_back_to_the_files(project: Project) -> None:
+    gathered, shaped = run(project)
+    assert shaped.artifact is not None
+    assert gathered.artifact is not None
+    tree = lineage.trace(project, shaped.artifact)
+    assert tree["inputs"]["text"]["id"] == gathered.artifact.id
+    assert tree["inputs"]["text"]["files"] == ["poem.txt"]
+    shown = list(lineage.lines(tree))
+    assert [line.split("(")[0].rstrip() for line in shown] == [
+        f"shaped {shaped.artifact.id}",
+        f"└─ text: text {gathered.artifact.id}",
+        "   └─ poem.txt",
+    ]
+    project.store.remove(gathered.artifact)
+    left = list(lineage.lines(lineage.trace(project, shaped.artifact)))
+    assert left[1] == f"└─ text: ? {gathered.artifact.id}  (?)"
+
+
+def test_a_stop_inside_this_process_is_a_clear_error(project: Project) -> None:
+    def interrupt(event: events.Event) -> None:
+        if isinstance(event, events.Metric):
+            raise KeyboardInterrupt
+
+    with pytest.raises(StoppedError) as caught:
+        pipeline.run_project(project, TABLE, [interrupt])
+    assert caught.value.code == "CORE-060"
+    assert reused(run(project)) == [True, False]  # and the same process may go on
+
+
+def test_two_passes_at_once_end_with_the_same_artifacts(project: Project) -> None:
+    arguments = [sys.executable, "-c", RUN, str(project.root)]
+    settings = {"cwd": Path(__file__).parent, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(arguments, **settings) for _ in range(2)]  # type: ignore[call-overload]
+    said = [process.communicate(timeout=60)[0].split() for process in both]
+    for words in said:  # each does the work, takes it over, or is told that the other is at it
+        assert words[-1] in ("CORE-061", "True", "False")
+    made: list[Artifact] = project.store.list()
+    assert sorted(a.kind for a in made) == ["shaped", "text"]

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_table import TABLE
+
+from llmwright.core import pipeline
+from llmwright.core.errors import ConfigError
+from llmwright.core.project import PLANNED, Project, recipe_values
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    file = folder / "llmwright.yaml"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return file
+
+
+def failure(folder: Path, text: str | bytes, **settings: dict) -> ConfigError:
+    file = write(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        pipeline.configs(Project.load(file, TABLE, **settings), TABLE)
+    return caught.value
+
+
+def test_a_project_is_found_from_below(tmp_path: Path) -> None:
+    write(tmp_path, "name: weather\n")
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    found = Project.find(TABLE, deep)
+    assert (found.root, found.name) == (tmp_path.resolve(), "weather")
+
+
+def test_a_folder_that_is_not_there_does_not_find_the_one_above(tmp_path: Path) -> None:
+    write(tmp_path, "name: weather\n")
+    found = Project.find(TABLE, tmp_path / "typo")
+    assert (found.file, found.name) == (None, "typo")
+
+
+def test_a_folder_without_a_file_takes_overrides_too(tmp_path: Path) -> None:
+    found = Project.find(TABLE, tmp_path, overrides={"gather": {"source": "x"}})
+    assert found.values == {"gather": {"source": "x"}}
+    with pytest.raises(ConfigError, match="gathr"):
+        Project.find(TABLE, tmp_path, overrides={"gathr": {"source": "x"}})
+
+
+def test_an_empty_file_is_an_empty_project(tmp_path: Path) -> None:
+    project = Project.load(write(tmp_path, "# nothing yet\n"), TABLE)
+    with pytest.raises(ConfigError) as caught:
+        pipeline.run_project(project, TABLE)
+    assert caught.value.code == "CORE-058"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "where"),
+    [
+        ("gather:\n\tsource: x\n", "CORE-051", "llmwright.yaml:2"),
+        ("gather: {source: x\n", "CORE-051", "llmwright.yaml:2"),
+        ("- 1\n- 2\n", "CORE-051", "llmwright.yaml"),
+        ("just words", "CORE-051", "llmwright.yaml"),
+        (b"name: \xff\xfe\n", "CORE-051", "llmwright.yaml"),
+        (b"name: a\x00b\n", "CORE-051", "llmwright.yaml"),
+        ("a: !!python/name:os.system\n", "CORE-051", "llmwright.yaml:1"),
+        ("gather: {source: x}\ngathr: {}\n", "CORE-052", "llmwright.yaml:2"),
+        ("1: {}\n", "CORE-052", "llmwright.yaml:1"),
+        ("on: {}\n", "CORE-052", None),
+        ("gather: 3\n", "CORE-054", "llmwright.yaml:1"),
+        ("gather: true\n", "CORE-054", "llmwright.yaml:1"),
+        ("gather: [{source: x}, y]\n", "CORE-054", "gather.1"),
+        ("gather: {source: x, source: y}\n", "CORE-057", "llmwright.yaml:1"),
+        ("gather:\n  - {name: a, source: x}\n  - {name: a, source: y}\n", "CORE-055", None),
+        ("gather:\n  name: ../up\n  source: x\n", "CORE-046", "llmwright.yaml:2"),
+        ("gather:\n  source: x\n  bounds:\n    low: a\n", "CORE-041", "llmwright.yaml:4"),
+        ("gather:\n  - source: x\n    shar: 1\n", "CORE-040", "llmwright.yaml:3"),
+        ("gather:\n  share: 1\n", "CORE-042", "llmwright.yaml:1"),
+        ("recipe: wether\n", "CORE-056", None),
+        ("recipe: ../recipes/weather\n", "CORE-056", None),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_in_a_file_is_said_with_its_line(
+    tmp_path: Path, text: str | bytes, code: str, where: str | None
+) -> None:
+    error = failure(tmp_path, text)
+    assert (error.code, error.where) == (code, where)
+    assert error.fix
+
+
+def test_an_unreadable_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "llmwright.yaml").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        Project.load(tmp_path / "llmwright.yaml", TABLE)
+    assert caught.value.code == "CORE-050"
+
+
+@pytest.mark.parametrize("section", PLANNED)
+def test_a_section_of_an_operation_to_come_is_named(tmp_path: Path, section: str) -> None:
+    error = failure(tmp_path, f"name: x\n{section}: {{}}\n")
+    assert (error.code, error.where) == ("CORE-053", "llmwright.yaml:2")
+    assert section in error.message
+
+
+def test_lists_make_named_steps(tmp_path: Path) -> None:
+    text = "gather:\n- {name: first, source: x}\n- {source: y}\ncount: [{}]\nshape: false\n"
+    project = Project.load(write(tmp_path, text), TABLE)
+    found = [(s.verb, s.step, s.where) for s in project.sections(TABLE)]
+    assert found == [
+        ("gather", "first", "gather.0"),
+        ("gather", "gather-2", "gather.1"),
+        ("count", "count", "count.0"),
+    ]
+
+
+def test_layers_win_in_order_and_origins_say_so(tmp_path: Path) -> None:
+    file = write(tmp_path, "gather: {source: x, share: 1e-2, task: t}\nshape: {style: upper}\n")
+    project = Project.load(
+        file,
+        TABLE,
+        environment={"gather": {"share": 0.3, "task": "e"}},
+        overrides={"gather": {"task": "o"}, "shape": {"style": {"mark": "!"}}},
+    )
+    (gather, _), (shape, shaping) = [
+        (section, config) for section, config in pipeline.configs(project, TABLE)
+    ]
+    assert gather.values == {"source": "x", "share": 0.3, "task": "o"}
+    assert shaping.style.mark == "!"
+    assert project.origins == {
+        "gather.source": "llmwright.yaml",
+        "gather.share": "environment",
+        "gather.task": "command line",
+        "shape.style.kind": "llmwright.yaml",
+        "shape.style.mark": "command line",
+    }
+
+
+def test_origins_forget_what_another_kind_replaced(tmp_path: Path) -> None:
+    file = write(tmp_path, "shape: {style: {kind: cut, num_chars: 3}}\n")
+    project = Project.load(file, TABLE, overrides={"shape": {"style": {"kind": "upper"}}})
+    assert project.origins == {"shape.style.kind": "command line"}
+
+
+def test_an_error_in_an_override_does_not_point_at_the_file(tmp_path: Path) -> None:
+    text = "gather:\n  source: x\n  share: 0.5\n"
+    error = failure(tmp_path, text, overrides={"gather": {"share": "much"}})
+    assert (error.code, error.where) == ("CORE-041", "command line")
+    error = failure(tmp_path, text, environment={"gather": {"share": "much"}})
+    assert error.where == "environment"
+
+
+def test_an_override_of_an_unknown_section_is_not_ignored(tmp_path: Path) -> None:
+    error = failure(tmp_path, "gather: {source: x}\n", overrides={"gathr": {"share": 1}})
+    assert error.code == "CORE-052"
+    assert 'Did you mean "gather"?' in error.message
+
+
+def test_an_override_says_which_entry_of_a_list(tmp_path: Path) -> None:
+    text = "gather: [{name: a, source: x}, {name: b, source: y}]\n"
+    for key in ("b", "1"):
+        file = write(tmp_path, text)
+        project = Project.load(file, TABLE, overrides={"gather": {key: {"share": 0.9}}})
+        shares = [config.share for _, config in pipeline.configs(project, TABLE)]
+        assert shares == [0.5, 0.9]
+    error = failure(tmp_path, text, overrides={"gather": {"share": 0.9}})
+    assert error.code == "CORE-045"
+
+
+def test_the_task_of_the_project_goes_to_prepare(tmp_path: Path) -> None:
+    file = write(tmp_path, "task: seq2seq\nprepare: {source: x}\n")
+    (section,) = Project.load(file, ["prepare"]).sections(["prepare"])
+    assert section.values == {"source": "x", "task": "seq2seq"}
+
+
+def test_a_recipe_lies_below_the_file(tmp_path: Path) -> None:
+    from llmwright.operations import OPERATIONS
+
+    recipe = recipe_values("weather")
+    project = Project.load(write(tmp_path, "recipe: weather\nname: mine\n"), OPERATIONS)
+    assert project.values["prepare"] == recipe["prepare"]
+    assert project.name == "mine"
+    assert "recipe weather" in set(project.origins.values())

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from llmwright.core.artifacts import Store
+from llmwright.core.events import ArtifactSaved, Event, Notice, Progress
+from llmwright.core.runs import Run, interrupt_on_terminate
+
+
+@pytest.fixture
+def seen() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def run(tmp_path: Path, seen: list[Event]) -> Run:
+    return Run("r1", tmp_path, tmp_path, Store(tmp_path), [seen.append], {"run": "r1"})
+
+
+def test_what_a_run_says_reaches_every_consumer(run: Run, seen: list[Event]) -> None:
+    run.notice("found it", "warning")
+    late: list[Event] = []
+    run.follow(late.append)
+    run.progress("train", 1, 2, "steps", loss=0.5)
+    assert seen == [Notice("found it", "warning"), Progress("train", 1, 2, "steps", {"loss": 0.5})]
+    assert late == seen[1:]
+
+
+def test_a_saved_artifact_knows_its_origin_and_is_announced(run: Run, seen: list[Event]) -> None:
+    from llmwright.core.artifacts import read_manifest
+
+    with run.draft("model") as draft:
+        (draft.path / "a").write_text("a")
+    assert draft.artifact is not None
+    assert read_manifest(draft.artifact.path)["origin"] == {"run": "r1"}
+    assert seen == [ArtifactSaved(draft.artifact.id, "model", str(draft.artifact.path))]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_interrupts(run: Run, number: int) -> None:
+    before = signal.getsignal(number)
+    with run.stoppable():
+        assert not run.should_stop()
+        signal.raise_signal(number)
+        assert run.should_stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+    assert run.stop().code == "CORE-060"
+
+
+def test_terminate_acts_like_ctrl_c() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupt_on_terminate(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_other_threads_leave_signals_alone(run: Run) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    found = []
+
+    def work() -> None:
+        with run.stoppable(), interrupt_on_terminate():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]
