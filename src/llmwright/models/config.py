@@ -46,6 +46,7 @@ class Architecture(Kind):
 
     Attributes:
         auto_classes: The transformers Auto classes, thus the tasks, that the family can do.
+        sizes: Size (tiny, small, base) → hidden_size, num_layers, num_heads, context, dropout.
     """
 
     auto_classes: ClassVar[tuple[str, ...]] = ()
