@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import os
 import signal
 import socket
 import threading
@@ -37,9 +38,16 @@ def listen(host: str, port: int) -> socket.socket:
             or not allowed (``SERVE-005``).
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP, since asyncio sends small packets at once only where a socket says that it is;
+    # else each answer waits 40 ms for the client to acknowledge the header.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
+        listener.close()
         if error.errno == errno.EADDRINUSE:
             raise ResourceError(
                 "SERVE-002", where="port", host=host, port=port, owner=_owner(port)
@@ -48,6 +56,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise ResourceError(
             "SERVE-005", where="host", host=host, port=port, reason=reason
         ) from error
+    return listener
 
 
 def _owner(port: int) -> str:
