@@ -19,7 +19,7 @@ def model_card(contract: Contract, info: DatasetInfo, record: dict[str, Any]) ->
     sections = [
         _front_matter(contract),
         f"# {contract.task}: {contract.model_type}, {contract.num_parameters:,} parameters",
-        "Trained with LLMwright. `contract.json` says how to ask it, `probes.json` how to check it.",
+        "Trained with LLMwright. `contract.json` says how to ask it, `probes.json` checks it.",
         "## Data",
         _bullets(_data(contract, info)),
         "## Training",
@@ -68,8 +68,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
         "Objective": resolved["objective"]["kind"],
         "Optimizer": f"{config['optimizer']['kind']}, learning rate {resolved['lr']:g}, "
         f"schedule {config['schedule']['kind']}",
-        "Length": f"{record['steps']:,} steps, {record['tokens']:,} tokens, "
-        f"{record['seconds']:.0f} s",
+        "Length": f"{record['steps']:,} steps, {record['tokens']:,} tokens",
         "Precision": f"{resolved['precision']} on {resolved['device']}",
         "Seed": config["seed"],
     }

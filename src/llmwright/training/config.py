@@ -22,11 +22,11 @@ _OBJECTIVES = "llmwright.training.objectives"
 OBJECTIVES: Registry[type[ObjectiveKind]] = Registry(
     "objective",
     {
-        "causal_lm": f"{_CONFIG}:CausalLM",
-        "classification": f"{_CONFIG}:Classification",
-        "tagging": f"{_CONFIG}:Tagging",
-        "seq2seq": f"{_CONFIG}:Seq2Seq",
-        "vae": f"{_CONFIG}:Vae",
+        "causal_lm": f"{_CONFIG}:CausalLMLoss",
+        "classification": f"{_CONFIG}:ClassificationLoss",
+        "tagging": f"{_CONFIG}:TaggingLoss",
+        "seq2seq": f"{_CONFIG}:Seq2SeqLoss",
+        "vae": f"{_CONFIG}:VaeLoss",
     },
 )
 
@@ -75,7 +75,7 @@ class ObjectiveKind(Kind):
     architecture: ClassVar[str] = ""
 
 
-class CausalLM(ObjectiveKind):
+class CausalLMLoss(ObjectiveKind):
     """Predict each next token."""
 
     implementation: ClassVar[str] = f"{_OBJECTIVES}.causal_lm:CausalLMObjective"
@@ -85,7 +85,7 @@ class CausalLM(ObjectiveKind):
     """Name of this objective."""
 
 
-class Classification(ObjectiveKind):
+class ClassificationLoss(ObjectiveKind):
     """Predict the label, or the labels, of a text."""
 
     implementation: ClassVar[str] = f"{_OBJECTIVES}.classification:build"
@@ -95,7 +95,7 @@ class Classification(ObjectiveKind):
     """Name of this objective."""
 
 
-class Tagging(ObjectiveKind):
+class TaggingLoss(ObjectiveKind):
     """Predict a tag for each word."""
 
     implementation: ClassVar[str] = f"{_OBJECTIVES}.tagging:TaggingObjective"
@@ -105,7 +105,7 @@ class Tagging(ObjectiveKind):
     """Name of this objective."""
 
 
-class Seq2Seq(ObjectiveKind):
+class Seq2SeqLoss(ObjectiveKind):
     """Predict each next token of the target from the input and the target so far."""
 
     implementation: ClassVar[str] = f"{_OBJECTIVES}.seq2seq:Seq2SeqObjective"
@@ -115,7 +115,7 @@ class Seq2Seq(ObjectiveKind):
     """Name of this objective."""
 
 
-class Vae(ObjectiveKind):
+class VaeLoss(ObjectiveKind):
     """Reconstruct a text from a latent vector: the negative evidence lower bound, per token."""
 
     implementation: ClassVar[str] = f"{_OBJECTIVES}.vae:VaeObjective"

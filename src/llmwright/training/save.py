@@ -57,6 +57,8 @@ def save_model_artifact(
                 "model_type": contract.model_type,
                 "num_parameters": contract.num_parameters,
                 "steps": state.step,
+                # Not in the files: the same training shall make the same artifact.
+                "seconds": round(state.seconds, 3),
                 **{f"best_{name}": value for name, value in history["best"].items()},
             }
         )
@@ -96,7 +98,6 @@ def training_record(
         "steps": state.step,
         "epochs": state.epoch,
         "tokens": state.tokens,
-        "seconds": round(state.seconds, 3),
         "stopped_early": state.stopped_early,
         "best": best,
         "history": state.history,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.config import CausalLM
+from llmwright.training.config import CausalLMLoss
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,
@@ -33,7 +33,7 @@ class CausalLMObjective(Objective):
 
     packs: ClassVar[bool] = True
 
-    def __init__(self, kind: CausalLM, request: ObjectiveRequest) -> None:
+    def __init__(self, kind: CausalLMLoss, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)
         self.needs_mask = needs_mask(request.model)
         self.plain_head = has_plain_head(request.model)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmwright.tasks.task import Batch
-from llmwright.training.config import Classification
+from llmwright.training.config import ClassificationLoss
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 INPUTS = ("input_ids", "attention_mask")
 
 
-def build(kind: Classification, request: ObjectiveRequest) -> Objective:
+def build(kind: ClassificationLoss, request: ObjectiveRequest) -> Objective:
     """Return the objective for one label per text, or for several."""
     if request.contract.multi_label:
         return MultiLabelObjective(kind, request)

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.config import Seq2Seq
+from llmwright.training.config import Seq2SeqLoss
 from llmwright.training.objectives.causal_lm import call_options
 from llmwright.training.objectives.objective import (
     Objective,
@@ -29,7 +29,7 @@ INPUTS = ("input_ids", "attention_mask", "decoder_input_ids")
 class Seq2SeqObjective(Objective):
     """Cross entropy of each target token; the decoder is causal and needs no mask."""
 
-    def __init__(self, kind: Seq2Seq, request: ObjectiveRequest) -> None:
+    def __init__(self, kind: Seq2SeqLoss, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)
         self._options = call_options(request.model)
 

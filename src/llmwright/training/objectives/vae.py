@@ -15,7 +15,7 @@ from torch import Tensor
 
 from llmwright.core.errors import ConfigError
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.config import Vae
+from llmwright.training.config import VaeLoss
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,
@@ -38,7 +38,7 @@ class VaeObjective(Objective):
 
     smooths_labels: ClassVar[bool] = False
 
-    def __init__(self, kind: Vae, request: ObjectiveRequest) -> None:
+    def __init__(self, kind: VaeLoss, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)
         if not hasattr(request.model, "to_logvar"):
             raise ConfigError("TRAIN-006", model=type(request.model).__name__)
