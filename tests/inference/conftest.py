@@ -234,3 +234,8 @@ def rows_of() -> Callable[[str], list[dict[str, Any]]]:
 @pytest.fixture(scope="session")
 def names() -> list[str]:
     return list(MODELS)
+
+
+@pytest.fixture(scope="session")
+def byte_bpe() -> PreTrainedTokenizerFast:
+    return make_tokenizer()

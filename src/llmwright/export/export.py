@@ -105,8 +105,9 @@ def _describe(
     page = parity_page(table, f"{info['format']} · {model.id}")
     (draft.path / PAGE_FILE).write_text(page, encoding="utf-8")
     sizes = {p.name: p.stat().st_size for p in sorted(draft.path.iterdir()) if p.is_file()}
-    known = {key: model.metadata[key] for key in ("task", "name") if key in model.metadata}
-    draft.metadata.update(known)
+    for key in ("task", "name"):
+        if key in model.metadata:
+            draft.metadata[key] = model.metadata[key]
     draft.metadata.update(
         {
             "model": model.id,

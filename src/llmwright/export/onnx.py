@@ -206,6 +206,7 @@ def write_graph(model: PreTrainedModel, trace: Trace, path: Path) -> None:
         name = type(model).__name__
         raise InputError("EXPORT-004", name=name, graph=trace.name, reason=reason) from error
     _name_caches(program)
+    _forget_origin(program)
     onnx_ir.save(program, str(path), external_data=f"{path.name}.data")
 
 
@@ -232,3 +233,14 @@ def _name_caches(program: onnx_ir.Model) -> None:
     for index in reversed(range(len(graph.inputs))):
         if graph.inputs[index] not in used:
             del graph.inputs[index]
+
+
+def _forget_origin(program: onnx_ir.Model) -> None:
+    """Remove what tracing noted at each node: stack traces with this machine's paths."""
+    for node in program.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+    for value in (*program.graph.inputs, *program.graph.outputs):
+        value.metadata_props.clear()
+    program.graph.metadata_props.clear()
+    program.metadata_props.clear()

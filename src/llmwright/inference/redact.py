@@ -6,6 +6,7 @@ replaced by a word in angle brackets, so that the text stays a plausible input.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +22,9 @@ URL_WITH_SECRET = re.compile(
 )
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
 CHINESE_ID = re.compile(r"(?<!\d)\d{17}[\dXx](?![\dA-Za-z])")
-CARD = re.compile(r"(?<![\d.-])\d(?:[ -]?\d){12,18}(?![\d-])")
+CARD = re.compile(r"(?<![\d.+-])\d(?:[ -]?\d){12,18}(?![\d-])")
 IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
-IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){2,7}(?::?[0-9a-fA-F]{1,4})(?![\w:])")
+IPV6 = re.compile(r"(?<![\w:.])(?=[0-9a-fA-F]*:[0-9a-fA-F]*:)[0-9a-fA-F:]{4,39}(?![\w:])")
 PHONE = re.compile(
     r"(?<![\w.+-])(?:"
     r"(?:\+?86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}"  # Chinese mobile numbers
@@ -50,9 +51,13 @@ def is_card(number: str) -> bool:
     return (sum(doubled) + sum(digits[-1::-2])) % 10 == 0
 
 
-def is_ipv4(address: str) -> bool:
-    """Say whether four numbers are an address of the internet protocol, version 4."""
-    return all(int(part) <= 255 for part in address.split("."))
+def is_address(found: str) -> bool:
+    """Say whether numbers and their marks are an address of the internet protocol."""
+    try:
+        ipaddress.ip_address(found)
+    except ValueError:
+        return False
+    return True
 
 
 Rule = tuple[re.Pattern[str], Callable[[str], bool] | None, str]
@@ -62,8 +67,8 @@ RULES: tuple[Rule, ...] = (
     (EMAIL, None, "<email>"),
     (CHINESE_ID, is_chinese_id, "<id>"),
     (CARD, is_card, "<card>"),
-    (IPV4, is_ipv4, "<ip>"),
-    (IPV6, None, "<ip>"),
+    (IPV4, is_address, "<ip>"),
+    (IPV6, is_address, "<ip>"),
     (PHONE, None, "<phone>"),
 )
 
