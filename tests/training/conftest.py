@@ -55,7 +55,9 @@ class Workbench:
         )
         with self.store.draft("dataset") as draft:
             for name, rows in splits.items():
-                placed = [{**row, "source": f"{name}.csv", "row": i + 1} for i, row in enumerate(rows)]
+                placed = [
+                    {**row, "source": f"{name}.csv", "row": i + 1} for i, row in enumerate(rows)
+                ]
                 pl.DataFrame(placed).write_parquet(draft.path / f"{name}.parquet")
             files.write_json(draft.path / "dataset.json", info.model_dump())
         return draft.artifact

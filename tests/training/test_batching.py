@@ -1,0 +1,117 @@
+"""Batches: every row once, little padding, the same order for the same seed, limits kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import Example
+from llmwright.tasks.text_classification import TextClassification
+from llmwright.training.batching import BucketedRows, TokenStream, describe_rows
+
+CONTRACT = Contract(
+    task="text-classification",
+    row_type="classification",
+    model_type="bert",
+    num_parameters=1,
+    fields={},
+    max_length=512,
+    special_tokens={"pad": 0},
+)
+LENGTHS = np.random.default_rng(0).integers(5, 200, 3000)
+EXAMPLES = [Example(np.full(n, 7), np.array(0)) for n in LENGTHS]
+
+
+def bucketed(size=None, tokens=None, seed=1):
+    return BucketedRows(
+        EXAMPLES, range(len(EXAMPLES)), TextClassification(), CONTRACT, size, tokens, seed
+    )
+
+
+@pytest.mark.parametrize("limits", [(16, None), (None, 2000), (16, 1500)])
+def test_every_row_comes_once_within_the_limits(limits) -> None:
+    size, tokens = limits
+    batches = bucketed(size, tokens)
+    plan = batches.epoch(0)
+    assert sorted(np.concatenate(plan).tolist()) == list(range(3000))
+    assert len(plan) == batches.num_batches(0)
+    for indices in plan:
+        assert size is None or len(indices) <= size
+        assert tokens is None or len(indices) * LENGTHS[indices].max() <= tokens
+
+
+@pytest.mark.parametrize("limits", [(16, None), (None, 2000)])
+def test_little_is_padding(limits) -> None:
+    batches = bucketed(*limits)
+    padded = real = 0
+    for indices in batches.epoch(0):
+        arrays = batches.collate(indices, 0)
+        padded += arrays["input_ids"].size
+        real += int(arrays["attention_mask"].sum())
+        assert batches.count_tokens(indices) == arrays["attention_mask"].sum()
+    assert real == batches.num_tokens == LENGTHS.sum()
+    assert 1 - real / padded < 0.03
+
+
+def test_order_depends_on_seed_and_epoch_only() -> None:
+    def order(seed, epoch):
+        return [indices.tolist() for indices in bucketed(16, None, seed).epoch(epoch)]
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+    # Batches do not come in the order of their lengths.
+    means = [LENGTHS[indices].mean() for indices in order(1, 0)]
+    assert abs(np.corrcoef(means, range(len(means)))[0, 1]) < 0.2
+
+
+def test_a_row_longer_than_the_token_limit_is_alone() -> None:
+    plan = bucketed(None, 100).epoch(0)
+    assert all(len(indices) == 1 for indices in plan if LENGTHS[indices].max() > 100)
+
+
+DOCUMENTS = [np.arange(40), np.arange(100, 130), np.arange(200, 233)]
+RING = np.concatenate(DOCUMENTS)
+
+
+def test_blocks_cover_the_stream_at_other_places_each_epoch() -> None:
+    stream = TokenStream(DOCUMENTS, 10, 4, None, seed=3)
+    starts = []
+    for epoch in range(3):
+        blocks = [
+            block
+            for indices in stream.epoch(epoch)
+            for block in stream.collate(indices, epoch)["input_ids"]
+        ]
+        assert len(blocks) == len(RING) // 10 == 10
+        firsts = []
+        for block in blocks:
+            place = int(np.flatnonzero(RING == block[0])[0])
+            # One token more than is read: the last one is only predicted.
+            assert block.tolist() == RING.take(range(place, place + 11), mode="wrap").tolist()
+            firsts.append(place)
+        read = {(first + i) % len(RING) for first in firsts for i in range(10)}
+        assert len(read) == 100
+        starts.append(sorted(firsts))
+    assert starts[0] != starts[1] != starts[2]
+
+
+def test_a_block_names_the_texts_it_is_made_of() -> None:
+    stream = TokenStream(DOCUMENTS, 10, 1, None, seed=3)
+    for indices in stream.epoch(0):
+        block = stream.collate(indices, 0)["input_ids"][0]
+        made_of = {int(token) // 100 for token in block}
+        assert made_of <= set(stream.rows(indices, 0)) | {0}
+
+
+def test_a_stream_shorter_than_a_block() -> None:
+    stream = TokenStream([np.arange(5)], 10, 4, None, seed=0)
+    assert stream.num_batches(0) == 1
+    assert stream.collate(stream.epoch(0)[0], 0)["input_ids"].shape == (1, 5)
+
+
+def test_rows_are_described_by_file_and_number() -> None:
+    rows = [{"source": "a.csv", "row": n} for n in range(1, 12)]
+    assert describe_rows(rows, [0, 4]) == "a.csv:1, a.csv:5"
+    assert describe_rows(rows, range(10)).endswith("…")
