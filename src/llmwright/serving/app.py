@@ -65,8 +65,7 @@ def create_app(
     app.state.service = service
     errors.install(app)
     _include(app, model)
-    if keys:
-        _describe_key(app)
+    app.openapi = lambda: _document(app, bool(keys))  # type: ignore[method-assign]
     app.add_middleware(
         Gate,
         keys=Keys(keys or []),
@@ -96,16 +95,21 @@ def _paths(app: FastAPI) -> frozenset[str]:
     )
 
 
-def _describe_key(app: FastAPI) -> None:
-    """Say in the document that requests carry a key."""
-    original = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = original()
-        document.setdefault("components", {})["securitySchemes"] = {
-            "key": {"type": "http", "scheme": "bearer"}
-        }
-        document["security"] = [{"key": []}]
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+def _document(app: FastAPI, needs_key: bool) -> dict[str, Any]:
+    """Return the OpenAPI document; it is made once."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                # What the framework would refuse as 422 is a 400 here, with our envelope.
+                operation["responses"].pop("422", None)
+        if needs_key:
+            document["components"]["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer"}
+            }
+            document["security"] = [{"key": []}]
+    assert app.openapi_schema is not None
+    return app.openapi_schema

@@ -118,8 +118,13 @@ def _run_until_stopped(
 
 
 def _curl(address: str, found: list[dict[str, str]]) -> str:
-    body = json.dumps(found[0] if found else {}, ensure_ascii=False).replace("'", "'\\''")
-    return f"curl {address}/generate -H 'Content-Type: application/json' -d '{body}'"
+    """Return a command to try, as a form where every shell takes the values as they are."""
+    body = found[0] if found else {}
+    if all(re.fullmatch(r"[\w ,.?，。？！-]+", value) for value in body.values()):
+        fields = "".join(f' -F "{name}={value}"' for name, value in body.items())
+        return f"curl -X POST{fields} {address}/generate"
+    values = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
+    return f"curl {address}/generate -H 'Content-Type: application/json' -d '{values}'"
 
 
 def _write_ready_file(config: ServeConfig, listener: socket.socket, address: str, run: Run) -> None:

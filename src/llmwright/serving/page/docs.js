@@ -25,9 +25,15 @@ function bounds(schema) {
     .filter(([, value]) => value !== undefined && Math.abs(value) < 1e15).map(([sign, value]) => sign + " " + value).join(", ");
 }
 
-// Docstrings mark names with single backquotes.
+// The document is English; the page knows its sentences in Chinese.
+function said(text) {
+  const line = (text || "").replaceAll("\n", " ");
+  return (language === "zh" && STATE.descriptions[line]) || line;
+}
+
+// Docstrings mark names with backquotes.
 function prose(text) {
-  return (text || "").split(/`+([^`]+)`+/).map((part, index) => index % 2 ? h("code", {}, part) : part);
+  return said(text).split(/`+([^`]+)`+/).map((part, index) => index % 2 ? h("code", {}, part) : part);
 }
 
 function propertyTable(schema, reply) {
@@ -86,7 +92,7 @@ function route(path, method, operation) {
   const [first, ...rest] = text.split("\n\n");
   return h("details", { className: "route card", open: location.hash === "#" + path },
     h("summary", {}, h("b", { className: "method " + method }, method.toUpperCase()), h("b", { className: "path" }, path),
-      h("span", {}, first.replaceAll("\n", " ").replaceAll("`", ""))),
+      h("span", {}, said(first).replaceAll("`", ""))),
     h("div", { className: "pad" }, rest.length ? h("p", {}, prose(rest.join(" "))) : null,
       body ? [h("h3", {}, t("body"), " · ", kinds.join(", ")), propertyTable(body)] : null,
       answer && resolve(answer).properties ? [h("h3", {}, t("answers"), " 200"), propertyTable(answer, true)] : null,

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from llmwright.serving.bodies.answers import Health, ModelCard, ModelList
-from llmwright.serving.routes.documented import answers
+from llmwright.serving.routes.documented import answers, success
 from llmwright.serving.service import Service, service_of
 
 router = APIRouter(tags=["Operation"])
@@ -31,13 +31,22 @@ def _card(service: Service) -> dict[str, object]:
     return {**service.model.card(), "probes": service.probes}
 
 
-@router.get("/livez", response_model=Health)
+@router.get("/livez", responses={200: {"model": Health, "description": "The process answers."}})
 async def livez() -> Response:
     """Say that the process answers."""
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz", response_model=Health, responses={503: {"model": Health}})
+@router.get(
+    "/readyz",
+    responses={
+        200: {"model": Health, "description": "Requests are answered."},
+        503: {
+            "model": Health,
+            "description": "Requests are not answered now; `status` says why.",
+        },
+    },
+)
 async def readyz(request: Request) -> Response:
     """Say whether requests are answered: the model is checked, its thread alive and not stuck."""
     service = service_of(request)
@@ -48,7 +57,7 @@ async def readyz(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", responses={200: success({"text/plain": {"schema": {"type": "string"}}})})
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     service = service_of(request)

@@ -29,19 +29,20 @@ PREFIX = "serving.page."
 @router.get("/")
 async def play(request: Request) -> Response:
     """Return the page to play with the model."""
-    return _page("play", service_of(request))
+    return _page("play", _state(service_of(request)))
 
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
     """Return the page that documents the routes."""
-    return _page("docs", service_of(request))
+    state = {**_state(service_of(request)), "descriptions": _descriptions()}
+    return _page("docs", state)
 
 
-def _page(name: str, service: Service) -> Response:
+def _page(name: str, state: dict[str, Any]) -> Response:
     # "</" would end the script element that holds the state.
-    state = json.dumps(_state(service), ensure_ascii=False).replace("</", "<\\/")
-    document = _template(name).replace("__STATE__", state)
+    held = json.dumps(state, ensure_ascii=False).replace("</", "<\\/")
+    document = _template(name).replace("__STATE__", held)
     headers = {
         "content-security-policy": POLICY,
         "x-content-type-options": "nosniff",
@@ -53,14 +54,21 @@ def _page(name: str, service: Service) -> Response:
 
 @cache
 def _template(name: str) -> str:
-    folder = resources.files("llmwright.serving").joinpath("page")
-
-    def read(file: str) -> str:
-        return folder.joinpath(file).read_text(encoding="utf-8")
-
-    script = read("shared.js") + read(f"{name}.js")
-    page = read("frame.html").replace("__STYLE__", read("style.css"))
+    script = _read("shared.js") + _read(f"{name}.js")
+    page = _read("frame.html").replace("__STYLE__", _read("style.css"))
     return page.replace("__SCRIPT__", script)
+
+
+@cache
+def _descriptions() -> dict[str, str]:
+    """Return the sentences of the OpenAPI document in Chinese, by the English ones."""
+    found: dict[str, str] = json.loads(_read("descriptions.zh.json"))
+    return found
+
+
+def _read(name: str) -> str:
+    folder = resources.files("llmwright.serving").joinpath("page")
+    return folder.joinpath(name).read_text(encoding="utf-8")
 
 
 def _state(service: Service) -> dict[str, Any]:

@@ -1,0 +1,142 @@
+"""The built-in pages and the OpenAPI document: nothing external, both languages, all sentences."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from llmwright.serving.app import create_app
+from llmwright.serving.config import ServeConfig
+from llmwright.serving.model import ServedModel
+from llmwright.serving.routes import pages
+
+NAMES = ("weather", "intents", "names", "poems", "talk")
+# Names of other standards inside the pages, which nothing is loaded from.
+NAMESPACES = {"http://www.w3.org/2000/svg"}
+
+
+def state_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="state">(.*?)</script>', page, re.S)
+    assert found is not None
+    state: dict[str, Any] = json.loads(found.group(1))
+    return state
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_load_nothing_from_elsewhere(weather: httpx.Client, path: str) -> None:
+    reply = weather.get(path)
+    assert reply.status_code == 200
+    assert reply.headers["content-type"].startswith("text/html")
+    addresses = set(re.findall(r"https?://[^\s'\"<>)]+", reply.text))
+    assert addresses <= NAMESPACES
+    assert not re.search(r"<(link|script|img)[^>]+(src|href)=[\"'](?!data:)", reply.text)
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "connect-src 'self'" in policy
+
+
+def test_pages_hold_both_languages_and_the_models_fields(weather: httpx.Client) -> None:
+    state = state_of(weather.get("/").text)
+    assert set(state["texts"]["en"]) == set(state["texts"]["zh"])
+    assert state["texts"]["zh"]["write_button"] == "生成"
+    assert state["fields"]["needed"] == ["description"]
+    assert state["model"]["id"] == "weather"
+
+
+def test_every_text_the_scripts_ask_for_exists() -> None:
+    english = pages._texts("en")
+    for name in ("shared.js", "play.js", "docs.js"):
+        for key in re.findall(r"\bt\(\s*\"([\w.]+)\"", pages._read(name)):
+            # Keys that end with a dot are completed with a task or a group.
+            assert key in english or any(k.startswith(key) for k in english), f"{name}: {key}"
+
+
+def test_a_model_name_cannot_break_out_of_the_page(
+    server: Callable[..., Any], models: Callable[[str], ServedModel]
+) -> None:
+    hostile = ServedModel(models("weather").predictor, "</script><b>x")
+    with server("weather", model=hostile) as client:
+        for path in ("/", "/docs"):
+            page = client.get(path).text
+            assert "</script><b>x" not in page
+            assert state_of(page)["model"]["id"] == "</script><b>x"
+
+
+def descriptions(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "description" and isinstance(inner, str):
+                yield inner
+            yield from descriptions(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from descriptions(inner)
+
+
+def shown(document: dict[str, Any]) -> set[str]:
+    """The sentences the page shows: of routes, answers, and the bodies' own fields."""
+    found: set[str] = set()
+    schemas = document["components"]["schemas"]
+
+    def fields(schema: dict[str, Any]) -> None:
+        named = schemas[schema["$ref"].split("/")[-1]] if "$ref" in schema else schema
+        for field in named.get("properties", {}).values():
+            found.update([field["description"]] if "description" in field else [])
+
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            first, *rest = operation["description"].split("\n\n")
+            found |= {first.replace("\n", " "), " ".join(rest).replace("\n", " ")}
+            for kind in operation.get("requestBody", {}).get("content", {}).values():
+                fields(kind["schema"])
+            for code, answer in operation["responses"].items():
+                if code == "200":
+                    fields(answer.get("content", {}).get("application/json", {}).get("schema", {}))
+                else:
+                    found.add(answer["description"])
+    return found - {""}
+
+
+def test_every_sentence_of_the_docs_page_is_known_in_chinese(
+    models: Callable[[str], ServedModel],
+) -> None:
+    known = pages._descriptions()
+    needed: set[str] = set()
+    for name in NAMES:
+        needed |= shown(create_app(models(name), ServeConfig()).openapi())
+    assert needed - set(known) == set()
+
+
+def test_document_lists_what_the_model_answers(
+    weather: httpx.Client, intents: httpx.Client
+) -> None:
+    texts = weather.get("/openapi.json").json()
+    assert "/v1/completions" in texts["paths"]
+    assert "/v1/classify" not in texts["paths"]
+    body = texts["paths"]["/generate"]["post"]["requestBody"]["content"]
+    assert body["multipart/form-data"]["schema"]["required"] == ["description"]
+    labels = intents.get("/openapi.json").json()
+    assert "/v1/classify" in labels["paths"]
+    assert "/v1/completions" not in labels["paths"]
+    assert "422" not in json.dumps(labels["paths"]["/v1/classify"]["post"]["responses"])
+
+
+def test_document_says_that_a_key_is_needed(server: Callable[..., Any]) -> None:
+    with server("weather", keys=["k"]) as client:
+        document = client.get("/openapi.json", headers={"authorization": "Bearer k"}).json()
+    assert document["security"] == [{"key": []}]
+
+
+def test_model_list_tells_what_is_served(weather: httpx.Client) -> None:
+    reply = weather.get("/v1/models").json()
+    (card,) = reply["data"]
+    assert reply["object"] == "list"
+    assert card["fields"] == {"input": ["description"], "output": ["weather"]}
+    assert card["routes"] == ["/generate", "/v1/completions"]
+    assert card["probes"]["status"] == "skipped"
+    assert weather.get("/v1/models/weather").json() == card
