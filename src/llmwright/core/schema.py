@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import SecretStr
 from pydantic.json_schema import models_json_schema
 from pydantic_core import PydanticUndefined
 
@@ -13,6 +15,9 @@ from llmwright.core import locale
 from llmwright.core.config import Choice, Config, Input, Name
 from llmwright.core.operation import Table
 from llmwright.core.project import HEAD
+
+# Types whose values are written as plain text; a key of digits or a file called 1 is no number.
+TEXTS: tuple[Any, ...] = (str, SecretStr, Path)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def fields_of(cls: type[Config]) -> list[Field]:
                 help=locale.help_text(f"{cls.__name__}.{name}", info.description or ""),
                 default=None if required else _default_text(info.get_default()),
                 is_flag=kinds == [bool],
-                is_text=kinds == [str],
+                is_text=bool(kinds) and all(kind in TEXTS for kind in kinds),
                 choices=choices,
             )
         )
@@ -89,7 +94,7 @@ def _choices(marks: list[Any], kinds: list[Any]) -> tuple[str, ...]:
 def _label(kinds: list[Any], marks: list[Any]) -> str:
     if any(isinstance(mark, Input) for mark in marks):
         return "REF"
-    names = {int: "INT", float: "NUMBER", str: "TEXT", bool: "yes|no"}
+    names = {int: "INT", float: "NUMBER", bool: "yes|no", **dict.fromkeys(TEXTS, "TEXT")}
     labels = {names.get(kind, "YAML") for kind in kinds}
     if labels == {"INT", "NUMBER"}:
         return "NUMBER"

@@ -1,4 +1,4 @@
-"""Settings of ``serve``."""
+"""Settings of `serve`."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ class ServeConfig(Config):
     """Model or export that answers: id, step name or folder; the newest of the project when not
     given."""
     engine: str = "auto"
-    """What runs the model: ``auto`` takes the one the files are made for."""
+    """What runs the model: `auto` takes the one the files are made for."""
     name: str | None = None
-    """Name of the model for clients, as in ``{"model": NAME}``; the project folder's name when not
+    """Name of the model for clients, as in `{"model": NAME}`; the project folder's name when not
     given, so that it survives a new training."""
     host: str = "127.0.0.1"
     """Address to listen on. The default is reached from this machine only; any other address
-    needs an API key. ``0.0.0.0`` listens on all."""
+    needs an API key. `0.0.0.0` listens on all."""
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one and says which."""
     api_key: SecretStr | None = None
-    """Key that requests must carry as ``Authorization: Bearer KEY``. Other users of the machine can
-    see command lines: prefer the variable ``LLMWRIGHT_SERVE__API_KEY`` or ``api_key_file``."""
+    """Key that requests must carry as `Authorization: Bearer KEY`. Other users of the machine can
+    see command lines: prefer the variable `LLMWRIGHT_SERVE__API_KEY` or `api_key_file`."""
     api_key_file: Path | None = None
-    """File with one API key per line; ``#`` begins a comment. Any of the keys opens every route."""
+    """File with one API key per line; `#` begins a comment. Any of the keys opens every route."""
     max_concurrency: int = Field(4, ge=1)
     """Texts that are written at the same time, token by token in turn. More let nobody wait but
     make each slower."""
     max_queue: int = Field(64, ge=0)
     """Requests that may wait beyond those being worked on; further ones get 503 with
-    ``Retry-After``."""
+    `Retry-After`."""
     max_batch: int = Field(32, ge=1)
     """Waiting rows to classify that go through the model together. Nobody waits for a batch to
     fill: what is there is taken."""
@@ -53,7 +53,7 @@ class ServeConfig(Config):
     """How long a stopping server lets running requests finish, in seconds."""
     num_probes: int = Field(4, ge=0)
     """Recorded probes of the model that must be answered as recorded before the first request; 0
-    skips the check and ``/v1/models`` says so."""
+    skips the check and `/v1/models` says so."""
     access_log: bool = True
     """Whether each request is a line of JSON on standard error: time, route, status, duration,
     tokens; never any content."""

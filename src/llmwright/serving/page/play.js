@@ -67,7 +67,7 @@ function streamFoot({ reason, usage, milliseconds }) {
   const count = usage?.completion_tokens;
   const pace = count > 4 ? t("pace", { count: Math.round(count / milliseconds * 1000) }) : null;
   return foot(t("milliseconds", { count: Math.round(milliseconds) }), count != null && t("tokens", { count }), pace,
-    reason === "length" && t("cut_off"));
+    count === 0 && t("empty_text"), reason === "length" && t("cut_off"));
 }
 
 async function write(output, button) {

@@ -94,7 +94,8 @@ function address(path) { return new URL("." + path, location.href).href; }
 
 function curl(path, body) {
   const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
-  return `curl ${address(path)} \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
+  const key = STATE.needs_key ? " \\\n  -H 'Authorization: Bearer KEY'" : "";
+  return `curl ${address(path)}${key} \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
 }
 
 async function post(path, body, signal) {

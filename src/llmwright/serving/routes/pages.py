@@ -85,6 +85,7 @@ def _state(service: Service) -> dict[str, Any]:
         "abilities": sorted(model.abilities),
         "generation": contract.generation.model_dump(),
         "examples": service.examples,
+        "needs_key": service.num_keys > 0,
         "language": locale.language(),
         "texts": {lang: _texts(lang) for lang in ("en", "zh")},
     }
