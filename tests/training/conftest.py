@@ -20,8 +20,6 @@ from llmwright.tokenization.special import CHAT_ROLES, CHATML, Framing
 from llmwright.training.config import TrainConfig
 from llmwright.training.train import train
 
-WORDS = "red green blue cold warm wind rain snow cloud sun day night".split()
-
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
@@ -41,7 +39,7 @@ class Workbench:
 
     def dataset(self, task: str, row_type: str, **splits: list[dict[str, Any]]) -> Artifact:
         labels: set[str] = set()
-        for row in splits["train"] if "train" in splits else []:
+        for row in splits.get("train", []):
             labels.update(row.get("labels") or row.get("tags") or [])
             labels.update([row["label"]] if row.get("label") else [])
         info = DatasetInfo(

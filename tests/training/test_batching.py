@@ -87,7 +87,7 @@ def test_blocks_cover_the_stream_at_other_places_each_epoch() -> None:
         assert len(blocks) == len(RING) // 10 == 10
         firsts = []
         for block in blocks:
-            place = int(np.flatnonzero(RING == block[0])[0])
+            place = int(np.flatnonzero(block[0] == RING)[0])
             # One token more than is read: the last one is only predicted.
             assert block.tolist() == RING.take(range(place, place + 11), mode="wrap").tolist()
             firsts.append(place)

@@ -94,7 +94,7 @@ def fit(trainee: Trainee, state: State) -> Iterator[StepResult]:
         ConfigError: A whole epoch has nothing to learn from (``TRAIN-009``).
     """
     while not trainee.budget.reached(state):
-        before = state.step
+        before, whole_epoch = state.step, state.position == 0
         for group, position in groups(trainee, state):
             started = time.perf_counter()
             result = one_step(trainee, state, group)
@@ -107,7 +107,7 @@ def fit(trainee: Trainee, state: State) -> Iterator[StepResult]:
             yield result
             if trainee.budget.reached(state):
                 return
-        if state.step == before and state.position > 0:
+        if whole_epoch and state.step == before:
             raise ConfigError("TRAIN-009")
         state.epoch, state.position = state.epoch + 1, 0
 
