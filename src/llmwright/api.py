@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmwright.data.cleaners import Cleaner
     from llmwright.data.config import SplitConfig
     from llmwright.data.records import TaskName
+    from llmwright.export.config import Format
     from llmwright.inference.chat import Conversation
     from llmwright.inference.predictor import LocalPredictor
     from llmwright.tokenization.config import SpecialTokens
@@ -298,6 +299,24 @@ def evaluate(
     to work in (the current one by default) and ``consumers`` receive the events.
     """
     return _perform("evaluate", locals())
+
+
+def export(
+    *,
+    model: Reference | None = None,
+    format: Format | str | dict[str, Any] = DEFAULT,
+    tolerance: float | None = None,
+    min_agreement: float | None = None,
+    timeout_seconds: float = 1800.0,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Artifact:
+    """Write a model for another engine and prove that it answers alike.
+
+    Every parameter is a field of `ExportConfig` and described there; ``project`` is the folder
+    to work in (the current one by default) and ``consumers`` receive the events.
+    """
+    return _perform("export", locals())
 
 
 def verify(

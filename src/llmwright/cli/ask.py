@@ -77,7 +77,9 @@ def predict(
         if as_json:
             render.print_json(done)
         else:
-            click.echo(text("cli.answered", path=target, **done))
+            click.echo(
+                text("cli.answered", path=target, count=done["count"], skipped=done["skipped"])
+            )
         return
     if not words:
         raise click.UsageError(text("cli.predict_needs"))

@@ -90,6 +90,8 @@ class Terminal:
                 self._advance(event)
             case events.Notice():
                 self._say(Text.assemble(("  · ", "cyan"), event.text))
+            case events.Metric(split="train"):
+                pass  # the progress bar shows it; the run's events keep it
             case events.Metric():
                 name = f"{event.split} {event.name}".strip()
                 at = f"  ({text('cli.step')} {event.step})" if event.step else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +106,8 @@ def _default_text(value: Any) -> str:
     if value is PydanticUndefined or value is None or value in ("", [], {}, ()):
         return ""
     if isinstance(value, Config):
-        plain = value.model_dump(mode="json")
-        return str(plain.get("kind", plain))
+        plain = value.model_dump(mode="json", exclude_none=True)
+        return str(plain["kind"]) if "kind" in plain else json.dumps(plain, ensure_ascii=False)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
