@@ -1,7 +1,8 @@
-"""Files of rows: in order, resumable, and never mixed up."""
+"""Files of rows: in order, resumable, never mixed up, and one bad row costs only itself."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,60 +11,122 @@ from typing import Any
 import pytest
 
 from llmwright.core.errors import InputError
-from llmwright.inference.predict import Done, predict_file, row_of
+from llmwright.core.events import Event, Progress
+from llmwright.inference.predict import predict_file
 from llmwright.inference.predictor import Predictor
 
 Saved = Callable[[str], Path]
 Rows = Callable[[str], list[dict[str, Any]]]
 
 
+def write_jsonl(path: Path, rows: list[Any]) -> Path:
+    lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_each_row_gets_its_answer(saved: Saved, rows_of: Rows, tmp_path: Path) -> None:
     predictor, rows = Predictor.open(saved("classifier")), rows_of("classifier") * 3
-    counts: list[int] = []
-    out = tmp_path / "deep" / "out.jsonl"
-    done = predict_file(predictor, rows, out, batch_size=2, on_progress=counts.append)
-    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert done == Done(15, 0)
-    assert counts == [8, 15]
-    assert [line["answer"]["label"] for line in lines] == [
-        answer["label"] for answer in predictor.predict(rows)
-    ]
+    source, out = write_jsonl(tmp_path / "in.jsonl", rows), tmp_path / "deep" / "out.jsonl"
+    events: list[Event] = []
+    done = predict_file(predictor, source, out, batch_size=2, consumers=[events.append])
+    assert done == {"count": 15, "skipped": 0}
+    assert [e.done for e in events if isinstance(e, Progress)] == [8, 15]
+    lines = read_jsonl(out)
+    expected = [answer["label"] for answer in predictor.predict(rows)]
+    assert [line["answer"]["label"] for line in lines] == expected
     assert [line["text"] for line in lines] == [row["text"] for row in rows]
 
 
-def test_a_broken_off_file_is_continued(saved: Saved, rows_of: Rows, tmp_path: Path) -> None:
-    predictor, rows = Predictor.open(saved("classifier")), rows_of("classifier")
-    whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
-    predict_file(predictor, rows, whole)
-    # As a kill leaves it: two lines and a half.
+def test_a_table_under_the_users_names(saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("seq2seq"))
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('id,description\n1,"rain, snow"\n2,"two\nlines"\n3,今天\n', encoding="utf-8")
+    assert predict_file(predictor, source, out)["count"] == 3
+    rows = read_csv(out)
+    texts = [
+        answer["text"] for answer in predictor.predict([{"input": r["description"]} for r in rows])
+    ]
+    assert [row["answer"] for row in rows] == texts
+    assert [row["description"] for row in rows] == ["rain, snow", "two\nlines", "今天"]
+    assert {row["note"] for row in rows} <= {"", "length"}
+
+
+def test_each_line_of_a_text_is_an_input(saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("classifier"))
+    source, out = tmp_path / "in.txt", tmp_path / "out.csv"
+    source.write_text("It rains a lot today.\n今天天气很好\n", encoding="utf-8")
+    assert predict_file(predictor, source, out)["count"] == 2
+    assert [row["text"] for row in read_csv(out)] == ["It rains a lot today.", "今天天气很好"]
+    assert float(read_csv(out)[0]["score"]) > 1 / 3
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+@pytest.mark.parametrize("whole_lines", [0, 1, 2, 4])
+def test_a_broken_off_file_is_continued(
+    suffix: str, whole_lines: int, saved: Saved, tmp_path: Path
+) -> None:
+    predictor = Predictor.open(saved("classifier"))
+    rows = [{"text": t} for t in ("fine", "two\nlines", 'a "quoted", one', "rain", "wind")]
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+    whole, part = tmp_path / f"whole{suffix}", tmp_path / f"part{suffix}"
+    predict_file(predictor, source, whole)
+    # As a kill leaves it: some lines and a half.
     lines = whole.read_bytes().splitlines(keepends=True)
-    part.write_bytes(b"".join(lines[:2]) + lines[2][:20])
-    assert predict_file(predictor, rows, part) == Done(5, 2)
-    kept = [json.loads(line)["answer"]["label"] for line in part.read_text().splitlines()]
-    assert kept == [json.loads(line)["answer"]["label"] for line in whole.read_text().splitlines()]
-    assert predict_file(predictor, rows, part) == Done(5, 5)
+    part.write_bytes(b"".join(lines[:whole_lines]) + lines[whole_lines][:9])
+    done = predict_file(predictor, source, part)
+    assert done["count"] == 5
+    assert done["skipped"] < 5
+    if suffix == ".csv":
+        assert [r["answer"] for r in read_csv(part)] == [r["answer"] for r in read_csv(whole)]
+        assert [r["text"] for r in read_csv(part)] == [r["text"] for r in rows]
+    else:
+        assert [r["text"] for r in read_jsonl(part)] == [r["text"] for r in rows]
+    assert predict_file(predictor, source, part) == {"count": 5, "skipped": 5}
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
 def test_answers_of_other_rows_are_not_continued(
-    saved: Saved, rows_of: Rows, tmp_path: Path
+    suffix: str, saved: Saved, rows_of: Rows, tmp_path: Path
 ) -> None:
     predictor, rows = Predictor.open(saved("classifier")), rows_of("classifier")
-    out = tmp_path / "out.jsonl"
-    predict_file(predictor, rows[:3], out)
-    with pytest.raises(InputError) as other:
-        predict_file(predictor, rows[1:], out)
-    assert other.value.code == "INFER-018"
-    out.write_text("no json\n")
+    out = tmp_path / f"out{suffix}"
+    predict_file(predictor, write_jsonl(tmp_path / "one.jsonl", rows[:3]), out)
+    other = write_jsonl(tmp_path / "two.jsonl", rows[1:])
+    with pytest.raises(InputError) as error:
+        predict_file(predictor, other, out)
+    assert error.value.code == "INFER-018"
+    out.write_text("something else\n")
     with pytest.raises(InputError) as strange:
-        predict_file(predictor, rows, out)
+        predict_file(predictor, other, out)
     assert strange.value.code == "INFER-017"
 
 
-def test_a_bare_text_becomes_the_tasks_row(saved: Saved) -> None:
-    def row(name: str) -> dict[str, Any]:
-        return row_of("words", Predictor.open(saved(name)))
+def test_a_bad_row_costs_only_itself(saved: Saved, rows_of: Rows, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("classifier"))
+    good = [{"text": row["text"]} for row in rows_of("classifier")[:3]]
+    source = write_jsonl(
+        tmp_path / "in.jsonl", [good[0], "{broken", good[1], {"words": "x"}, good[2]]
+    )
+    out = tmp_path / "out.jsonl"
+    assert predict_file(predictor, source, out)["count"] == 5
+    answers = [line["answer"] for line in read_jsonl(out)]
+    assert "json" in answers[1]["error"]
+    assert "TASK-003" in answers[3]["error"]
+    expected = [answer["label"] for answer in predictor.predict(good)]
+    assert [answers[i]["label"] for i in (0, 2, 4)] == expected
 
-    assert row("classifier") == {"text": "words"}
-    assert row("tagger") == {"text": "words"}
-    assert row("seq2seq") == {"input": "words"}
-    assert row("decoder") == {"prompt": "words"}
+
+def test_a_missing_file_is_said(saved: Saved, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        predict_file(Predictor.open(saved("classifier")), tmp_path / "no.csv", tmp_path / "o.csv")
+    assert error.value.code == "INFER-021"

@@ -7,8 +7,8 @@ from typing import Any
 
 from llmwright.core.errors import InputError
 from llmwright.data.records import Row
-from llmwright.inference.predict import row_of
 from llmwright.inference.predictor import Predictor
+from llmwright.tasks.task import TASKS
 
 Messages = list[dict[str, str]]
 
@@ -36,6 +36,7 @@ class Conversation:
         self.remembers = contract is None or contract.row_type == "messages"
         if system and not self.remembers:
             raise InputError("INFER-019")
+        self._field = TASKS.get(contract.task).text_field if contract else "prompt"
         self.predictor = predictor
         self.name = predictor.name
         self.system = system
@@ -49,7 +50,7 @@ class Conversation:
 
     def say(self, said: str) -> Iterator[str]:
         """Yield the answer as it is written; a whole answer is remembered, a broken off one not."""
-        row: Row = row_of(said, self.predictor)
+        row: Row = {self._field: said}
         turn = {"role": "user", "content": said}
         if self.remembers:
             row = {"messages": [*self.messages, turn]}
