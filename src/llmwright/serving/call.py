@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from fastapi import Request
@@ -92,21 +91,16 @@ class Call:
         return found
 
     async def texts(self) -> list[Piece]:
-        """Return the whole text of each job."""
+        """Return the whole text of each job; they do not stream."""
         try:
             return [await self._whole(job) for job in self.jobs]
         finally:
             self.close()
 
     async def _whole(self, job: Job) -> Piece:
-        parts: list[str] = []
-        last: Piece | None = None
-        while (piece := await job.result()) is not END:
-            parts.append(piece.text)
-            last = piece
-        assert last is not None, "an engine yields at least the piece that ends a text"
-        self._count(last)
-        return replace(last, text="".join(parts))
+        piece: Piece = await job.result()
+        self._count(piece)
+        return piece
 
     async def begin(self) -> None:
         """Wait for the first piece of a single job's text.

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from llmwright.data.records import Row
@@ -43,11 +44,16 @@ class Job:
     Args:
         rows: What to answer; one row when a text is to be written.
         writing: How to write a text; None to classify.
+        streams: Whether each piece is delivered as it comes, or all of them as one at the end.
     """
 
-    def __init__(self, rows: Sequence[Row], writing: Writing | None = None) -> None:
+    def __init__(
+        self, rows: Sequence[Row], writing: Writing | None = None, streams: bool = False
+    ) -> None:
         self.rows = rows
         self.writing = writing
+        self.streams = streams
+        self.parts: list[str] = []
         self.created = time.monotonic()
         self.cancelled = False
         self.pieces: Iterator[Piece] | None = None
@@ -243,7 +249,13 @@ class Worker:
         else:
             self._metrics.between_tokens.observe(now - job.last_piece)
         job.last_piece = now
-        job.deliver(piece)
+        if job.streams:
+            job.deliver(piece)
+            return
+        # Waking the event loop for each token would cost more than small models do.
+        job.parts.append(piece.text)
+        if piece.finish_reason is not None:
+            job.deliver(replace(piece, text="".join(job.parts)))
 
     def _leave(self, job: Job) -> None:
         """Free a slot and let the engine free what it holds for this text."""

@@ -38,7 +38,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         "created": int(time.time()),
         "model": model.name,
     }
-    call = Call(request, [Job([{"messages": messages}], body.writing())])
+    call = Call(request, [Job([{"messages": messages}], body.writing(), body.stream)])
     if body.stream:
         await call.begin()
         return EventStream(_events(call, head, wants_usage(body)), call, request)
