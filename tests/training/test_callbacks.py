@@ -1,0 +1,110 @@
+"""Best weights, patience, intervals, validation figures, probes and cards."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from llmwright.core.errors import InputError
+from llmwright.core.events import Metric, Notice
+from llmwright.inference.probes import Probes
+from llmwright.models.load import load_model, load_tokenizer
+from llmwright.tasks.contract import Contract
+
+ROWS = [{"text": f"{c} {t}", "label": c} for c in ("red", "blue") for t in ("sun", "snow", "day")]
+# The validation split says the opposite: the longer it is trained, the worse it gets.
+OPPOSITE = [{**row, "label": "red" if row["label"] == "blue" else "blue"} for row in ROWS]
+
+
+@pytest.fixture
+def contrary(bench, tiny):
+    dataset = bench.dataset(
+        "text-classification", "classification", train=ROWS * 2, validation=OPPOSITE
+    )
+    tokenizer = bench.tokenizer(["red blue sun snow day"], "cls_sep", "word")
+
+    def run(name="run", **values):
+        defaults = {
+            "model": tiny("encoder", dropout=0.0),
+            "lr": 1e-2,
+            "batch_size": 4,
+            "max_steps": 40,
+            "evaluate_every_steps": 4,
+            "selection": "loss",
+        }
+        return bench.train({**defaults, **values}, dataset, tokenizer, name)
+
+    return run
+
+
+def record(artifact):
+    return json.loads((artifact.path / "training.json").read_text())
+
+
+def test_best_weights_are_kept_and_patience_ends_the_run(contrary, bench) -> None:
+    artifact = contrary(patience=3)
+    done = record(artifact)
+    losses = {int(e["step"]): e["loss"] for e in done["evaluations"]}
+    best = min(losses, key=losses.get)
+    assert done["stopped_early"]
+    assert done["best"]["step"] == best
+    assert done["steps"] == best + 3 * 4 < 40
+    assert any("nothing was better" in e.text for e in bench.events if isinstance(e, Notice))
+    # The saved weights are those of the best step, not of the last.
+    model, tokenizer = load_model(artifact.path), load_tokenizer(artifact.path)
+    contract = Contract.open(artifact.path)
+    batch = tokenizer([row["text"] for row in OPPOSITE], padding=True, return_tensors="pt")
+    labels = torch.tensor([contract.labels.index(row["label"]) for row in OPPOSITE])
+    with torch.no_grad():
+        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert loss == pytest.approx(losses[best], abs=1e-4)
+    assert loss < losses[done["steps"]]
+
+
+def test_without_patience_it_goes_to_the_end(contrary) -> None:
+    assert record(contrary())["steps"] == 40
+
+
+def test_selection_by_accuracy(contrary) -> None:
+    done = record(contrary(selection="accuracy"))
+    accuracies = [e["accuracy"] for e in done["evaluations"]]
+    assert done["best"]["accuracy"] == max(accuracies)
+
+
+def test_history_and_evaluation_intervals(contrary, bench) -> None:
+    done = record(contrary(log_every_steps=5, max_steps=22))
+    assert [e["step"] for e in done["history"]] == [5, 10, 15, 20]
+    # The last step is measured, too.
+    assert [e["step"] for e in done["evaluations"]] == [4, 8, 12, 16, 20, 22]
+    metrics = [e for e in bench.events if isinstance(e, Metric) and e.split == "train"]
+    assert [m.step for m in metrics] == [5, 10, 15, 20]
+
+
+def test_evaluation_defaults_to_5_to_20_times(contrary) -> None:
+    few = record(contrary("few", evaluate_every_steps=None, max_steps=10))
+    assert [e["step"] for e in few["evaluations"]] == [2, 4, 6, 8, 10]
+    many = record(contrary("many", evaluate_every_steps=None, max_steps=100))
+    assert len(many["evaluations"]) == 20
+
+
+def test_probes_from_generated_inputs_and_from_a_file(contrary, bench) -> None:
+    made = contrary("a", max_steps=1, probes={"source": "generated", "count": 5})
+    assert Contract.open(made.path).probes.source == "generated"
+    assert len(Probes.open(made.path).probes) == 5
+    (bench.root / "probes.jsonl").write_text('{"text": "red sun"}\n{"text": "blue"}\n')
+    read = contrary("b", max_steps=1, probes={"source": "file", "file": "probes.jsonl"})
+    assert [p.row["text"] for p in Probes.open(read.path).probes] == ["red sun", "blue"]
+    with pytest.raises(InputError) as caught:
+        contrary("c", max_steps=1, probes={"source": "file", "file": "nothing.jsonl"})
+    assert caught.value.code == "TRAIN-014"
+
+
+def test_the_card_says_what_it_learned(contrary) -> None:
+    card = (contrary(max_steps=4).path / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification\n")
+    assert "12 train, 6 validation" in card
+    assert "`blue`, `red`" in card
+    assert "4 steps" in card
