@@ -33,6 +33,11 @@ def test_nothing_runs_without_consent(project: Project, gems: Registry[tuple[int
     assert caught.value.code == "CORE-071"
     assert f"llmwright plugins trust {path}" in caught.value.fix
     assert gems.names() == []
+    plugins.trust(path)
+    write(project, "zebra.py", "x = 5\n")
+    with pytest.raises(ConfigError, match=r"zebra\.py"):
+        plugins.load_project_plugins(project)
+    assert gems.names() == []  # all or none
 
 
 def test_consent_is_for_these_very_bytes(project: Project, gems: Registry[tuple[int]]) -> None:

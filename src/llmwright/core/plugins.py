@@ -86,12 +86,12 @@ def load_project_plugins(project: Project) -> list[PluginFile]:
         InputError: A file cannot be imported (``CORE-072``).
     """
     found = project_plugins(project)
-    for plugin in found:
-        name = f"llmwright_project_{plugin.sha256[:12]}"
-        if name in sys.modules:
-            continue
+    modules = {f"llmwright_project_{plugin.sha256[:12]}": plugin for plugin in found}
+    missing = {name: plugin for name, plugin in modules.items() if name not in sys.modules}
+    for plugin in missing.values():
         if not plugin.trusted:
             raise ConfigError("CORE-071", path=plugin.path)
+    for name, plugin in missing.items():
         _load(plugin, name, f"plugins/{plugin.path.name}")
     return found
 
