@@ -211,12 +211,20 @@ def test_failed_parity_makes_no_export(bench: Any, tmp_path: Path) -> None:
     assert [a.id for a in bench.run.store.list() if a.kind == "export"] == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["recurrent_decoder", "vae"])
 def test_recurrent_generators_have_no_export_yet(name: str, bench: Any) -> None:
     with pytest.raises(InputError, match="no export to onnx yet") as error:
         export(ExportConfig(), {"model": bench.model(name)}, bench.run)
     assert error.value.code == "EXPORT-002"
+
+
+def test_a_plain_recurrent_cell_has_no_export_yet(bench: Any, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(bench.model(QUICK).path, tmp_path / "source"))
+    values = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**values, "cell": "rnn"}))
+    with pytest.raises(InputError) as error:
+        export(ExportConfig(), {"model": Artifact("0" * 16, "model", source, {})}, bench.run)
+    assert error.value.code == "EXPORT-003"
 
 
 @pytest.mark.slow
@@ -225,7 +233,7 @@ def test_a_worker_that_takes_too_long_or_dies_is_said(bench: Any, tmp_path: Path
         export(ExportConfig(timeout_seconds=0.3), {"model": bench.model(QUICK)}, bench.run)
     assert late.value.code == "EXPORT-006"
     source = Path(shutil.copytree(bench.model(QUICK).path, tmp_path / "source"))
-    (source / "config.json").write_text("{")
+    (source / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError) as damaged:
         export(ExportConfig(), {"model": Artifact("0" * 16, "model", source, {})}, bench.run)
     assert damaged.value.code == "MODEL-011"

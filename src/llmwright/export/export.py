@@ -16,6 +16,7 @@ from llmwright.core.errors import CheckError, LLMwrightError, ResourceError
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.export.config import ExportConfig
+from llmwright.export.support import refuse_unsupported
 from llmwright.export.worker import PROGRESS_FILE, RESULT_FILE
 from llmwright.inference.onnx_engine import EXPORT_FILE
 from llmwright.inference.page import parity_page
@@ -57,7 +58,8 @@ def export(config: ExportConfig, inputs: dict[str, Artifact], run: Run) -> Artif
             (``EXPORT-006``).
     """
     source = inputs["model"].path
-    # Without probes there would be nothing to prove: say so before the work.
+    # What cannot be done or proven is said before the work.
+    refuse_unsupported(source, config.format.kind)
     probes = Probes.open(source)
     with run.draft("export") as draft:
         started = time.monotonic()

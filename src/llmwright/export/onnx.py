@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 # Sizes of the example that is traced. All differ and none is 0 or 1, which tracing takes for fixed.
 ROWS, TOKENS, TARGETS, CACHED = 2, 7, 3, 5
-# Model types whose generation has no graph: their state is no key-value cache.
-STATEFUL = ("llmwright_recurrent", "llmwright_vae")
 
 
 def export_onnx(
@@ -50,12 +48,11 @@ def export_onnx(
         report: Is told which graph is being made.
 
     Raises:
-        InputError: The model has no ONNX form (``EXPORT-002`` … ``EXPORT-004``).
+        InputError: The exporter cannot express the model (``EXPORT-004``).
     """
     contract = Contract.open(source)
     task = TASKS.get(contract.task)
     model = load_model(source, task=task.auto_class)
-    refuse_untraceable(model)
     total = 2 if task.generates and model.config.is_encoder_decoder else 1
     graphs: dict[str, str] = {}
     for index, trace in enumerate(traces(model, task.generates)):
@@ -79,21 +76,6 @@ class Trace:
     name: str
     inputs: dict[str, Any]
     shapes: dict[str, Any]
-
-
-def refuse_untraceable(model: PreTrainedModel) -> None:
-    """Raise for models that have no ONNX form yet.
-
-    Raises:
-        InputError: A recurrent generator or a VAE (``EXPORT-002``), or a plain ``rnn`` cell
-            (``EXPORT-003``).
-    """
-    config = model.config
-    name = type(model).__name__
-    if config.model_type in STATEFUL and "past_key_values" in _parameters(model):
-        raise InputError("EXPORT-002", name=name, format="onnx")
-    if config.model_type in STATEFUL and config.cell == "rnn":
-        raise InputError("EXPORT-003", name=name, cell=config.cell)
 
 
 def _parameters(model: PreTrainedModel) -> set[str]:

@@ -1,0 +1,35 @@
+"""Which models a format cannot take yet, told before any work is done and without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmwright.core import files
+from llmwright.core.errors import InputError
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import TASKS
+
+# Model types whose generation has no graph: their state is no key-value cache.
+STATEFUL = ("llmwright_recurrent", "llmwright_vae")
+
+
+def refuse_unsupported(source: Path, format_name: str) -> None:
+    """Raise for a model that has no graph yet.
+
+    Args:
+        source: Model folder.
+        format_name: The wanted format.
+
+    Raises:
+        InputError: A recurrent generator or a VAE (``EXPORT-002``), or a plain ``rnn`` cell, whose
+            unrolled graph would fix the length of the text (``EXPORT-003``).
+    """
+    contract = Contract.open(source)
+    if contract.model_type not in STATEFUL:
+        return
+    config = files.read_json(source / "config.json")
+    name = next(iter(config.get("architectures") or []), contract.model_type)
+    if TASKS.get(contract.task).generates:
+        raise InputError("EXPORT-002", name=name, format=format_name)
+    if config.get("cell") == "rnn":
+        raise InputError("EXPORT-003", name=name, cell="rnn")
