@@ -366,7 +366,7 @@ class TrainConfig(Config):
     objective: Annotated[ObjectiveKind, Choice(OBJECTIVES)] | None = None
     """What is minimised; the task's own when not given."""
     runtime: Annotated[Kind, Choice(RUNTIMES)] = SingleRuntime()
-    """Where the loop runs: `single` is one process on one device, the fastest GPU or the processor."""
+    """Where the loop runs: `single` is one process on one device, a GPU where there is one."""
 
     optimizer: Annotated[Kind, Choice(OPTIMIZERS)] = AdamW()
     """How gradients become steps."""
