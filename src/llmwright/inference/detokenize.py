@@ -7,6 +7,7 @@ and it is held back while it ends inside a character.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Detokenizer:
         """Return what was held back: bytes that never became a character show as ``\ufffd``."""
         known, longer = self._decode(self._start, self._done), self._decode(self._start)
         self._start = self._done = len(self._ids)
-        return longer[len(known) :] if longer.startswith(known) else ""
+        # What was given out cannot be taken back where later tokens changed it.
+        return longer[len(os.path.commonprefix([known, longer])) :]
 
     def _decode(self, start: int, end: int | None = None) -> str:
         if start == end:

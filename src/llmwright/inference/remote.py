@@ -43,7 +43,7 @@ def compare_remote(
     for part in run_bounded(probes.probes, list, max_seconds):
         for probe in part:
             found = predictor.ask_row(probe.row, _options(probe))
-            agrees = _agrees(found, probe, limits)
+            agrees = _agrees(found, probe, limits, probes.identity)
             agreeing += int(agrees)
             table.num_probes += 1
             differences += _differences(found, probe)
@@ -65,7 +65,7 @@ def _options(probe: Probe) -> dict[str, Any]:
     return {"max_new_tokens": len(probe.token_ids_U), "temperature": 0.0}
 
 
-def _agrees(found: dict[str, Any], probe: Probe, limits: Limits) -> bool:
+def _agrees(found: dict[str, Any], probe: Probe, limits: Limits, identity: dict[str, Any]) -> bool:
     """Say whether an answer is the recorded one, or differs where the record was a close race."""
     if probe.top_log_probs_UK is not None:
         leads_U = probe.top_log_probs_UK[:, 0] - probe.top_log_probs_UK[:, 1]
@@ -74,11 +74,15 @@ def _agrees(found: dict[str, Any], probe: Probe, limits: Limits) -> bool:
     decided = [name for name in ("label", "labels", "tags") if name in probe.answer]
     if all(found.get(name) == probe.answer[name] for name in decided):
         return True
-    return _was_close(probe, limits)
+    return _was_close(probe, limits, identity)
 
 
-def _was_close(probe: Probe, limits: Limits) -> bool:
+def _was_close(probe: Probe, limits: Limits, identity: dict[str, Any]) -> bool:
+    """Say whether some recorded decision was within the tolerance."""
     assert probe.logits is not None
+    if identity["multi_label"]:
+        border = np.log(identity["threshold"] / (1 - identity["threshold"]))
+        return bool(np.abs(probe.logits - border).min() <= limits.tolerance)
     ordered = np.sort(np.atleast_2d(probe.logits), axis=-1)
     if ordered.shape[-1] < 2:
         return False

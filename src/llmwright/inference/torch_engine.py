@@ -56,7 +56,7 @@ class TorchEngine(Engine):
 
     @classmethod
     def open(cls, folder: Path, contract: Contract) -> TorchEngine:
-        """Return the engine with the model of a folder, in float32.
+        """Return the engine with the model of a folder, in float32 on the CPU.
 
         Raises:
             InputError: As `load_model`.
