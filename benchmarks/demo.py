@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 from measure import machine, spread
@@ -32,7 +33,7 @@ def watch(process: subprocess.Popen[str], peak: list[int]) -> None:
         time.sleep(0.2)
 
 
-def run_once() -> tuple[float, int, dict[str, object]]:
+def run_once() -> tuple[float, int, dict[str, Any]]:
     command = [str(Path(sys.executable).with_name("llmwright")), "demo", "--json"]
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -55,7 +56,8 @@ def main() -> None:
     print(f"seconds: {spread([seconds for seconds, _, _ in runs])}")
     print(f"peak memory, GB: {spread([peak / 1e9 for _, peak, _ in runs])}")
     print(f"reply: {runs[-1][2]['reply']}")
-    print(f"metrics: {runs[-1][2]['metrics']}")
+    for step in runs[-1][2]["steps"]:
+        print(f"{step['step']:16} {step['seconds']:7.1f} s")
 
 
 if __name__ == "__main__":

@@ -128,8 +128,8 @@ def test_our_server_with_the_true_classifier_passes(
 ) -> None:
     model, run = recorded("classifier", saved, rows_of, tmp_path)
     report = verify(VerifyConfig(target=serve(model.path)), {"model": model}, run)
-    assert report.metadata["checks"]["label_agreement"] == 1.0
-    assert report.metadata["checks"]["score_difference"] < 1e-5
+    assert report.metadata["parity"]["checks"]["label_agreement"] == 1.0
+    assert report.metadata["parity"]["checks"]["score_difference"] < 1e-5
 
 
 def swapped(answer: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def test_our_server_with_a_generator_under_the_users_names(
     model, run = recorded("seq2seq", saved, rows_of, tmp_path)
     url = serve(model.path, inputs=["description"], outputs=["weather"])
     report = verify(VerifyConfig(target=url), {"model": model}, run)
-    assert report.metadata["checks"]["texts_equal"] == 1.0
+    assert report.metadata["parity"]["checks"]["texts_equal"] == 1.0
 
 
 def test_a_foreign_server_is_checked_by_text_and_log_probs(
@@ -165,8 +165,8 @@ def test_a_foreign_server_is_checked_by_text_and_log_probs(
 ) -> None:
     model, run = recorded("decoder", saved, rows_of, tmp_path)
     report = verify(VerifyConfig(target=serve(model.path, ours=False)), {"model": model}, run)
-    assert report.metadata["checks"]["texts_equal"] == 1.0
-    assert report.metadata["checks"]["score_difference"] < 1e-4
+    assert report.metadata["parity"]["checks"]["texts_equal"] == 1.0
+    assert report.metadata["parity"]["checks"]["score_difference"] < 1e-4
     shifted = serve(model.path, ours=False, shift=0.01)
     with pytest.raises(CheckError, match="largest difference of a score"):
         verify(VerifyConfig(target=shifted), {"model": model}, run)

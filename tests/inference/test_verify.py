@@ -74,7 +74,7 @@ def test_the_true_model_passes(name: str, make: Callable[[str], Project]) -> Non
     assert body["passed"] is True
     assert body["num_probes"] == body["num_recorded"] == 5
     assert "holds" in (report.path / "report.html").read_text()
-    assert report.metadata["checks"]["inputs_equal"] == 1.0
+    assert report.metadata["parity"]["checks"]["inputs_equal"] == 1.0
 
 
 def test_a_flipped_bit_of_an_artifact_is_found(make: Callable[[str], Project]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from llmwright.cli import render
+from llmwright.cli.results import show_done
 from llmwright.core import jobs, layers, pipeline, plugins, schema
 from llmwright.core.config import parse
 from llmwright.core.locale import text
@@ -111,34 +112,6 @@ def _run(
     terminal = render.Terminal(shared["quiet"] or shared["as_json"])
     done = pipeline.execute(project, operation, config, step, [terminal], shared["fresh"])
     show_done([done], shared["as_json"])
-
-
-def show_done(done: list[pipeline.Done], as_json: bool) -> None:
-    """Show what a command made."""
-    if as_json:
-        render.print_json({"steps": [describe(one) for one in done]})
-        return
-    for one in done:
-        if one.artifact is not None:
-            click.echo(f"{one.artifact.kind} {one.artifact.id}  {one.artifact.path}")
-
-
-def describe(done: pipeline.Done) -> dict[str, Any]:
-    """Return a finished step as plain JSON values."""
-    made = done.artifact
-    return {
-        "step": done.step,
-        "run": done.run,
-        "reused": done.reused,
-        "seconds": round(done.seconds, 3),
-        "artifact": made
-        and {
-            "id": made.id,
-            "kind": made.kind,
-            "path": str(made.path),
-            "metadata": made.metadata,
-        },
-    }
 
 
 def start_detached(folder: Path | None) -> None:

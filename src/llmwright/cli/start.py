@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
 from llmwright.cli import render
-from llmwright.cli.operation import common_options, find_project, show_done, start_detached
+from llmwright.cli.operation import common_options, find_project, start_detached
+from llmwright.cli.results import describe, show_done, show_tables
 from llmwright.core import layers, pipeline
 from llmwright.core.locale import text
 from llmwright.operations import OPERATIONS
@@ -63,16 +65,14 @@ def demo(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
     terminal = render.Terminal(quiet or as_json)
     shown = demonstration.run(shipped.find(name), folder, [terminal])
     if as_json:
-        render.print_json(shown.__dict__)
+        steps = [describe(one) for one in shown.done]
+        body = {"folder": str(shown.folder), "command": shown.command, "reply": shown.reply}
+        render.print_json({**body, "seconds": shown.seconds, "steps": steps})
         return
-    if shown.metrics:
-        headings = [text("cli.metric"), text("cli.value"), text("cli.interval")]
-        render.print_table(text("cli.metrics"), headings, shown.metrics)
-    if shown.parity:
-        headings = [text("cli.check"), text("cli.value"), text("cli.limit"), ""]
-        render.print_table(text("cli.parity"), headings, shown.parity)
+    show_tables([one.artifact for one in shown.done if one.artifact is not None])
     click.echo(f"\n{text('cli.request')}\n  {shown.command}")
-    click.echo(f"{text('cli.reply')}\n  {shown.reply}")
+    reply = json.dumps(shown.reply, ensure_ascii=False)
+    click.echo(f"{text('cli.reply')}\n  {reply}")
     click.echo(f"\n{text('cli.demo_done', seconds=render.seconds(shown.seconds))}")
     click.echo(text("cli.next", folder=shown.folder))
 

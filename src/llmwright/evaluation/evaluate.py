@@ -168,6 +168,7 @@ def save(report: Report, rows: Sequence[ScoredRow], run: Run) -> Artifact:
             model=report.model["id"],
             dataset=report.dataset["id"],
             metrics={figure.name: figure.value for figure in report.figures},
+            intervals={figure.name: [figure.low, figure.high] for figure in report.figures},
         )
     assert draft.artifact is not None
     return draft.artifact

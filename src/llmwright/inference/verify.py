@@ -114,7 +114,12 @@ def save_report(run: Run, table: ParityTable, target: str) -> Artifact:
         page = parity_page(table, target)
         (draft.path / PAGE_FILE).write_text(page, encoding="utf-8")
         draft.metadata.update(
-            {"report": "verify", "target": target, "passed": table.passed, **summary(table)}
+            {
+                "operation": "verify",
+                "target": target,
+                "passed": table.passed,
+                "parity": summary(table),
+            }
         )
     assert draft.artifact is not None
     return draft.artifact
@@ -129,6 +134,8 @@ def summary(table: ParityTable) -> dict[str, Any]:
         "recorded": table.num_recorded,
         "passed": table.passed,
         "checks": {check.name: check.value for check in table.checks},
+        "limits": {check.name: check.limit for check in table.checks},
+        "failed": [check.name for check in table.failed],
     }
 
 

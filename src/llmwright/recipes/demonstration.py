@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -35,16 +34,14 @@ class Shown:
         folder: The project.
         command: The request, as a curl command that can be repeated.
         reply: The server's answer.
-        metrics: Rows of the metrics table: name, value, interval.
-        parity: Rows of the parity table: check, value, limit, verdict.
+        done: Every step, the check of the running server last.
         seconds: Time from the first step to the answer.
     """
 
-    folder: str
+    folder: Path
     command: str
-    reply: str
-    metrics: list[tuple[str, str, str]]
-    parity: list[tuple[str, str, str, str]]
+    reply: dict[str, Any]
+    done: list[pipeline.Done]
     seconds: float
 
 
@@ -70,27 +67,14 @@ def run(recipe: Recipe, folder: Path | None, consumers: Sequence[Emit] = ()) -> 
     served = made.get("export") or made["model"]
     with serving(project.root, served.id) as address:
         reply = httpx.post(f"{address}/generate", json=recipe.request, timeout=60.0).json()
-        verified = _verify(project, address, made["model"].id, consumers)
-    parity = [*served.metadata.get("parity", []), *verified]
-    return Shown(
-        folder=str(home),
-        command=_curl(address, recipe.request),
-        reply=json.dumps(reply, ensure_ascii=False),
-        metrics=_metric_rows(done),
-        parity=[_parity_row(entry) for entry in parity],
-        seconds=time.monotonic() - started,
-    )
+        done.append(_verify(project, address, made["model"].id, consumers))
+    return Shown(home, _curl(address, recipe.request), reply, done, time.monotonic() - started)
 
 
-def _verify(
-    project: Project, address: str, model: str, consumers: Sequence[Emit]
-) -> list[dict[str, Any]]:
+def _verify(project: Project, address: str, model: str, consumers: Sequence[Emit]) -> pipeline.Done:
     operation = OPERATIONS["verify"]
     config = operation.config_class().model_validate({"target": address, "model": model})
-    done = pipeline.execute(project, operation, config, "verify-endpoint", consumers)
-    assert done.artifact is not None
-    found: list[dict[str, Any]] = done.artifact.metadata["parity"]
-    return found
+    return pipeline.execute(project, operation, config, "verify-endpoint", consumers)
 
 
 @contextlib.contextmanager
@@ -132,24 +116,3 @@ def _wait(process: subprocess.Popen[bytes], ready: Path, log: Path, root: Path) 
 def _curl(address: str, body: dict[str, Any]) -> str:
     fields = " ".join(f'-F "{name}={value}"' for name, value in body.items())
     return f"curl -X POST {fields} {address}/generate"
-
-
-def _metric_rows(done: Sequence[pipeline.Done]) -> list[tuple[str, str, str]]:
-    rows = []
-    for one in done:
-        if one.artifact is None or not (one.artifact.path / "predictions.jsonl").is_file():
-            continue
-        for figure in files.read_json(one.artifact.path / "report.json")["figures"]:
-            low, high = figure["low"], figure["high"]
-            interval = "" if low is None or high is None else f"{low:.4f} – {high:.4f}"
-            value = "–" if figure["value"] is None else f"{figure['value']:.4f}"
-            rows.append((figure["name"], value, interval))
-    return rows
-
-
-def _parity_row(entry: dict[str, Any]) -> tuple[str, str, str, str]:
-    def shown(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    verdict = "✓" if entry["passed"] else "✗"
-    return (str(entry["check"]), shown(entry["value"]), shown(entry["limit"]), verdict)
