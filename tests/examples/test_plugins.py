@@ -97,7 +97,7 @@ def test_the_cleaner_also_runs_at_inference(
     words = ("predict", "--file", str(source), "--out", str(out), "--model", step)
     done = command_in(root, home)(*words)
     assert done.returncode == 0, done.stderr
-    said = [json.loads(line) for line in out.read_text().splitlines()]
+    said = [json.loads(line)["answer"] for line in out.read_text().splitlines()]
     assert [one["label"] for one in said] == ["outage"] * 3
     assert said[0]["scores"] == said[1]["scores"] != said[2]["scores"]
 
