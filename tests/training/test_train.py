@@ -164,6 +164,7 @@ def test_seq2seq_is_learned_by_heart(bench, tiny) -> None:
     assert contract.special_tokens["decoder_start"] == config.decoder_start_token_id
 
 
+@pytest.mark.slow
 def test_vae_reconstructs(bench, tiny) -> None:
     rows = [{"text": text} for text in ("red sun", "cold snow", "blue rain")] * 4
     dataset = bench.dataset("text-generation", "text", train=rows, validation=rows[:3])

@@ -1,0 +1,106 @@
+"""What is decided before the first step: lengths, tokenizers, what is left out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from llmwright.core.errors import ConfigError, InputError
+from llmwright.core.events import Notice
+from llmwright.tasks.contract import Contract
+from llmwright.training import precision
+from llmwright.training.config import TrainConfig
+from llmwright.training.precision import choose_precision
+from llmwright.training.runtime import Runtime
+from llmwright.training.train import train
+
+FAST = {"max_steps": 1, "batch_size": 4}
+
+
+def chat(question: str) -> dict[str, object]:
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": "ok"}]
+    return {"messages": turns}
+
+
+def warnings_of(bench) -> str:
+    said = [e.text for e in bench.events if isinstance(e, Notice) and e.level == "warning"]
+    return "\n".join(said)
+
+
+def test_rows_cut_before_their_target_are_left_out_and_counted(bench, tiny) -> None:
+    rows = [chat("red"), chat("red " * 40)]
+    dataset = bench.dataset("text-generation", "messages", train=rows)
+    tokenizer = bench.tokenizer(["red ok"])
+    bench.train({**FAST, "model": tiny(), "max_length": 64}, dataset, tokenizer)
+    assert "1 of 2 train rows were left out" in warnings_of(bench)
+    with pytest.raises(InputError) as caught:
+        bench.train({**FAST, "model": tiny(), "max_length": 8}, dataset, tokenizer, "b")
+    assert caught.value.code == "TRAIN-011"
+
+
+def test_a_model_from_scratch_is_made_to_read_the_longest_row(bench, tiny) -> None:
+    rows = [{"text": "red " * 400, "label": "warm"}, {"text": "blue", "label": "cold"}]
+    dataset = bench.dataset("text-classification", "classification", train=rows)
+    artifact = bench.train(
+        {**FAST, "model": tiny("encoder")},
+        dataset,
+        bench.tokenizer(["red blue"], "cls_sep", "word"),
+    )
+    assert Contract.open(artifact.path).max_length == 402
+    assert "cut" not in warnings_of(bench)
+
+
+def test_no_validation_split_is_said(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "text", train=[{"text": "red sun"}])
+    bench.train({**FAST, "model": tiny()}, dataset, bench.tokenizer(["red sun"]))
+    assert "There is no validation split" in warnings_of(bench)
+
+
+def test_a_model_from_scratch_needs_a_tokenizer(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "text", train=[{"text": "red sun"}])
+    config = TrainConfig.model_validate({**FAST, "model": tiny()})
+    with pytest.raises(InputError) as caught:
+        train(config, {"dataset": dataset}, bench.run())
+    assert caught.value.code == "TRAIN-002"
+
+
+def test_a_finished_model_brings_its_own_tokenizer(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "text", train=[{"text": "red sun"}])
+    first = bench.train({**FAST, "model": tiny()}, dataset, bench.tokenizer(["red sun"]), "a")
+    other = bench.tokenizer(["something else altogether"])
+    config = {**FAST, "model": {"kind": "step"}}
+    inputs = {"dataset": dataset, "tokenizer": other, "model.name": first}
+    second = train(TrainConfig.model_validate(config), inputs, bench.run("b"))
+    texts = [(artifact.path / "tokenizer.json").read_text() for artifact in (first, second)]
+    assert texts[0] == texts[1]
+
+
+def test_a_chat_needs_a_template(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "messages", train=[chat("red")])
+    tokenizer = bench.tokenizer(["red ok"], "eos")
+    with pytest.raises(InputError) as caught:
+        bench.train({**FAST, "model": tiny()}, dataset, tokenizer)
+    assert caught.value.code == "TASK-005"
+
+
+def test_bf16_is_refused_where_the_hardware_lacks_it(bench, tiny, monkeypatch) -> None:
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
+    model = torch.nn.Linear(2, 2)
+    with pytest.raises(ConfigError) as caught:
+        choose_precision("bf16", model, torch.device("cpu"))
+    assert caught.value.code == "TRAIN-007"
+    assert choose_precision("auto", model, torch.device("cpu"))[0] == "float32"
+
+
+def test_autocast_calculates_in_bf16_and_leaves_weights_alone() -> None:
+    runtime = Runtime("cpu", 1)
+    layer = torch.nn.Linear(2, 2)
+    runtime.precision = "bf16"
+    with runtime.autocast():
+        assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
+    assert layer.weight.dtype == torch.float32
+
+
+def test_the_probe_file_and_its_source_need_each_other() -> None:
+    with pytest.raises(ValueError, match="need each other"):
+        TrainConfig.model_validate({"probes": {"source": "file"}})
