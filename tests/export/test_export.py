@@ -138,7 +138,7 @@ def broken(bench: Any, folder: Path) -> set[str]:
 
 def test_verify_passes_an_export(bench: Any, tmp_path: Path) -> None:
     report = verify(VerifyConfig(target=bench.export(QUICK).id), {}, bench.run)
-    assert report.metadata["engine"] == "onnx"
+    assert report.metadata["parity"]["engine"] == "onnx"
     folder = copy(bench.export(QUICK), tmp_path / "elsewhere")
     assert verify(VerifyConfig(target=str(folder)), {}, bench.run).metadata["passed"] is True
 
