@@ -1,0 +1,132 @@
+"""runs, artifacts, lineage, jobs and settings, on a project whose one step needs no torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def test_run_then_look_at_everything(project: Path, llmwright) -> None:
+    first = llmwright("run", "--json")
+    assert first.code == 0
+    (step,) = first.json["steps"]
+    artifact = step["artifact"]["id"]
+    assert llmwright("run", "--json").json["steps"][0]["reused"]
+
+    (row,) = llmwright("runs", "--json").json["runs"]
+    assert (row["status"], row["artifact"]) == ("finished", artifact)
+    assert artifact in llmwright("runs").out
+    shown = llmwright("runs", "show", row["id"], "--json").json
+    assert shown["operation"] == "prepare"
+    assert shown["config"]["source"] == "data.csv"
+    assert row["id"] in llmwright("runs", "show", row["id"][:-1]).out
+
+    (listed,) = llmwright("artifacts", "--json").json["artifacts"]
+    assert (listed["id"], listed["kind"]) == (artifact, "dataset")
+    assert llmwright("artifacts", "check").code == 0
+    assert llmwright("lineage", "prepare", "--json").json["id"] == artifact
+    tree = llmwright("lineage", artifact[:6]).out
+    assert "data.csv" in tree
+
+
+def test_a_flipped_byte_is_found_and_mended(project: Path, llmwright) -> None:
+    made = Path(llmwright("run", "--json").json["steps"][0]["artifact"]["path"])
+    victim = made / "train.parquet"
+    broken = bytearray(victim.read_bytes())
+    broken[len(broken) // 2] ^= 1
+    victim.write_bytes(broken)
+    found = llmwright("artifacts", "check", "--json")
+    assert (found.code, found.error) == (1, "CORE-032")
+    assert "train.parquet" in found.json["error"]["message"]
+    assert llmwright("artifacts", "remove", made.name).code == 0
+    again = llmwright("run", "--json").json["steps"][0]
+    assert (again["reused"], again["artifact"]["id"]) == (False, made.name)
+    assert llmwright("artifacts", "check").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (("trian",), 2, "CLI-002"),
+        (("train", "--bogus", "1"), 2, "CLI-002"),
+        (("prepare", "--split", "3"), 2, "CORE-041"),
+        (("prepare", "split.sed=3"), 2, "CORE-040"),
+        (("prepare", "split=[1"), 2, "CORE-044"),
+        (("prepare", "data.csv", "split"), 2, "CORE-043"),
+        (("run", "trian.lr=1"), 2, "CORE-052"),
+        (("run", "--only", "nothing"), 2, "CORE-059"),
+        (("runs", "show", "zzz"), 1, "CORE-064"),
+        (("runs", "cancel", "zzz"), 1, "CORE-080"),
+        (("artifacts", "check", "zzz"), 1, "CORE-031"),
+        (("lineage", "zzz"), 1, "CORE-031"),
+        (("prepare", "nothing.csv"), 1, "DATA-010"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_what_is_asked_wrongly_has_a_code_and_a_way_out(
+    project: Path, llmwright, words: tuple[str, ...], code: int, error: str
+) -> None:
+    said = llmwright(*words, "--json")
+    assert (said.code, said.error) == (code, error)
+    assert said.json["error"]["fix"]
+    shown = llmwright(*words)
+    assert (shown.code, shown.out) == (code, "")
+    assert error in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_settings_and_where_they_come_from(
+    project: Path, llmwright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMWRIGHT_PREPARE__MAX_REJECTED", "1e-2")
+    said = llmwright("config", "show", "prepare.split.seed=7", "--json").json
+    assert said["settings"]["prepare"]["split"]["seed"] == 7
+    assert said["settings"]["prepare"]["max_rejected"] == 0.01
+    assert said["origins"]["prepare.split.seed"] == "command line"
+    assert said["origins"]["prepare.max_rejected"] == "environment"
+    assert said["origins"]["prepare.source"] == "llmwright.yaml"
+
+
+def test_the_schema_is_json_schema(project: Path, llmwright) -> None:
+    found = llmwright("config", "schema").json
+    assert "prepare" in found["properties"]
+    assert found["$schema"].startswith("https://json-schema.org/")
+
+
+def test_doctor_looks_at_this_project(project: Path, llmwright) -> None:
+    said = llmwright("doctor", "--json")
+    found = {finding["name"]: finding for finding in said.json["findings"]}
+    assert found["project"]["value"] == str(project / "llmwright.yaml")
+    assert said.code == 0
+    assert "torch" in llmwright("doctor").out
+
+
+def test_a_detached_command_goes_on_by_itself(project: Path, llmwright) -> None:
+    argv = [sys.executable, "-m", "llmwright.cli", "prepare", "--detach", "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=os.environ)
+    assert '"job"' in done.stdout
+    deadline = time.monotonic() + 30
+    while (job := llmwright("runs", "--json").json["jobs"][0])["status"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (job["status"], job["exit_code"]) == ("finished", 0)
+    assert '"dataset"' in llmwright("runs", "tail", job["id"]).out
+    (row,) = llmwright("runs", "--json").json["runs"]
+    assert row["status"] == "finished"
+    stopped = llmwright("runs", "cancel", job["id"], "--json").json
+    assert stopped["status"] == "finished"  # it had ended
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_errors_speak_the_users_language(
+    project: Path, llmwright, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
+    monkeypatch.setenv("LLMWRIGHT_LANG", language)
+    said = llmwright("prepare", "split.sed=3", "--json").json["error"]
+    assert ("未知设置" in said["message"]) is (language == "zh")
+    assert ("您是否想输入" in said["message"]) is (language == "zh")
