@@ -131,7 +131,7 @@ def read_weights(
     import torch
     import transformers
 
-    from llmwright.models.transformer import attention_for
+    from llmwright.models.presets import attention_for
 
     if auto_class not in AUTO_CLASSES:
         raise ConfigError("MODEL-006", name=auto_class, hint=closest(auto_class, AUTO_CLASSES))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from llmwright.core.errors import ConfigError
 from llmwright.models.config import ScratchModel
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 # Each feed-forward layer is this many times as wide as the model.
 FEED_FORWARD_FACTOR = 4
+# Up to this hidden size the plain matrix products of "eager" beat the fused kernel on a CPU.
+MAX_EAGER_HIDDEN_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -60,3 +66,9 @@ def shape_of(spec: ScratchModel, min_context: int = 0) -> Shape:
         where = "train.model.num_heads"
         raise ConfigError("MODEL-002", where=where, heads=shape.num_heads, hidden=shape.hidden_size)
     return shape
+
+
+def attention_for(config: PreTrainedConfig) -> str | None:
+    """Return the attention that is quickest for small models on a CPU, None for the default."""
+    hidden = getattr(config, "hidden_size", None) or getattr(config, "d_model", None) or 0
+    return "eager" if 0 < hidden <= MAX_EAGER_HIDDEN_SIZE else None

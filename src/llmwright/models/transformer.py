@@ -9,21 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from llmwright.core.errors import ConfigError
 from llmwright.models.config import Decoder, Encoder, Seq2Seq
-from llmwright.models.presets import FEED_FORWARD_FACTOR, Shape
+from llmwright.models.presets import FEED_FORWARD_FACTOR, Shape, attention_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
     from llmwright.models.spec import ModelRequest
-
-# Up to this hidden size the plain matrix products of "eager" beat the fused kernel on a CPU.
-MAX_EAGER_HIDDEN_SIZE = 256
-
-
-def attention_for(config: PreTrainedConfig) -> str | None:
-    """Return the attention that is quickest for small models on a CPU, None for the default."""
-    hidden = getattr(config, "hidden_size", None) or getattr(config, "d_model", None) or 0
-    return "eager" if 0 < hidden <= MAX_EAGER_HIDDEN_SIZE else None
 
 
 def instantiate(config: PreTrainedConfig, request: ModelRequest) -> PreTrainedModel:

@@ -11,16 +11,14 @@ from llmwright.core.config import Choice, Config, Input, Kind, Name
 from llmwright.core.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from transformers import PreTrainedTokenizerFast
 
-    from llmwright.tokenization.special import Framing
+    Trainer = Callable[..., PreTrainedTokenizerFast]
 
-    Trainer = Callable[["TokenizeConfig", Iterable[str], Framing], PreTrainedTokenizerFast]
-
-# A trainer gets the config, the texts and the special tokens with their framing, and returns a
-# tokenizer that survives saving. "load" takes a finished tokenizer instead of training one.
+# A trainer gets the config, the texts and a `special.Framing` (special tokens and where they
+# stand), and returns a tokenizer that survives saving. "load" takes a finished one instead.
 TOKENIZERS: Registry[Trainer] = Registry(
     "tokenizer",
     {
