@@ -127,7 +127,7 @@ def accuracy(model: Any, tokenizer: Any, rows: list[tuple[str, int]]) -> float:
 
 
 def main() -> None:
-    data = Path(sys.argv[1])
+    data = Path(sys.argv[1]).resolve()
     seeds = [int(word) for word in sys.argv[2:]] or [1, 2, 3]
     print(machine())
     found = []
