@@ -55,7 +55,6 @@ class Follower:
         self._trainee, self._state, self._run, self._rows = trainee, state, run, rows
         self._every_steps = every_steps
         self._unread: list[StepResult] = []
-        self._entry: list[float] = []
         self._process = psutil.Process()
         self._reported = (time.monotonic(), state.tokens)
 
@@ -78,7 +77,7 @@ class Follower:
         for result, loss in zip(results, losses, strict=True):
             if not math.isfinite(loss):
                 raise self._bad(result, loss)
-            self._entry.append(loss)
+            self._state.unsaid_losses.append(loss)
             if result.step % self._every_steps == 0:
                 self._note(result)
         self._report(results[-1], losses[-1])
@@ -95,8 +94,8 @@ class Follower:
         )
 
     def _note(self, result: StepResult) -> None:
-        mean = sum(self._entry) / len(self._entry)
-        self._entry = []
+        losses, self._state.unsaid_losses = self._state.unsaid_losses, []
+        mean = sum(losses) / len(losses)
         self._state.history.append({"step": result.step, "loss": mean, "lr": result.lr})
         self._run.emit(Metric("loss", mean, result.step, "train"))
 

@@ -22,6 +22,7 @@ class State:
         stopped_early: Whether patience ended the run.
         history: Training loss: mappings of step, loss and lr.
         evaluations: Mappings of step, loss and accuracy on the validation split.
+        unsaid_losses: Losses of the steps since the last entry of the history.
     """
 
     step: int = 0
@@ -35,6 +36,7 @@ class State:
     stopped_early: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
+    unsaid_losses: list[float] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a mapping."""
