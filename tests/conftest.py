@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# As the command line does; must be set before the first test imports torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def llmwright_data() -> Path:

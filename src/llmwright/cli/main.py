@@ -6,6 +6,7 @@ Operations come from the table; the other commands are listed here with the modu
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import traceback
 from typing import Any
@@ -84,6 +85,9 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with 0 (done), 1 (failed) or 2 (asked wrongly)."""
+    # Threads that wait for each other sleep instead of spinning: beside other busy programs
+    # training is then several times quicker (docs/log.md). Read when torch loads its OpenMP.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(invoke(list(sys.argv[1:] if args is None else args)))
 
 
