@@ -20,12 +20,15 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """English, no consent from this machine's user, and every registry as it was afterwards."""
     monkeypatch.setenv("LLMWRIGHT_LANG", "en")
     monkeypatch.setenv("LLMWRIGHT_HOME", str(tmp_path / "home"))
+    from tiny_table import OWN
+
+    registry._REGISTRIES.update(OWN)
     before = {k: (dict(r._entries), dict(r._origins)) for k, r in registry.registries().items()}
     yield
     for kind, found in registry.registries().items():
         if kind in before:
             found._entries, found._origins = before[kind]
-        else:
+        if kind not in before or kind in OWN:
             del registry._REGISTRIES[kind]
     registry._WAITING.clear()
     index._ACTIVE.clear()

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -36,6 +36,13 @@ while True: time.sleep(0.05)
 DEAF = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('ready')\ntime.sleep(60)"
 
 Start = Callable[[str], JobRow]
+
+
+@pytest.fixture(autouse=True)
+def _wait_for_supervisors() -> Iterator[None]:
+    yield
+    for process in jobs._STARTED:
+        process.wait(timeout=30)
 
 
 @pytest.fixture
@@ -137,8 +144,6 @@ def test_jobs_of_a_living_parent_leave_no_zombies(home: Path, tmp_path: Path) ->
     with pytest.raises(psutil.NoSuchProcess):
         psutil.Process(first.pid)
     ended(home, second)
-    for process in jobs._STARTED:
-        process.wait()
 
 
 def test_jobs_are_found_by_the_beginning_of_their_id(home: Path, tmp_path: Path) -> None:

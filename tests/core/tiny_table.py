@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
+from llmwright.core import registry
 from llmwright.core.artifacts import Artifact
 from llmwright.core.config import Choice, Config, Input, Kind, Name
 from llmwright.core.errors import CheckError
@@ -56,6 +57,10 @@ STYLES: Registry[type[Kind]] = Registry(
 )
 COLOURS: Registry[str] = Registry("colour", {"red": "tiny_table:RED", "green": "tiny_table:GREEN"})
 RED, GREEN = "#f00", "#0f0"
+# Known only while a test of this folder runs (see conftest): other tests look at all registries.
+OWN = {"style": STYLES, "colour": COLOURS}
+for _kind in OWN:
+    del registry._REGISTRIES[_kind]
 
 
 class Bounds(Config):

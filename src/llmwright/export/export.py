@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -153,9 +154,10 @@ def convert(config: ExportConfig, source: Path, target: Path, run: Run) -> dict[
         InputError: What the worker refuses.
         ResourceError: It died (``EXPORT-005``) or took too long (``EXPORT-006``).
     """
-    desk = run.folder / "export"
-    shutil.rmtree(desk, ignore_errors=True)
-    desk.mkdir(parents=True)
+    # A desk of its own: the worker of a killed run may still be writing to the one before.
+    for earlier in run.folder.glob("desk-*"):
+        shutil.rmtree(earlier, ignore_errors=True)
+    desk = Path(tempfile.mkdtemp(prefix="desk-", dir=run.folder))
     request = {
         "source": str(source),
         "target": str(target),
