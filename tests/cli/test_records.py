@@ -25,6 +25,9 @@ def test_run_then_look_at_everything(project: Path, llmwright) -> None:
     assert shown["operation"] == "prepare"
     assert shown["config"]["source"] == "data.csv"
     assert row["id"] in llmwright("runs", "show", row["id"][:-1]).out
+    by_step = llmwright("runs", "show", "prepare").out
+    assert "config.split.validation" in by_step
+    assert artifact in by_step
 
     (listed,) = llmwright("artifacts", "--json").json["artifacts"]
     assert (listed["id"], listed["kind"]) == (artifact, "dataset")
@@ -130,3 +133,44 @@ def test_errors_speak_the_users_language(
     said = llmwright("prepare", "split.sed=3", "--json").json["error"]
     assert ("未知设置" in said["message"]) is (language == "zh")
     assert ("您是否想输入" in said["message"]) is (language == "zh")
+
+
+@pytest.mark.parametrize("words", [(), ("config",)])
+def test_a_group_without_a_command_shows_its_help(llmwright, words: tuple[str, ...]) -> None:
+    said = llmwright(*words)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("Usage: llmwright")
+
+
+@pytest.mark.parametrize("words", [("runs",), ("run",), ("doctor",), ("prepare", "data.csv")])
+def test_a_project_folder_that_is_not_there_is_refused(
+    project: Path, llmwright, words: tuple[str, ...]
+) -> None:
+    said = llmwright(*words, "--project", "nowhere", "--json")
+    assert (said.code, said.error) == (2, "CLI-002")
+    assert "nowhere" in said.json["error"]["message"]
+
+
+def test_an_error_names_the_command_line_where_the_value_came_from_there(
+    project: Path, llmwright
+) -> None:
+    given = llmwright("prepare", "split.sed=3", "--json")
+    assert (given.error, given.json["error"]["where"]) == ("CORE-040", "command line")
+    file = project / "llmwright.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("seed", "sed"), encoding="utf-8")
+    assert llmwright("prepare", "--json").json["error"]["where"] == "llmwright.yaml:5"
+
+
+def test_the_projects_task_is_the_origin_of_its_steps_task(project: Path, llmwright) -> None:
+    lines = llmwright("config", "show", "--origins").out.splitlines()
+    (line,) = [line for line in lines if line.startswith("prepare.task")]
+    assert line.split() == ["prepare.task", "text-classification", "llmwright.yaml"]
+
+
+def test_several_plugins_are_trusted_at_once(project: Path, llmwright) -> None:
+    (project / "plugins").mkdir()
+    files = [project / "plugins" / name for name in ("one.py", "two.py")]
+    for file in files:
+        file.write_text(f'"""{file.stem}"""\n', encoding="utf-8")
+    assert llmwright("plugins", "trust", *map(str, files)).code == 0
+    assert [one["trusted"] for one in llmwright("plugins", "--json").json["files"]] == [True, True]

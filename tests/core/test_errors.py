@@ -28,7 +28,7 @@ def test_an_error_says_what_is_wrong_and_what_to_do_in_both_languages() -> None:
 def test_the_language_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMWRIGHT_LANG", "zh_CN.UTF-8")
     assert InputError("CORE-030", path="x").message == "x 不是产物：其中没有 manifest.json。"
-    assert closest("bp", ["bpe", "char"]) == '您是否想输入 "bpe"?可选：bpe, char。'
+    assert closest("bp", ["bpe", "char"]) == '您是否想输入 "bpe"？可选：bpe, char。'
 
 
 @pytest.mark.parametrize(

@@ -325,3 +325,18 @@ def test_two_passes_at_once_end_with_the_same_artifacts(project: Project) -> Non
         assert words[-1] in ("CORE-061", "True", "False")
     made: list[Artifact] = project.store.list()
     assert sorted(a.kind for a in made) == ["shaped", "text"]
+
+
+def test_a_service_may_run_several_times_at_once(project: Project) -> None:
+    row = TABLE["gather"]
+    service = Operation(row.verb, "", row.config, row.function, row.summary, step=False)
+    inside: list[pipeline.Done] = []
+
+    def again(event: events.Event) -> None:
+        if isinstance(event, events.ArtifactSaved) and not inside:
+            inside.append(pipeline.execute(project, service, config, "gather"))
+
+    (config,) = (c for s, c in pipeline.configs(project, TABLE) if s.verb == "gather")
+    outside = pipeline.execute(project, service, config, "gather", [again])
+    assert inside
+    assert inside[0].run != outside.run

@@ -7,20 +7,13 @@ from typing import Any
 
 import click
 
-from llmwright.cli import render
+from llmwright.cli import options, render
 from llmwright.cli.operation import find_project
 from llmwright.core import plugins
 from llmwright.core.locale import text
 
 _model = click.option("--model", metavar="REF", help=text("cli.option_model"))
 _engine = click.option("--engine", default="auto", metavar="NAME", help=text("cli.option_engine"))
-_project = click.option(
-    "--project",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help=text("cli.option_project"),
-)
 _tokens = click.option(
     "--max-new-tokens", type=int, metavar="INT", help=text("cli.option_max_new_tokens")
 )
@@ -43,8 +36,8 @@ _temperature = click.option(
 @_engine
 @_tokens
 @_temperature
-@_project
-@click.option("--json", "as_json", is_flag=True, help=text("cli.option_json"))
+@options.project
+@options.as_json
 def predict(
     words: tuple[str, ...],
     source: Path | None,
@@ -105,7 +98,7 @@ def _settings(max_new_tokens: int | None, temperature: float | None) -> dict[str
 @click.option("--system", metavar="TEXT", help=text("cli.option_system"))
 @_tokens
 @_temperature
-@_project
+@options.project
 def chat(
     model: str | None,
     engine: str,

@@ -104,6 +104,9 @@ def invoke(args: list[str]) -> int:
         return exit_.exit_code
     except click.Abort:
         return show_error("CLI-130", text("cli.interrupted"), "", None, 1, as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         fix = text("cli.see_help_of", command=_path_of(error))
         return show_error("CLI-002", error.format_message(), fix, None, 2, as_json)

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from llmwright.cli import render
+from llmwright.cli.options import PROJECT
 from llmwright.cli.results import show_done
 from llmwright.core import jobs, layers, pipeline, plugins, schema
 from llmwright.core.config import parse
 from llmwright.core.locale import text
 from llmwright.core.operation import Operation
-from llmwright.core.project import Project
+from llmwright.core.project import Project, Section
 from llmwright.operations import OPERATIONS
 
 # Options every working command has; names a config field must not take.
@@ -27,7 +28,7 @@ def common_options() -> list[click.Parameter]:
     return [
         click.Option(
             ["--project", "folder"],
-            type=click.Path(file_okay=False, path_type=Path),
+            type=PROJECT,
             metavar="DIR",
             help=text("cli.option_project"),
         ),
@@ -104,13 +105,16 @@ def _run(
     project = find_project(folder)
     plugins.load_project_plugins(project)
     sections = [s for s in project.sections(OPERATIONS) if s.verb == operation.verb]
-    base = sections[0].values if len(sections) == 1 else {}
-    step = sections[0].step if len(sections) == 1 else operation.verb
+    verb = operation.verb
+    section = sections[0] if len(sections) == 1 else Section(verb, verb, {}, verb)
     config = parse(
-        operation.config_class(), layers.merge(base, values), operation.verb, project.lines
+        operation.config_class(),
+        layers.merge(section.values, values),
+        section.where,
+        project.lines | dict.fromkeys(layers.flat({section.where: values}), "command line"),
     )
     terminal = render.Terminal(shared["quiet"] or shared["as_json"])
-    done = pipeline.execute(project, operation, config, step, [terminal], shared["fresh"])
+    done = pipeline.execute(project, operation, config, section.step, [terminal], shared["fresh"])
     show_done([done], shared["as_json"])
 
 

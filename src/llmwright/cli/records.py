@@ -8,29 +8,20 @@ from pathlib import Path
 
 import click
 
-from llmwright.cli import render
+from llmwright.cli import options, render
 from llmwright.cli.operation import find_project
 from llmwright.core import artifacts as store
-from llmwright.core import events, jobs, pipeline
+from llmwright.core import events, jobs, layers, pipeline
 from llmwright.core import lineage as history
 from llmwright.core.errors import InputError, closest
 from llmwright.core.index import RunRow
 from llmwright.core.locale import text
 from llmwright.core.project import Project
 
-_project = click.option(
-    "--project",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help=text("cli.option_project"),
-)
-_json = click.option("--json", "as_json", is_flag=True, help=text("cli.option_json"))
-
 
 @click.group(invoke_without_command=True, help=text("cli.runs"))
-@_project
-@_json
+@options.project
+@options.as_json
 @click.pass_context
 def runs(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     """List runs and jobs; subcommands show, follow and stop them."""
@@ -70,7 +61,9 @@ def _when(seconds: float) -> str:
 
 def _find_run(project: Project, identity: str) -> RunRow:
     known = project.index.runs()
-    found = [row for row in known if row.id.startswith(identity)]
+    # The newest run of a step, or the only one whose id begins so.
+    found = [row for row in known if row.step == identity][:1]
+    found = found or [row for row in known if row.id.startswith(identity)]
     if len(found) != 1:
         hint = closest(identity, (row.id for row in known))
         raise InputError("CORE-064", identity=identity, count=len(found), hint=hint)
@@ -79,8 +72,8 @@ def _find_run(project: Project, identity: str) -> RunRow:
 
 @runs.command("show", help=text("cli.runs_show"))
 @click.argument("identity")
-@_project
-@_json
+@options.project
+@options.as_json
 def show(identity: str, folder: Path | None, as_json: bool) -> None:
     """Show one run: its settings, inputs, result and events."""
     project = find_project(folder)
@@ -88,18 +81,25 @@ def show(identity: str, folder: Path | None, as_json: bool) -> None:
     if as_json:
         render.print_json({**asdict(row), "inputs": project.index.inputs(row.id)})
         return
-    lines = [(key, value) for key, value in asdict(row).items() if value is not None]
-    inputs = [(f"← {name}", made) for name, made in project.index.inputs(row.id).items()]
-    render.print_table(row.id, ["", ""], [*lines, *inputs])
+    render.print_table(row.id, ["", ""], _facts(row, project.index.inputs(row.id)))
     terminal = render.Terminal()
     for _, event in events.read_events(project.home / "runs" / row.id / "events.jsonl"):
         if not isinstance(event, events.Progress):
             terminal(event)
 
 
+def _facts(row: RunRow, inputs: dict[str, str]) -> list[tuple[str, object]]:
+    """Return what is known of a run, one setting per line, those that were not given left out."""
+    values = asdict(row) | {"versions": ", ".join(f"{n} {v}" for n, v in row.versions.items())}
+    for moment in ("started", "finished", "used", "pid_started"):
+        values[moment] = values[moment] and _when(values[moment])
+    flat = [(k, v) for k, v in layers.flat(values).items() if v is not None]
+    return [*flat, *((f"← {name}", made) for name, made in inputs.items())]
+
+
 @runs.command("tail", help=text("cli.runs_tail"))
 @click.argument("identity")
-@_project
+@options.project
 def tail(identity: str, folder: Path | None) -> None:
     """Print a job's output and follow it until it ends."""
     home = find_project(folder).home
@@ -109,8 +109,8 @@ def tail(identity: str, folder: Path | None) -> None:
 
 @runs.command("cancel", help=text("cli.runs_cancel"))
 @click.argument("identity")
-@_project
-@_json
+@options.project
+@options.as_json
 def cancel(identity: str, folder: Path | None, as_json: bool) -> None:
     """Ask a job to stop, so that it saves its state."""
     home = find_project(folder).home
@@ -122,8 +122,8 @@ def cancel(identity: str, folder: Path | None, as_json: bool) -> None:
 
 
 @click.group(invoke_without_command=True, help=text("cli.artifacts"))
-@_project
-@_json
+@options.project
+@options.as_json
 @click.pass_context
 def artifacts(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     """List artifacts; subcommands check and remove them."""
@@ -141,8 +141,8 @@ def artifacts(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
 
 @artifacts.command("check", help=text("cli.artifacts_check"))
 @click.argument("references", nargs=-1)
-@_project
-@_json
+@options.project
+@options.as_json
 def check(references: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
     """Compare every byte of artifacts with their manifests."""
     project = find_project(folder)
@@ -157,7 +157,7 @@ def check(references: tuple[str, ...], folder: Path | None, as_json: bool) -> No
 
 @artifacts.command("remove", help=text("cli.artifacts_remove"))
 @click.argument("reference")
-@_project
+@options.project
 def remove(reference: str, folder: Path | None) -> None:
     """Delete one artifact; its step runs again when it is needed."""
     project = find_project(folder)
@@ -168,8 +168,8 @@ def remove(reference: str, folder: Path | None) -> None:
 
 @click.command(help=text("cli.lineage"))
 @click.argument("reference")
-@_project
-@_json
+@options.project
+@options.as_json
 def lineage(reference: str, folder: Path | None, as_json: bool) -> None:
     """Show what an artifact was made from, back to the files."""
     project = find_project(folder)

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmwright.core import events
-from llmwright.core.locale import text
+from llmwright.core.locale import catalogue, language, text
 
 # Without a terminal a progress line is written this often, so that log files stay readable.
 PLAIN_EVERY_SECONDS = 10.0
@@ -44,8 +44,9 @@ def print_error(code: str, message: str, fix: str, where: str | None) -> None:
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table to stdout."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    """Write a table to stdout, under its title; headings that are all empty are left out."""
+    shows = any(headings)
+    table = Table(header_style="bold", box=None, pad_edge=False, show_header=shows)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -54,7 +55,12 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
     if not console.is_terminal:
         # Cut to no width: what is piped elsewhere must stay whole.
         console = Console(highlight=False, width=400)
-    console.print(table)
+    with console.capture() as shown:
+        if title:
+            console.print(Text(title, style="bold"))
+        console.print(table)
+    # rich fills each line up to the table's width.
+    click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()))
 
 
 class Terminal:
@@ -70,9 +76,12 @@ class Terminal:
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._last_plain: dict[str, float] = {}
+        self._figures: list[events.Metric] = []
 
     def __call__(self, event: events.Event) -> None:
         """Show one event."""
+        if self._figures and not _beside(event, self._figures[0]):
+            self._say_figures()
         if isinstance(event, events.Notice) and event.level == "warning":
             self._say(Text.assemble(("  ! ", "bold yellow"), event.text))
         elif isinstance(event, events.RunFailed):
@@ -93,9 +102,7 @@ class Terminal:
             case events.Metric(split="train"):
                 pass  # the progress bar shows it; the run's events keep it
             case events.Metric():
-                name = f"{event.split} {event.name}".strip()
-                at = f"  ({text('cli.step')} {event.step})" if event.step else ""
-                self._say(Text(f"  · {name} = {event.value:.4g}{at}"))
+                self._figures.append(event)
             case events.Sample():
                 shown = event.text.replace("\n", "\n      ")
                 self._say(Text.assemble(("  » ", "magenta"), f"{event.prompt} → {shown}"))
@@ -110,8 +117,16 @@ class Terminal:
         console = self._progress.console if self._progress else self.console
         console.print(line)
 
+    def _say_figures(self) -> None:
+        """Show the figures that were measured together as one line."""
+        first = self._figures[0]
+        at = text("cli.step", step=first.step) + " " if first.step else ""
+        figures = "  ".join(f"{word(one.name)} {one.value:.4g}" for one in self._figures)
+        self._figures = []
+        self._say(Text(f"  · {at}{word(first.split)} {figures}"))
+
     def _advance(self, event: events.Progress) -> None:
-        values = "  ".join(f"{k} {number(v)}" for k, v in event.values.items())
+        values = "  ".join(quantity(name, value) for name, value in event.values.items())
         if not self.console.is_terminal:
             self._advance_plain(event, values)
             return
@@ -129,10 +144,10 @@ class Terminal:
             )
             self._progress.start()
         count = f"{number(event.done)}/{number(event.total)}" if event.total else number(event.done)
-        shown: Any = {"count": f"{count} {event.unit}".strip(), "values": values}
+        shown: Any = {"count": f"{count} {word(event.unit)}".strip(), "values": values}
         task = self._tasks.get(event.stage)
         if task is None:
-            task = self._progress.add_task(event.stage, total=event.total, **shown)
+            task = self._progress.add_task(word(event.stage), total=event.total, **shown)
             self._tasks[event.stage] = task
         self._progress.update(task, completed=event.done, total=event.total, **shown)
 
@@ -143,9 +158,8 @@ class Terminal:
             return
         self._last_plain[event.stage] = now
         total = f"/{number(event.total)}" if event.total else ""
-        self._say(
-            Text(f"  {event.stage} {number(event.done)}{total} {event.unit}  {values}".rstrip())
-        )
+        count = f"{number(event.done)}{total} {word(event.unit)}"
+        self._say(Text(f"    {word(event.stage)} {count}  {values}".rstrip()))
 
     def _close(self) -> None:
         if self._progress is not None:
@@ -154,6 +168,30 @@ class Terminal:
         self._tasks.clear()
         self._last_plain.clear()
         sys.stderr.flush()
+
+
+def _beside(event: events.Event, figure: events.Metric) -> bool:
+    """Say whether an event is a figure that was measured together with this one."""
+    return isinstance(event, events.Metric) and (event.split, event.step) == (
+        figure.split,
+        figure.step,
+    )
+
+
+def word(name: str) -> str:
+    """Return the name of a stage, unit or figure in the user's language, where it has one there."""
+    known = catalogue(language(), "cli")["text"]
+    return str(known.get(f"cli.word_{name}", name))
+
+
+def quantity(name: str, value: float) -> str:
+    """Return a figure as people read it: ``loss 1.2``, ``81 tokens/s``, ``memory 1.2 GB``."""
+    what, unit = name.rpartition("_")[::2]
+    if unit == "bytes":
+        return f"{word(what)} {size(value)}"
+    if unit == "second" and what.endswith("_per"):
+        return f"{value:,.0f} {word(what.removesuffix('_per'))}/s"
+    return f"{word(name)} {number(value)}"
 
 
 def number(value: float | None) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
-
-import click
 
 from llmwright.cli import render
 from llmwright.core.artifacts import Artifact
@@ -18,10 +17,15 @@ def show_done(done: Sequence[Done], as_json: bool) -> None:
     if as_json:
         render.print_json({"steps": [describe(one) for one in done]})
         return
-    for one in done:
-        if one.artifact is not None:
-            click.echo(f"{one.artifact.kind} {one.artifact.id}  {one.artifact.path}")
-    show_tables([one.artifact for one in done if one.artifact is not None])
+    made = [one.artifact for one in done if one.artifact is not None]
+    if made:
+        render.print_table("", ["", "", ""], [(a.kind, a.id, near(a.path)) for a in made])
+    show_tables(made)
+
+
+def near(path: Path) -> Path:
+    """Return a path as one would type it here: from the current folder where it is inside."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def describe(done: Done) -> dict[str, Any]:
@@ -42,13 +46,22 @@ def show_tables(made: Sequence[Artifact]) -> None:
     for artifact in made:
         if "metrics" in artifact.metadata:
             headings = [text("cli.metric"), text("cli.value"), text("cli.interval")]
-            title = text("cli.metrics", split=artifact.metadata["split"])
+            title = text("cli.metrics", split=render.word(artifact.metadata["split"]))
             render.print_table(title, headings, metric_rows(artifact.metadata))
         if "parity" in artifact.metadata:
             headings = [text("cli.check"), text("cli.value"), text("cli.limit"), ""]
             parity = artifact.metadata["parity"]
-            title = text("cli.parity", engine=parity["engine"], count=parity["probes"])
+            counts = {name: parity[name] for name in ("engine", "probes", "recorded")}
+            title = text("cli.parity", what=_compared(artifact), **counts)
             render.print_table(title, headings, parity_rows(parity))
+
+
+def _compared(artifact: Artifact) -> str:
+    """Return what a parity table is about: an address, a folder, or the artifact itself."""
+    target = artifact.metadata.get("target")
+    if target is None:
+        return f"{artifact.kind} {artifact.id}"
+    return str(near(Path(target))) if Path(target).is_dir() else str(target)
 
 
 def metric_rows(metadata: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -57,7 +70,7 @@ def metric_rows(metadata: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for name, value in metadata["metrics"].items():
         low, high = metadata["intervals"].get(name) or (None, None)
         interval = "" if low is None or high is None else f"{low:.4f} – {high:.4f}"
-        rows.append((name, "–" if value is None else f"{value:.4f}", interval))
+        rows.append((render.word(name), "–" if value is None else f"{value:.4f}", interval))
     return rows
 
 
@@ -75,4 +88,7 @@ def parity_rows(parity: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.2g}"
+    # A fact that is a list, as the files that differ, may be empty.
+    return str(value) if value not in ("", []) else "–"

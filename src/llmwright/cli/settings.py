@@ -7,22 +7,13 @@ from pathlib import Path
 import click
 import yaml
 
-from llmwright.cli import render
+from llmwright.cli import options, render
 from llmwright.cli.operation import find_project
 from llmwright.core import doctor as diagnosis
 from llmwright.core import layers, pipeline, registry, schema
 from llmwright.core import plugins as project_plugins
 from llmwright.core.locale import text
 from llmwright.operations import OPERATIONS
-
-_project = click.option(
-    "--project",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help=text("cli.option_project"),
-)
-_json = click.option("--json", "as_json", is_flag=True, help=text("cli.option_json"))
 
 
 @click.group(help=text("cli.config"))
@@ -33,8 +24,8 @@ def config() -> None:
 @config.command("show", help=text("cli.config_show"))
 @click.argument("words", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--origins", is_flag=True, help=text("cli.option_origins"))
-@_project
-@_json
+@options.project
+@options.as_json
 def show(words: tuple[str, ...], origins: bool, folder: Path | None, as_json: bool) -> None:
     """Show the merged and validated settings of the project."""
     project = find_project(folder, layers.parse_overrides(words))
@@ -62,11 +53,14 @@ def _origin(origins: dict[str, str], key: str) -> str:
         found = origins.get(".".join(parts[:end]))
         if found:
             return found
+    if parts[1:] == ["task"] and "task" in origins:
+        # The project's task is the task of its steps.
+        return origins["task"]
     return text("cli.default")
 
 
 @config.command("schema", help=text("cli.config_schema"))
-@_project
+@options.project
 def show_schema(folder: Path | None) -> None:
     """Print the JSON Schema of the project file, plugins included."""
     project_plugins.load_project_plugins(find_project(folder))
@@ -74,8 +68,8 @@ def show_schema(folder: Path | None) -> None:
 
 
 @click.group(invoke_without_command=True, help=text("cli.plugins"))
-@_project
-@_json
+@options.project
+@options.as_json
 @click.pass_context
 def plugins(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     """List the project's plugin files and everything that is registered."""
@@ -113,16 +107,19 @@ def plugins(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
 
 
 @plugins.command("trust", help=text("cli.plugins_trust"))
-@click.argument("path", type=click.Path(path_type=Path))
-def trust(path: Path) -> None:
-    """Agree that this very file may run."""
-    plugin = project_plugins.trust(path)
-    click.echo(text("cli.trusted_now", path=path, digest=plugin.sha256[:12]))
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+)
+def trust(paths: tuple[Path, ...]) -> None:
+    """Agree that these very files may run."""
+    for path in paths:
+        plugin = project_plugins.trust(path)
+        click.echo(text("cli.trusted_now", path=path, digest=plugin.sha256[:12]))
 
 
 @click.command(help=text("cli.doctor"))
-@_project
-@_json
+@options.project
+@options.as_json
 def doctor(folder: Path | None, as_json: bool) -> None:
     """Look at machine, libraries and project, and say what is wrong and how to mend it."""
     findings = diagnosis.examine(find_project(folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from llmwright.cli import render
+from llmwright.cli import options, render
 from llmwright.cli.operation import common_options, find_project, start_detached
 from llmwright.cli.results import describe, show_done, show_tables
 from llmwright.core import layers, pipeline
@@ -21,7 +21,7 @@ from llmwright.operations import OPERATIONS
 @click.option("--data", metavar="PATH", help=text("cli.option_data"))
 @click.option("--task", metavar="TASK", help=text("cli.option_task"))
 @click.option("--list", "as_list", is_flag=True, help=text("cli.option_list_recipes"))
-@click.option("--json", "as_json", is_flag=True, help=text("cli.option_json"))
+@options.as_json
 def init(
     folder: Path,
     recipe: str | None,
@@ -56,7 +56,7 @@ def init(
     metavar="DIR",
     help=text("cli.option_demo_folder"),
 )
-@click.option("--json", "as_json", is_flag=True, help=text("cli.option_json"))
+@options.as_json
 @click.option("--quiet", "-q", is_flag=True, help=text("cli.option_quiet"))
 def demo(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
     """Run a recipe from raw text to an answer over HTTP."""

@@ -152,7 +152,8 @@ def execute(
     row, resumed = project.index.begin_run(
         _new_row(operation, config, step, fingerprint),
         {name: artifact.id for name, artifact in inputs.items()},
-        resume=not fresh,
+        # A service is never done: several may run, and none goes on where another stopped.
+        resume=bool(operation.makes) and not fresh,
     )
     made = _perform(project, operation, config, inputs, row, consumers, resumed)
     return Done(step, made, row.id, False, time.monotonic() - started)
