@@ -237,7 +237,7 @@ def train(
     *,
     dataset: Reference | None = None,
     tokenizer: Reference | None = None,
-    model: Kind | str | dict[str, Any] | None = None,
+    model: Kind | str | dict[str, Any] = DEFAULT,
     adapter: Kind | str | dict[str, Any] = DEFAULT,
     objective: ObjectiveKind | str | dict[str, Any] | None = None,
     runtime: Kind | str | dict[str, Any] = DEFAULT,

@@ -23,6 +23,8 @@ from llmwright.core.layers import flat, from_environment, merge, parse_overrides
             {"o": {"kind": "adamw", "wd": 2}},
             {"o": {"kind": "adamw", "lr": 1, "wd": 2}},
         ),
+        # the kind may be named after a field of it
+        ({"o": {"lr": 1}}, {"o": {"kind": "sgd"}}, {"o": {"lr": 1, "kind": "sgd"}}),
         # short forms, below and above
         ({"o": "sgd"}, {"o": {"lr": 1}}, {"o": {"kind": "sgd", "lr": 1}}),
         ({"o": "sgd"}, {"o": {"kind": "adamw"}}, {"o": {"kind": "adamw"}}),

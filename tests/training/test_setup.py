@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.events import Notice
 from llmwright.tasks.contract import Contract
@@ -104,3 +105,36 @@ def test_autocast_calculates_in_bf16_and_leaves_weights_alone() -> None:
 def test_the_probe_file_and_its_source_need_each_other() -> None:
     with pytest.raises(ValueError, match="need each other"):
         TrainConfig.model_validate({"probes": {"source": "file"}})
+
+
+LABELLED = [{"text": "red sun", "label": "a"}, {"text": "blue sea", "label": "b"}]
+PAIRED = [{"input": "red", "target": "sun"}]
+SUITED = [
+    ("text-generation", "text", [{"text": "red sun"}], "llama"),
+    ("text-classification", "classification", LABELLED, "bert"),
+    ("token-classification", "tags", [{"tokens": ["red"], "tags": ["O"]}], "bert"),
+    ("seq2seq", "pair", PAIRED, "pegasus"),
+]
+
+
+@pytest.mark.parametrize(("task", "row_type", "rows", "model_type"), SUITED)
+def test_a_size_alone_makes_the_family_that_suits_the_task(
+    bench, tiny, task: str, row_type: str, rows: list, model_type: str
+) -> None:
+    dataset = bench.dataset(task, row_type, train=rows)
+    tokenizer = bench.tokenizer(["red sun blue sea"], "eos" if task == "seq2seq" else "cls_sep")
+    sizes = {name: tiny()[name] for name in ("hidden_size", "num_layers", "num_heads")}
+    artifact = bench.train({**FAST, "model": sizes}, dataset, tokenizer)
+    assert Contract.open(artifact.path).model_type == model_type
+    said = [e.text for e in bench.events if isinstance(e, Notice)]
+    assert any(s.startswith("No architecture was named; training a new tiny") for s in said)
+
+
+def test_labels_that_are_numbers_in_yaml_may_be_weighed() -> None:
+    config = TrainConfig.model_validate({"class_weights": {0: 1.0, "no": 2}})
+    assert config.class_weights == {"0": 1.0, "no": 2.0}
+
+
+def test_nesterov_without_momentum_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nesterov needs momentum above 0"):
+        parse(TrainConfig, {"optimizer": {"kind": "sgd", "momentum": 0, "nesterov": True}})

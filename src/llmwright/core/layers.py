@@ -69,7 +69,8 @@ def _merge_entries(entries: list[Any], addressed: Values) -> list[Any]:
 
 
 def _same_kind(old: Values, new: Values) -> bool:
-    return bool(new.get("kind", old.get("kind")) == old.get("kind"))
+    """Say whether two mappings may be of one kind; one that names none may be of any."""
+    return bool(new.get("kind", old.get("kind")) == old.get("kind", new.get("kind")))
 
 
 def nested(key: str, value: Any) -> Values:

@@ -27,6 +27,15 @@ ARCHITECTURES: Registry[type[Architecture]] = Registry(
     },
 )
 
+# What is made when nobody says which family: the plain one that does the task.
+ARCHITECTURE_OF = {
+    "AutoModelForCausalLM": "decoder",
+    "AutoModelForSequenceClassification": "encoder",
+    "AutoModelForTokenClassification": "encoder",
+    "AutoModelForMaskedLM": "encoder",
+    "AutoModelForSeq2SeqLM": "seq2seq",
+}
+
 # `model_type` in config.json → function without arguments that registers its classes with the
 # Auto classes of transformers. Only needed for classes that transformers does not know.
 MODEL_TYPES: Registry[Callable[[], None]] = Registry(
@@ -275,9 +284,9 @@ class ScratchModel(Kind):
 
     kind: Literal["scratch"] = "scratch"
     """Name of this origin."""
-    architecture: Annotated[Architecture, Choice(ARCHITECTURES)] = Decoder()
+    architecture: Annotated[Architecture, Choice(ARCHITECTURES)] | None = None
     """Family of the model; what is particular to it is set inside: `{kind: recurrent, cell:
-    lstm}`."""
+    lstm}`. When not given, the one that suits the task; it is named."""
     size: Literal["tiny", "small", "base"] = "tiny"
     """Preset of all dimensions: tiny trains in minutes on a laptop, base wants a GPU. The number of
     parameters is printed; each dimension below replaces the preset's."""
@@ -291,6 +300,18 @@ class ScratchModel(Kind):
     """Longest sequence in tokens; raised to what training needs when not given."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Share of values dropped in training; in a decoder, of attention weights only, as in Llama."""
+
+    def suited(self, auto_class: str, name: str = "") -> ScratchModel:
+        """Return this spec with its architecture filled in where it was not given.
+
+        Args:
+            auto_class: Class of transformers that does the task.
+            name: Architecture that an objective needs; empty when any will do.
+        """
+        if self.architecture is not None:
+            return self
+        family = ARCHITECTURES.get(name or ARCHITECTURE_OF[auto_class])
+        return self.model_copy(update={"architecture": family.model_validate({})})
 
 
 class HubModel(Kind):

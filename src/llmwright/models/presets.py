@@ -48,6 +48,7 @@ def shape_of(spec: ScratchModel, min_context: int = 0) -> Shape:
             shorter than what training needs (``MODEL-004``), or the architecture has no such size
             (``MODEL-005``).
     """
+    assert spec.architecture is not None  # `ScratchModel.suited` filled it in
     sizes = spec.architecture.sizes
     if spec.size not in sizes:
         name, known = spec.architecture.kind, ", ".join(sizes) or "-"

@@ -11,7 +11,7 @@ from llmwright.core.config import Kind
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.locale import text
 from llmwright.models import load
-from llmwright.models.config import Architecture, HubModel, ScratchModel, StepModel
+from llmwright.models.config import HubModel, ScratchModel, StepModel
 from llmwright.models.measure import measure, short_count
 from llmwright.models.presets import shape_of
 
@@ -119,7 +119,9 @@ def from_scratch(spec: ScratchModel, request: ModelRequest) -> PreTrainedModel:
     Raises:
         ConfigError: As `build_model`.
     """
-    architecture: Architecture = spec.architecture
+    spec = spec.suited(request.auto_class)
+    architecture = spec.architecture
+    assert architecture is not None
     if request.auto_class not in architecture.auto_classes:
         able = ", ".join(architecture.auto_classes)
         raise ConfigError(

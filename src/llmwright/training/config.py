@@ -6,14 +6,17 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from llmwright.core.config import Choice, Config, Input, Kind
 from llmwright.core.registry import Registry
-from llmwright.models.config import ModelSpec
+from llmwright.models.config import ModelSpec, ScratchModel
 
 if TYPE_CHECKING:
     from typing import Self
+
+# In YAML a label such as 0 is a number.
+LabelName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 
 _CONFIG = "llmwright.training.config"
 _OBJECTIVES = "llmwright.training.objectives"
@@ -199,6 +202,12 @@ class SGD(Kind):
     nesterov: bool = False
     """Look ahead along the momentum; needs momentum above 0."""
 
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs momentum above 0")
+        return self
+
 
 class RMSprop(Kind):
     """Gradients divided by the root of their running mean square."""
@@ -358,9 +367,9 @@ class TrainConfig(Config):
     tokenizer: Annotated[str | None, Input("tokenizer", optional=True)] = None
     """The tokenizer: an artifact id, a step's name or a folder. When not given, a finished model
     brings its own, and a model from scratch takes the newest one the project made."""
-    model: ModelSpec | None = None
+    model: ModelSpec = ScratchModel()
     """What is trained: `scratch` (a new model), `hub` (a folder or hub id) or `step` (the model of
-    an earlier step). When not given, a tiny one from scratch that suits the task; it is named."""
+    an earlier step)."""
     adapter: Annotated[Kind, Choice(ADAPTERS)] = FullAdapter()
     """Which weights learn: `full` trains all of them."""
     objective: Annotated[ObjectiveKind, Choice(OBJECTIVES)] | None = None
@@ -407,7 +416,7 @@ class TrainConfig(Config):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of a target's probability spread over all classes or tokens, against over-confidence;
     not used with several labels or by a VAE."""
-    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    class_weights: Literal["none", "balanced"] | dict[LabelName, float] = "none"
     """Weight of each label in the loss of classifiers and taggers: `balanced` weighs rare labels up
     (inverse frequency), a mapping gives label → weight (1 where it names none)."""
 

@@ -13,7 +13,7 @@ from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.data.records import Dataset
 from llmwright.models import load
-from llmwright.models.config import ARCHITECTURES, HubModel, ScratchModel, StepModel
+from llmwright.models.config import HubModel, ScratchModel, StepModel
 from llmwright.models.presets import shape_of
 from llmwright.models.spec import ModelRequest, build_model, max_context
 from llmwright.tasks.contract import Contract
@@ -28,13 +28,6 @@ from llmwright.training.examples import Examples
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-# What is tried first when nobody says which model: the family that does the task.
-ARCHITECTURE_OF_TASK = {
-    "text-generation": "decoder",
-    "text-classification": "encoder",
-    "token-classification": "encoder",
-    "seq2seq": "seq2seq",
-}
 # More is asked for by name: attention's cost grows with the square of the length.
 MAX_DEFAULT_LENGTH = 1024
 # Long enough for any row: lengths are measured before the model's own limit is known.
@@ -98,23 +91,13 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
         raise ConfigError("TRAIN-003", objective=kind.kind, task=task.name, hint=hint)
     if config.sample_prompts and not task.generates:
         raise ConfigError("TRAIN-013", task=task.name)
-    spec = config.model or default_model(task, kind)
-    if config.model is None:
-        run.notice(text("training.default_model", model=_described(spec)))
+    spec = config.model
+    if isinstance(spec, ScratchModel) and spec.architecture is None:
+        spec = spec.suited(task.auto_class, kind.architecture)
+        assert spec.architecture is not None
+        run.notice(text("training.default_model", name=spec.architecture.kind, size=spec.size))
     packs = dataset.info.row_type == "text" and kind.kind == "causal_lm"
     return Problem(dataset, task, kind, spec, packs)
-
-
-def default_model(task: Task, objective: ObjectiveKind) -> ScratchModel:
-    """Return a tiny model from scratch that can do the task."""
-    name = objective.architecture or ARCHITECTURE_OF_TASK[task.name]
-    return ScratchModel(architecture=ARCHITECTURES.get(name).model_validate({}))
-
-
-def _described(spec: Kind) -> str:
-    values = spec.model_dump(mode="json", exclude_none=True)
-    kind = values.get("architecture", {}).get("kind", "")
-    return " ".join(filter(None, (spec.kind, kind, values.get("size", ""))))
 
 
 def choose_tokenizer(
