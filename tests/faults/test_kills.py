@@ -40,8 +40,9 @@ def check_aftermath(root: Path, finished: Path, step: str, complete: bool = Fals
     assert made(root) == expected
     assert list((root / ".llmwright" / "drafts").iterdir()) == []
     reused = {one["step"]: one["reused"] for one in answer["steps"]}
-    # What was complete counts again for the run that had made it before.
-    assert reused == {name: complete or name != step for name in STEPS}
+    # What was complete may count again for the run that had made it before the disturbance.
+    assert all(reused[name] for name in STEPS if name != step)
+    assert complete or not reused[step]
     rows = Project(root).index.runs(step=step)
     assert rows[0].status == "finished"
 

@@ -161,10 +161,9 @@ def made(root: Path) -> dict[str, dict[str, str]]:
     for artifact in Project(root).store.list():
         artifacts.check(artifact)
         listing = artifacts.list_files(artifact.path)
-        assert artifact.kind not in found, f"two artifacts of kind {artifact.kind}"
-        found[artifact.kind] = {
-            name: entry["sha256"] for name, entry in listing.items() if name not in TIMED
-        }
+        content = {name: entry["sha256"] for name, entry in listing.items() if name not in TIMED}
+        # Two exports may differ in how long their parity check took, in nothing else.
+        assert found.setdefault(artifact.kind, content) == content, artifact.kind
     return found
 
 
