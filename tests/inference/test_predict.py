@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmwright.core.errors import InputError
+from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.events import Event, Progress
 from llmwright.inference.predict import predict_file
 from llmwright.inference.predictor import Predictor
@@ -130,3 +130,29 @@ def test_a_missing_file_is_said(saved: Saved, tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         predict_file(Predictor.open(saved("classifier")), tmp_path / "no.csv", tmp_path / "o.csv")
     assert error.value.code == "INFER-021"
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".csv"])
+def test_a_column_of_the_users_called_answer_is_kept(
+    saved: Saved, tmp_path: Path, ending: str
+) -> None:
+    predictor = Predictor.open(saved("classifier"))
+    rows = [{"text": f"text {n}", "answer": f"mine {n}"} for n in range(4)]
+    source = write_jsonl(tmp_path / "in.jsonl", rows)
+    out = tmp_path / f"out{ending}"
+    predict_file(predictor, source, out)
+    whole = out.read_bytes()
+    out.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]) + b"broken")
+    assert predict_file(predictor, source, out)["skipped"] > 0
+    assert out.read_bytes() == whole
+    found = read_csv(out) if ending == ".csv" else read_jsonl(out)
+    assert [row["answer"] for row in found] == [row["answer"] for row in rows]
+    assert all(row["answer_of_model"] for row in found)
+
+
+def test_an_output_of_an_unknown_kind_is_refused(saved: Saved, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
+    with pytest.raises(ConfigError) as error:
+        predict_file(Predictor.open(saved("classifier")), source, tmp_path / "out.xlsx")
+    assert error.value.code == "INFER-022"
+    assert not (tmp_path / "out.xlsx").exists()

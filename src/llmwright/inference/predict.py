@@ -1,7 +1,8 @@
 """Answering a file of rows: as it goes, with progress, and from where it stopped.
 
 The answers are JSON lines (each row with ``answer`` added) or, in a ``.csv``, each row with the
-columns ``answer``, ``score`` and ``note`` added. A row that cannot be answered costs only itself.
+columns ``answer``, ``score`` and ``note`` added; a column of the user's that has such a name keeps
+it, and ours is then called ``answer_of_model``. A row that cannot be answered costs only itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmwright.core import files
-from llmwright.core.errors import InputError, LLMwrightError
+from llmwright.core.errors import ConfigError, InputError, LLMwrightError
 from llmwright.core.events import Emit, Progress
 from llmwright.data.readers.record import Record, Rejection
 from llmwright.data.records import Row
@@ -52,10 +53,11 @@ def predict_file(
     Raises:
         InputError: No such source (``INFER-021``), or the output file holds something else
             (``INFER-017``) or answers of other rows (``INFER-018``).
+        ConfigError: The output's name has another ending (``INFER-022``).
         ResourceError: The output file cannot be written.
     """
+    form = _form_of(out)
     items = read_rows(source, predictor)
-    form: AnswerForm = CsvForm() if out.suffix.lower() == ".csv" else JsonForm()
     skipped = count = _continue(out, items, form)
     with files.disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,8 @@ class JsonForm:
     ) -> Iterator[bytes]:
         """Yield the bytes to append."""
         for item, answer in zip(part, answers, strict=True):
-            body = {**_row(item), "answer": answer}
+            row = _row(item)
+            body = {**row, _free(COLUMNS[0], list(row)): answer}
             yield json.dumps(body, ensure_ascii=False, default=str).encode() + b"\n"
 
     def kept(self, record: bytes) -> Row:
@@ -125,7 +128,10 @@ class JsonForm:
             ValueError, KeyError, TypeError: It was not written here.
         """
         values: Row = json.loads(record)
-        del values["answer"]
+        # Ours is the last one.
+        name, _ = values.popitem()
+        if not name.startswith(COLUMNS[0]):
+            raise KeyError(name)
         return values
 
     def same(self, kept: Row, item: Record | Rejection) -> bool:
@@ -175,6 +181,15 @@ class CsvForm:
 
 
 AnswerForm = JsonForm | CsvForm
+
+
+FORMS: dict[str, type[AnswerForm]] = {".csv": CsvForm, ".jsonl": JsonForm, ".ndjson": JsonForm}
+
+
+def _form_of(out: Path) -> AnswerForm:
+    if out.suffix.lower() not in FORMS:
+        raise ConfigError("INFER-022", path=out, endings=", ".join(FORMS))
+    return FORMS[out.suffix.lower()]()
 
 
 def _free(name: str, taken: Sequence[str]) -> str:
