@@ -28,7 +28,6 @@ def parity_page(table: ParityTable, target: str) -> str:
         number_format=table.number_format or "-",
         done=table.num_probes,
         total=table.num_recorded,
-        seconds=f"{table.seconds:.1f}",
     )
     parts = [
         f'<!doctype html><html lang="{language()}"><meta charset="utf-8">',

@@ -10,7 +10,6 @@ Shapes: L labels, T tokens, U written tokens, V vocabulary, K kept tokens.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -82,7 +81,6 @@ class ParityTable:
         number_format: Of its weights; ``url`` for a server.
         num_probes: Probes that were run …
         num_recorded: … of so many.
-        seconds: How long it took.
         checks: The lines.
         differences: Up to ten probes that answered otherwise.
     """
@@ -91,7 +89,6 @@ class ParityTable:
     number_format: str
     num_probes: int = 0
     num_recorded: int = 0
-    seconds: float = 0.0
     checks: list[Check] = field(default_factory=list)
     differences: list[dict[str, Any]] = field(default_factory=list)
 
@@ -176,7 +173,6 @@ def compare(
     engine = predictor.engine
     limits = limits or limits_for(engine.number_format)
     table = ParityTable(engine.name, engine.number_format, num_recorded=len(probes.probes))
-    started = time.monotonic()
     found = identity_of(predictor.contract, predictor.tokenizer)
     for name, expected in probes.identity.items():
         if found.get(name) != expected:
@@ -188,7 +184,6 @@ def compare(
     ):
         table.num_probes += done
     _add_lines(table, tally, limits, predictor.task.generates)
-    table.seconds = time.monotonic() - started
     return table
 
 

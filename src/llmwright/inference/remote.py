@@ -5,7 +5,6 @@ Shapes: U written tokens, K kept tokens.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,6 @@ def compare_remote(
     """
     limits = limits or limits_for("url")
     table = ParityTable("endpoint", "url", num_recorded=len(probes.probes))
-    started = time.monotonic()
     for name in TOLD:
         if name in predictor.card:
             table.equal(name, predictor.card[name], probes.identity[name])
@@ -55,7 +53,6 @@ def compare_remote(
     generates = any(probe.token_ids_U is not None for probe in probes.probes)
     name = "texts_equal" if generates else "label_agreement"
     table.at_least(name, share, limits.min_agreement)
-    table.seconds = time.monotonic() - started
     return table
 
 
