@@ -57,8 +57,8 @@ def tokenize(config: TokenizeConfig, inputs: dict[str, Artifact], run: Run) -> A
         tokenizer.save_pretrained(draft.path)
         files.write_json(draft.path / REPORT_FILE, report)
         draft.metadata.update(_summary(report))
+        _tell(report, run)
     assert draft.artifact is not None
-    _tell(report, run)
     return draft.artifact
 
 

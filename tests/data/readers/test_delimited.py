@@ -33,6 +33,18 @@ def test_delimiter_is_found(tmp_path: Path, delimiter: str) -> None:
     assert items[3].values == {"text": "a, b; c 3", "label": "l1"}  # type: ignore[union-attr]
 
 
+def test_the_delimiter_is_named_in_the_users_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMWRIGHT_LANG", "zh")
+    heard: list[str] = []
+    content = "text\tlabel\n" + "a b\tx\n" * 5
+    path = tmp_path / "a.tsv"
+    path.write_text(content, encoding="utf-8")
+    list(read_tsv(ReadRequest(path, path.name, "utf-8-sig", heard.append)))
+    assert "制表符" in heard[0]
+
+
 def test_doubled_quotes_are_cells_and_stray_quotes_are_text(tmp_path: Path) -> None:
     quoted = '"say ""hi"" now"\t1\nplain\t2\n' * 5
     items = list(read_tsv(request(tmp_path / "a.tsv", quoted, header=False)))

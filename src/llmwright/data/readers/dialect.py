@@ -13,10 +13,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmwright.core.errors import InputError
+from llmwright.core.locale import text as sentence
 from llmwright.data.readers.lines import Line
 
 DELIMITERS = (",", "\t", ";", "|")
-NAMES = {",": "comma", "\t": "tab", ";": "semicolon", "|": "pipe", " ": "space"}
+NAMES = {
+    ",": "data.comma",
+    "\t": "data.tab",
+    ";": "data.semicolon",
+    "|": "data.pipe",
+    " ": "data.space",
+}
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w .:/()-]{0,40}")
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?%?")
 # Names that say "this is a header" wherever they stand in a first record.
@@ -37,8 +44,9 @@ class Dialect:
     quoted: bool
 
     def describe(self) -> str:
-        """Return the delimiter's name."""
-        return NAMES.get(self.delimiter, repr(self.delimiter))
+        """Return the delimiter's name in the user's language."""
+        name = NAMES.get(self.delimiter)
+        return repr(self.delimiter) if name is None else sentence(name)
 
 
 @dataclass(frozen=True)
