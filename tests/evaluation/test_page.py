@@ -14,8 +14,9 @@ from llmwright.evaluation.config import EvaluateConfig
 from llmwright.evaluation.outcomes import Outcomes
 from llmwright.evaluation.page.document import build_page
 from llmwright.evaluation.page.heatmap import heat_map
-from llmwright.evaluation.page.markup import number, words
+from llmwright.evaluation.page.sentences import words
 from llmwright.evaluation.report import Report, ScoredRow, Unscored
+from llmwright.inference.page.markup import number
 
 VOID = {"meta"}
 MakeReport = Callable[[EvaluateConfig], Report]

@@ -20,8 +20,8 @@ from llmwright.evaluation.asking import Asking
 from llmwright.evaluation.collect import Collected, check_labels, collect, preview
 from llmwright.evaluation.config import EvaluateConfig
 from llmwright.evaluation.page.document import build_page
-from llmwright.evaluation.page.markup import number
 from llmwright.evaluation.report import Note, Report, ScoredRow
+from llmwright.inference.page.markup import number
 from llmwright.tasks.task import TASKS
 
 if TYPE_CHECKING:

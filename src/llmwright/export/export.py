@@ -14,13 +14,13 @@ from typing import Any
 from llmwright.core import errors, files
 from llmwright.core.artifacts import Artifact, Draft
 from llmwright.core.errors import CheckError, LLMwrightError, ResourceError
-from llmwright.core.locale import text
+from llmwright.core.locale import language, text
 from llmwright.core.runs import Run
 from llmwright.export.config import ExportConfig
 from llmwright.export.support import refuse_unsupported
 from llmwright.export.worker import PROGRESS_FILE, RESULT_FILE
 from llmwright.inference.onnx_engine import EXPORT_FILE
-from llmwright.inference.page import parity_page
+from llmwright.inference.page.parity import parity_page
 from llmwright.inference.parity import ParityTable, compare, limits_for
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.probes import PROBES_FILE, TENSORS_FILE, Probes
@@ -105,7 +105,7 @@ def _describe(
 ) -> None:
     """Write the table into the draft, and what its manifest says."""
     files.write_json(draft.path / PARITY_FILE, table.to_json())
-    page = parity_page(table, f"{info['format']} · {model.id}")
+    page = parity_page(table, f"{info['format']} · {model.id}", language())
     (draft.path / PAGE_FILE).write_text(page, encoding="utf-8")
     sizes = {p.name: p.stat().st_size for p in sorted(draft.path.iterdir()) if p.is_file()}
     for key in ("task", "name"):

@@ -9,13 +9,13 @@ from typing import Any
 from llmwright.core import artifacts, files
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError, InputError, LLMwrightError
-from llmwright.core.locale import text
+from llmwright.core.locale import language, text
 from llmwright.core.pipeline import by_reference
 from llmwright.core.project import Project
 from llmwright.core.runs import Run
 from llmwright.inference.config import VerifyConfig
 from llmwright.inference.endpoint_engine import EndpointPredictor, is_address
-from llmwright.inference.page import parity_page, shown
+from llmwright.inference.page.parity import parity_page, shown
 from llmwright.inference.parity import Check, ParityTable, compare, limits_for
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.probes import Probes
@@ -111,7 +111,7 @@ def save_report(run: Run, table: ParityTable, target: str) -> Artifact:
     """Save a table as a report: JSON and a page."""
     with run.draft("report") as draft:
         files.write_json(draft.path / REPORT_FILE, {"target": target, **table.to_json()})
-        page = parity_page(table, target)
+        page = parity_page(table, target, language())
         (draft.path / PAGE_FILE).write_text(page, encoding="utf-8")
         draft.metadata.update(
             {

@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmwright.evaluation.page.markup import Markup, join, number, tag, words
+from llmwright.evaluation.page.sentences import words
 from llmwright.evaluation.report import Bin
+from llmwright.inference.page.markup import Markup, join, number, tag
 
 WIDTH = 1040
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 46, 14, 12, 44

@@ -7,8 +7,8 @@ answers and confusions have different colours, so mistakes stand out however few
 from __future__ import annotations
 
 from llmwright.evaluation.page.charts import label, shortened, svg, text_width
-from llmwright.evaluation.page.markup import Markup, join, tag
 from llmwright.evaluation.report import Confusion
+from llmwright.inference.page.markup import Markup, join, tag
 
 MAX_NUMBERED = 16
 SIZE = 1000.0

@@ -8,8 +8,9 @@ from typing import Any
 from llmwright.core import locale
 from llmwright.evaluation.page.charts import Bar, Line, bars, columns, interval_text, lines
 from llmwright.evaluation.page.heatmap import heat_map
-from llmwright.evaluation.page.markup import Markup, both, join, number, tag, words
+from llmwright.evaluation.page.sentences import words
 from llmwright.evaluation.report import Figure, Report, ScoredRow
+from llmwright.inference.page.markup import Markup, both, join, number, tag
 
 MAX_EXAMPLES = 50
 MAX_UNSCORED = 50

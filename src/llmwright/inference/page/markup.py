@@ -35,8 +35,8 @@ def join(*children: str) -> Markup:
 
 
 def words(key: str, element: str = "span", **values: object) -> Markup:
-    """Return the sentence ``evaluation.page.<key>`` in both languages."""
-    return both(lambda lang: locale.text(f"evaluation.page.{key}", lang, **values), element)
+    """Return a sentence of the catalogue in both languages."""
+    return both(lambda lang: locale.text(key, lang, **values), element)
 
 
 def both(
