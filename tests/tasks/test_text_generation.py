@@ -60,6 +60,26 @@ def test_inference_reads_what_training_read_before_the_answer(make, template) ->
     assert tokenizer.decode(answer[answer != IGNORE]).strip() == "ok<eos>"
 
 
+# Writes an empty thought before the last answer that the prompt does not hold, as Qwen3's does.
+THINKING = (
+    "{% for m in messages %}{{ bos_token }}{{ m.role }}\n"
+    "{% if m.role == 'assistant' and loop.last %}[]{% endif %}{{ m.content }}{{ eos_token }}\n"
+    "{% endfor %}{% if add_generation_prompt %}{{ bos_token }}assistant\n{% endif %}"
+)
+
+
+def test_what_the_prompt_does_not_hold_is_learned(make) -> None:
+    task, tokenizer, contract = make(
+        "text-generation", "messages", template=THINKING, max_length=500
+    )
+    whole = task.encode(CHAT, tokenizer, contract)
+    size = len(task.encode_input(CHAT, tokenizer, contract).input_ids_T)
+    assert (whole.labels[size:-1] != IGNORE).all()
+    assert len(whole.input_ids_T) - 1 - size == len(tokenizer.tokenize("[]ok")) + 1
+    first = tokenizer.decode(whole.labels[:size][whole.labels[:size] != IGNORE])
+    assert first == "sat on<eos>"
+
+
 def test_content_that_looks_like_the_template_is_no_answer(make) -> None:
     task, tokenizer, contract = make(
         "text-generation", "messages", template=WITHOUT_MARKS, max_length=500

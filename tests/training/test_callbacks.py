@@ -74,6 +74,18 @@ def test_selection_by_accuracy(contrary) -> None:
     assert done["best"]["accuracy"] == max(accuracies)
 
 
+def test_of_equal_accuracies_the_smaller_loss_is_better(bench, tiny) -> None:
+    # No row has exactly the right labels so early, but the loss falls from the first step on.
+    rows = [{"text": f"{a} {b}", "labels": [a, b]} for a in "xyz" for b in "pqr"]
+    dataset = bench.dataset("text-classification", "classification", train=rows, validation=rows)
+    values = {"model": tiny("encoder", dropout=0.0), "max_steps": 8, "evaluate_every_steps": 1}
+    tokenizer = bench.tokenizer(["x y z p q r"], "cls_sep", "word")
+    done = record(bench.train({**values, "patience": 1}, dataset, tokenizer))
+    assert {e["accuracy"] for e in done["evaluations"]} == {0.0}
+    assert done["steps"] == 8
+    assert done["best"]["loss"] == min(e["loss"] for e in done["evaluations"])
+
+
 def test_history_and_evaluation_intervals(contrary, bench) -> None:
     done = record(contrary(log_every_steps=5, max_steps=22))
     assert [e["step"] for e in done["history"]] == [5, 10, 15, 20]

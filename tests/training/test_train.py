@@ -226,16 +226,6 @@ def test_long_rows_are_cut_and_said(bench, tiny) -> None:
     assert Contract.open(artifact.path).max_length == 16
 
 
-def test_the_default_model_suits_the_task_and_is_named(bench) -> None:
-    dataset = bench.dataset("text-classification", "classification", train=CLASSES)
-    artifact = bench.train(
-        {"max_steps": 1}, dataset, bench.tokenizer(["red blue"], "cls_sep", "word")
-    )
-    assert artifact.metadata["model_type"] == "bert"
-    said = [event.text for event in bench.events if isinstance(event, Notice)]
-    assert "No model was named; training scratch encoder tiny." in said
-
-
 def test_a_loss_that_is_no_number_names_step_and_rows(bench, tiny) -> None:
     dataset = bench.dataset("text-classification", "classification", train=CLASSES)
     values = {**FAST, "lr": 1e38, "max_grad_norm": None, "optimizer": {"kind": "sgd"}}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Messages = list[dict[str, Any]]
 Span = tuple[int, int]
+_NOWHERE = "\u2042llmwright nowhere\u2042"
 
 
 def template_of(tokenizer: PreTrainedTokenizerFast) -> str:
@@ -131,6 +132,7 @@ def answer_spans(tokenizer: PreTrainedTokenizerFast, messages: Messages, text: s
         else:
             marked.append(message)
     frame = render(tokenizer, marked)
+    opening = _opening(tokenizer, messages)
     spans: list[Span] = []
     position = 0
     for index, answer in enumerate(answers):
@@ -140,9 +142,22 @@ def answer_spans(tokenizer: PreTrainedTokenizerFast, messages: Messages, text: s
         length = next((len(a) for a in (answer, answer.strip()) if text.startswith(a, start)), None)
         if not found or length is None or text[position:start] != before:
             raise InputError("TASK-007", answer=answer[:60])
-        spans.append((start, start + length))
+        # What a template writes between the prompt and the content, such as an empty thought, is
+        # not there when the model is asked: it is the model that must write it.
+        _, opened, extra = before.rpartition(opening)
+        spans.append((start - len(extra) if opened else start, start + length))
         position = start + length
     return spans
+
+
+def _opening(tokenizer: PreTrainedTokenizerFast, messages: Messages) -> str:
+    """Return the words after which the assistant answers; a mark that is nowhere without them."""
+    roles = [message["role"] for message in messages]
+    before = messages[: roles.index("assistant")] if "assistant" in roles else []
+    if not before:
+        return _NOWHERE
+    asked, told = render(tokenizer, before, prompt=True), render(tokenizer, before)
+    return asked.removeprefix(told) or _NOWHERE
 
 
 def _marked_spans(tokenizer: PreTrainedTokenizerFast, messages: Messages) -> list[Span]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmwright.core.locale import text
 from llmwright.training.config import ScheduleKind, TrainConfig
 from llmwright.training.state import State
 
@@ -48,6 +49,13 @@ class Budget:
             None if config.max_minutes is None else config.max_minutes * 60,
             batches.num_tokens / per_epoch,
         )
+
+    def describe(self) -> str:
+        """Return the number of steps, in words of the user's language where it is not certain."""
+        total = self.total_steps(State())
+        if math.isinf(total):
+            return text("training.unknown_steps")
+        return f"{total:,.0f}" if total == self.max_steps else f"≈ {total:,.0f}"
 
     def reached(self, state: State) -> bool:
         """Say whether the run is over."""

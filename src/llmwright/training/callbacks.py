@@ -163,10 +163,8 @@ class Judge:
             self._run.emit(Metric(name, value, state.step, "validation"))
         for prompt, answer in validation.samples(self._trainee):
             self._run.emit(Sample(prompt, answer, state.step))
-        value = measured[validation.selection]
-        sign = 1 if validation.mode == "max" else -1
-        if state.best is None or sign * value > sign * state.best:
-            state.best, state.best_step, state.num_worse = value, state.step, 0
+        if state.best is None or validation.rank(measured) > validation.rank(state.best):
+            state.best_step, state.num_worse = state.step, 0
             self._checkpoints.save_best(self._trainee, state.step)
             return
         state.num_worse += 1

@@ -425,7 +425,8 @@ class TrainConfig(Config):
     5 and at most 20 times in a run, when not given."""
     selection: Literal["auto", "loss", "accuracy"] = "auto"
     """What the best checkpoint is chosen by on the validation split: the smallest loss or the
-    largest share of right predictions. `auto` takes accuracy for classifiers and taggers."""
+    largest share of right predictions (of equal ones, the smaller loss). `auto` takes accuracy for
+    classifiers and taggers."""
     patience: int | None = Field(None, ge=1)
     """Stop after this many evaluations without a better one; never when not given."""
     checkpoint_every_steps: int | None = Field(None, ge=1)

@@ -83,7 +83,6 @@ def training_record(
     config: TrainConfig, problem: Problem, trainee: Trainee, state: State
 ) -> dict[str, Any]:
     """Return what ``training.json`` holds: settings as resolved, history and evaluations."""
-    best = next((e for e in state.evaluations if e["step"] == state.best_step), {})
     return {
         "config": config.model_dump(mode="json"),
         "resolved": {
@@ -99,7 +98,7 @@ def training_record(
         "epochs": state.epoch,
         "tokens": state.tokens,
         "stopped_early": state.stopped_early,
-        "best": best,
+        "best": state.best or {},
         "history": state.history,
         "evaluations": state.evaluations,
     }

@@ -16,8 +16,7 @@ class State:
         position: Batches of the present epoch done.
         tokens: Tokens read, padding not counted.
         seconds: Time spent in training, evaluation and saving left out.
-        best: Best value of the selection metric so far.
-        best_step: Step it was reached at; None before the first evaluation.
+        best_step: Step of the best evaluation so far; None before the first one.
         num_worse: Evaluations since then.
         stopped_early: Whether patience ended the run.
         history: Training loss: mappings of step, loss and lr.
@@ -30,13 +29,17 @@ class State:
     position: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    best: float | None = None
     best_step: int | None = None
     num_worse: int = 0
     stopped_early: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
     unsaid_losses: list[float] = field(default_factory=list)
+
+    @property
+    def best(self) -> dict[str, float] | None:
+        """The best evaluation so far."""
+        return next((e for e in self.evaluations if e["step"] == self.best_step), None)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a mapping."""

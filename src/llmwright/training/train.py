@@ -87,7 +87,7 @@ def make_trainee(
     budget = Budget.of(config, batches)
     sentence = text(
         "training.start",
-        steps=budget.max_steps or text("training.unknown_steps"),
+        steps=budget.describe(),
         rows=len(material.train.owners),
         tokens=f"{batches.num_tokens:,}",
         threads=runtime.num_threads,

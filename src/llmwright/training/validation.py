@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -67,6 +68,12 @@ class Validation:
             total += objective.num_predictions(arrays)
         trainee.model.train()
         return {"loss": float(loss) / weight, "accuracy": int(right) / total}
+
+    def rank(self, measured: dict[str, float]) -> tuple[float, float]:
+        """Return what is larger the better the model is; with equal accuracy, the loss decides."""
+        value = measured[self.selection] * (1 if self.mode == "max" else -1)
+        found = (value, -measured["loss"])
+        return (-math.inf, -math.inf) if math.isnan(sum(found)) else found
 
     def samples(self, trainee: Trainee) -> list[tuple[str, str]]:
         """Return each prompt with the greedy answer; random numbers are not used up."""
