@@ -40,7 +40,8 @@ def test_recipe_is_documented(name: str) -> None:
     recipe = shipped.find(name)
     for file in ("README.md", "README.zh-CN.md", "llmwright.yaml"):
         assert (recipe.folder / file).is_file(), file
-    assert list((recipe.folder / "data").glob("*LICEN[CS]E*")), "no licence beside the data"
+    names = {path.stem for path in (recipe.folder / "data").iterdir()}
+    assert names & {"LICENSE", "ATTRIBUTION"}, "no licence beside the data"
     assert recipe.summary
     assert recipe.request
 
