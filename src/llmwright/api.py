@@ -88,7 +88,7 @@ def _plain(value: Any) -> Any:
 
 
 def predict(
-    rows: Iterable[str | Mapping[str, Any]],
+    rows: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]],
     *,
     model: Reference | None = None,
     engine: str = "auto",
@@ -99,7 +99,8 @@ def predict(
     """Return a model's answers, in order.
 
     Args:
-        rows: Texts, or mappings with the field names of the training data.
+        rows: Texts, or mappings with the field names of the training data; one of them alone is
+            one row.
         model: Model or export; the newest of the project by default.
         engine: What runs it; ``auto`` takes the one its files are for.
         batch_size: Rows that go through the model together.
@@ -108,7 +109,8 @@ def predict(
     """
     predictor = _predictor(model, engine, project)
     field = predictor.task.text_field
-    filled = [{field: row} if isinstance(row, str) else dict(row) for row in rows]
+    several = [rows] if isinstance(rows, str | Mapping) else rows
+    filled = [{field: row} if isinstance(row, str) else dict(row) for row in several]
     return list(predictor.predict(filled, batch_size=batch_size, **generation))
 
 

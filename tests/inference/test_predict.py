@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmwright import api
+from llmwright.core.artifacts import Store
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.events import Event, Progress
 from llmwright.inference.predict import predict_file
@@ -156,3 +160,13 @@ def test_an_output_of_an_unknown_kind_is_refused(saved: Saved, tmp_path: Path) -
         predict_file(Predictor.open(saved("classifier")), source, tmp_path / "out.xlsx")
     assert error.value.code == "INFER-022"
     assert not (tmp_path / "out.xlsx").exists()
+
+
+def test_one_text_alone_is_one_row_not_its_characters(saved: Saved, tmp_path: Path) -> None:
+    with Store(tmp_path / ".llmwright").draft("model") as draft:
+        shutil.copytree(saved("classifier"), draft.path, dirs_exist_ok=True)
+    assert draft.artifact is not None
+    ask = functools.partial(api.predict, model=draft.artifact, project=tmp_path)
+    listed = ask(["rain and snow"])
+    assert ask("rain and snow") == ask({"text": "rain and snow"}) == listed
+    assert len(listed) == 1

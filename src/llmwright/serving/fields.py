@@ -6,39 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
-
 from llmwright.data.records import Row
-from llmwright.serving.bodies.requests import Body, Stop, Stops
+from llmwright.serving.bodies.requests import Options
 from llmwright.serving.errors import ApiError
 from llmwright.serving.writing import Writing
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 
 PROMPT = "prompt"
-
-
-class Options(Body):
-    """How a text is to be written; forms may give these as text."""
-
-    max_tokens: int | None = Field(None, ge=1)
-    """Most tokens to write; the model's own default when not given."""
-    temperature: float | None = Field(None, ge=0, le=10)
-    """0 always takes the likeliest token; 1 samples as the model was trained."""
-    top_p: float | None = Field(None, gt=0, le=1)
-    """Sample among the likeliest tokens that together have this probability."""
-    top_k: int | None = Field(None, ge=0)
-    """Sample among this many likeliest tokens only; 0 is off."""
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    """Makes a sampled text repeatable."""
-    stop: Stop | Stops | None = None
-    """One or several strings that end the text."""
-
-    def writing(self) -> Writing:
-        """Return how the text is to be written."""
-        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        values = self.model_dump(exclude={"stop", "max_tokens"})
-        return Writing(max_new_tokens=self.max_tokens, stop=tuple(stops), may_cut=True, **values)
 
 
 @dataclass(frozen=True)
@@ -79,7 +54,9 @@ class Fields:
             raise ApiError(
                 400, "missing_field", param=self.needed[0], names=" / ".join(self.needed)
             )
-        return row, Options.model_validate(options).writing() if self.generates else None
+        return row, Options.model_validate(options).writing(
+            may_cut=True
+        ) if self.generates else None
 
     def reply(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Return an answer under the user's names; what is as usual is not mentioned."""

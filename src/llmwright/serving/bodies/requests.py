@@ -36,20 +36,9 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class StreamOptions(Body):
-    """What a stream holds besides text."""
+class Options(Body):
+    """How a text is to be written; forms may give these as text."""
 
-    include_usage: bool = False
-    """Send token counts in one more chunk at the end."""
-    include_obfuscation: Literal[False] = False
-    """Only false is supported."""
-
-
-class TextBody(Body):
-    """Fields of every request for a text."""
-
-    model: str | None = None
-    """Name of the model, as in `/v1/models`; may be left out."""
     max_tokens: int | None = Field(None, ge=1)
     """Most tokens to write; the model's own default when not given."""
     temperature: float | None = Field(None, ge=0, le=10)
@@ -62,6 +51,39 @@ class TextBody(Body):
     """Makes a sampled text repeatable."""
     stop: Stop | Stops | None = None
     """One or several strings that end the text; they are not part of it."""
+
+    def limit(self) -> int | None:
+        """Return the most tokens to write, None for the model's default."""
+        return self.max_tokens
+
+    def writing(self, may_cut: bool = False) -> Writing:
+        """Return how the text is to be written; ``may_cut`` as in `Writing`."""
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return Writing(
+            max_new_tokens=self.limit(),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            seed=self.seed,
+            stop=tuple(stops),
+            may_cut=may_cut,
+        )
+
+
+class StreamOptions(Body):
+    """What a stream holds besides text."""
+
+    include_usage: bool = False
+    """Send token counts in one more chunk at the end."""
+    include_obfuscation: Literal[False] = False
+    """Only false is supported."""
+
+
+class TextBody(Options):
+    """Fields of every request for a text."""
+
+    model: str | None = None
+    """Name of the model, as in `/v1/models`; may be left out."""
     stream: bool = False
     """Send the text while it is written, as server-sent events that end with `[DONE]`."""
     stream_options: StreamOptions | None = None
@@ -74,22 +96,6 @@ class TextBody(Body):
     """Only 0 is supported."""
     user: str | None = None
     """Accepted and neither used nor kept."""
-
-    def limit(self) -> int | None:
-        """Return the most tokens to write, None for the model's default."""
-        return self.max_tokens
-
-    def writing(self) -> Writing:
-        """Return how the text is to be written."""
-        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return Writing(
-            max_new_tokens=self.limit(),
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            seed=self.seed,
-            stop=tuple(stops),
-        )
 
 
 class CompletionBody(TextBody):

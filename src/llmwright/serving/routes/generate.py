@@ -11,9 +11,10 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 
+from llmwright.serving.bodies.requests import Options
 from llmwright.serving.call import Call
 from llmwright.serving.errors import ApiError
-from llmwright.serving.fields import Fields, Options
+from llmwright.serving.fields import Fields
 from llmwright.serving.routes.documented import refusals, success
 from llmwright.serving.service import Service, service_of
 from llmwright.serving.worker import Job
