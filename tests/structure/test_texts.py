@@ -18,7 +18,7 @@ from llmwright.core.schema import fields_of
 from llmwright.operations import OPERATIONS
 
 SOURCE = Path(__file__).parents[2] / "src" / "llmwright"
-CODE = re.compile(r"^(?:%s)-\d{3}$" % "|".join(PACKAGE_OF_PREFIX))
+CODE = re.compile(r"^(?:{})-\d{{3}}$".format("|".join(PACKAGE_OF_PREFIX)))
 
 
 def catalogue(language: str) -> dict[str, dict[str, Any]]:
