@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmwright.data.config import SplitConfig
     from llmwright.data.records import TaskName
     from llmwright.export.config import Format
-    from llmwright.inference.chat import Conversation
+    from llmwright.inference.chat import Conversation as Conversation
     from llmwright.inference.predictor import LocalPredictor
     from llmwright.tokenization.config import SpecialTokens
     from llmwright.training.config import ObjectiveKind, ProbesConfig, ScheduleKind

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import pytest
 
 from llmwright import __version__
-from llmwright.cli.main import invoke
+from llmwright.cli.main import cli, invoke
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +126,25 @@ def test_an_operation_of_the_future_is_named(
     shown = capsys.readouterr().err
     assert "CORE-053" in shown
     assert '"compress"' in shown
+
+
+def every_command(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        return [(path, command)]
+    context = click.Context(command)
+    own = [(path, command)] if command.invoke_without_command else []
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        own += every_command(inner, f"{path} {name}".strip())
+    return own
+
+
+@pytest.mark.parametrize(("path", "command"), every_command(cli, ""))
+def test_every_command_has_help_and_json(path: str, command: click.Command) -> None:
+    flags = {flag for param in command.params for flag in param.opts}
+    # Its output is JSON and nothing else.
+    assert "--json" in flags or path == "config schema"
+    for param in command.params:
+        assert not isinstance(param, click.Option) or param.help, param.name
+    assert command.help

@@ -174,3 +174,14 @@ def test_several_plugins_are_trusted_at_once(project: Path, llmwright) -> None:
         file.write_text(f'"""{file.stem}"""\n', encoding="utf-8")
     assert llmwright("plugins", "trust", *map(str, files)).code == 0
     assert [one["trusted"] for one in llmwright("plugins", "--json").json["files"]] == [True, True]
+
+
+def test_removing_and_trusting_answer_in_json(project: Path, llmwright) -> None:
+    made = llmwright("run", "--json").json["steps"][0]["artifact"]["id"]
+    assert llmwright("artifacts", "remove", made, "--json").json["removed"] == made
+    assert llmwright("artifacts", "--json").json["artifacts"] == []
+    plugin = project / "plugins" / "one.py"
+    plugin.parent.mkdir()
+    plugin.write_text('"""One."""\n', encoding="utf-8")
+    (digest,) = llmwright("plugins", "trust", str(plugin), "--json").json["trusted"].values()
+    assert llmwright("plugins", "--json").json["files"][0]["sha256"] == digest

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from llmwright.cli.main import cli
+from llmwright.core.artifacts import Store
 from llmwright.core.errors import InputError
 from llmwright.inference.chat import Conversation
 from llmwright.inference.predictor import Predictor
@@ -70,3 +74,14 @@ def test_a_classifier_cannot_talk(saved: Saved) -> None:
     with pytest.raises(InputError) as error:
         Conversation(Predictor.open(saved("classifier")))
     assert error.value.code == "INFER-005"
+
+
+def test_a_program_talks_line_by_line(chatty: Path, tmp_path: Path) -> None:
+    with Store(tmp_path / ".llmwright").draft("model") as draft:
+        shutil.copytree(chatty, draft.path, dirs_exist_ok=True)
+    assert draft.artifact is not None
+    words = ["chat", "--json", "--max-new-tokens", "4", "--model", str(draft.artifact.path)]
+    said = CliRunner().invoke(cli, [*words, "--project", str(tmp_path)], input="hi\n\nrain?\n")
+    talk = Conversation(Predictor.open(chatty), max_new_tokens=4)
+    expected = [{"text": "".join(talk.say(turn))} for turn in ("hi", "rain?")]
+    assert [json.loads(line) for line in said.output.splitlines()] == expected

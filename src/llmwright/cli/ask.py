@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +13,9 @@ from llmwright.cli import options, render
 from llmwright.cli.operation import find_project
 from llmwright.core import plugins
 from llmwright.core.locale import text
+
+if TYPE_CHECKING:
+    from llmwright.api import Conversation
 
 _model = click.option("--model", metavar="REF", help=text("cli.option_model"))
 _engine = click.option("--engine", default="auto", metavar="NAME", help=text("cli.option_engine"))
@@ -99,6 +104,7 @@ def _settings(max_new_tokens: int | None, temperature: float | None) -> dict[str
 @_tokens
 @_temperature
 @options.project
+@click.option("--json", "as_json", is_flag=True, help=text("cli.option_chat_json"))
 def chat(
     model: str | None,
     engine: str,
@@ -106,6 +112,7 @@ def chat(
     max_new_tokens: int | None,
     temperature: float | None,
     folder: Path | None,
+    as_json: bool,
 ) -> None:
     """Talk with a model, turn by turn, its words as they come."""
     from llmwright import api
@@ -119,6 +126,20 @@ def chat(
         project=project,
         **_settings(max_new_tokens, temperature),
     )
+    if as_json:
+        _talk_by_lines(talk)
+    else:
+        _talk_with_a_person(talk)
+
+
+def _talk_by_lines(talk: Conversation) -> None:
+    """Answer each line of the standard input with one line of JSON."""
+    for line in sys.stdin:
+        if line.strip():
+            click.echo(json.dumps({"text": "".join(talk.say(line.strip()))}, ensure_ascii=False))
+
+
+def _talk_with_a_person(talk: Conversation) -> None:
     click.echo(text("cli.chat_hint", name=talk.name))
     while True:
         try:

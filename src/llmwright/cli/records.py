@@ -100,10 +100,16 @@ def _facts(row: RunRow, inputs: dict[str, str]) -> list[tuple[str, object]]:
 @runs.command("tail", help=text("cli.runs_tail"))
 @click.argument("identity")
 @options.project
-def tail(identity: str, folder: Path | None) -> None:
+@options.as_json
+def tail(identity: str, folder: Path | None, as_json: bool) -> None:
     """Print a job's output and follow it until it ends."""
     home = find_project(folder).home
-    for chunk in jobs.tail(home, jobs.find(home, identity)):
+    job = jobs.find(home, identity)
+    if as_json:
+        output = "".join(jobs.tail(home, job))
+        render.print_json({"output": output, **asdict(jobs.find(home, job.id))})
+        return
+    for chunk in jobs.tail(home, job):
         click.echo(chunk, nl=False)
 
 
@@ -158,12 +164,16 @@ def check(references: tuple[str, ...], folder: Path | None, as_json: bool) -> No
 @artifacts.command("remove", help=text("cli.artifacts_remove"))
 @click.argument("reference")
 @options.project
-def remove(reference: str, folder: Path | None) -> None:
+@options.as_json
+def remove(reference: str, folder: Path | None, as_json: bool) -> None:
     """Delete one artifact; its step runs again when it is needed."""
     project = find_project(folder)
     artifact = pipeline.by_reference(project, reference)
     project.store.remove(artifact)
-    click.echo(text("cli.removed", kind=artifact.kind, identity=artifact.id))
+    if as_json:
+        render.print_json({"removed": artifact.id, "kind": artifact.kind})
+    else:
+        click.echo(text("cli.removed", kind=artifact.kind, identity=artifact.id))
 
 
 @click.command(help=text("cli.lineage"))

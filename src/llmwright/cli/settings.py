@@ -110,11 +110,15 @@ def plugins(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
 )
-def trust(paths: tuple[Path, ...]) -> None:
+@options.as_json
+def trust(paths: tuple[Path, ...], as_json: bool) -> None:
     """Agree that these very files may run."""
-    for path in paths:
-        plugin = project_plugins.trust(path)
-        click.echo(text("cli.trusted_now", path=path, digest=plugin.sha256[:12]))
+    agreed = [project_plugins.trust(path) for path in paths]
+    if as_json:
+        render.print_json({"trusted": {str(one.path): one.sha256 for one in agreed}})
+        return
+    for plugin in agreed:
+        click.echo(text("cli.trusted_now", path=plugin.path, digest=plugin.sha256[:12]))
 
 
 @click.command(help=text("cli.doctor"))
