@@ -47,6 +47,14 @@ MODEL_TYPES: Registry[Callable[[], None]] = Registry(
 )
 
 
+_DIMENSIONS = ("hidden_size", "num_layers", "num_heads", "context", "dropout")
+
+
+def _table(**sizes: tuple[int, int, int, int, float]) -> dict[str, dict[str, Any]]:
+    """Return sizes whose values stand in the order of `_DIMENSIONS` as mappings."""
+    return {name: dict(zip(_DIMENSIONS, row, strict=True)) for name, row in sizes.items()}
+
+
 class Architecture(Kind):
     """What is particular to one family of models; dimensions are set beside it.
 
@@ -71,29 +79,11 @@ class Decoder(Architecture):
         "AutoModelForSequenceClassification",
         "AutoModelForTokenClassification",
     )
-    sizes: ClassVar[dict[str, dict[str, Any]]] = {
-        "tiny": {
-            "hidden_size": 128,
-            "num_layers": 4,
-            "num_heads": 4,
-            "context": 256,
-            "dropout": 0.0,
-        },
-        "small": {
-            "hidden_size": 256,
-            "num_layers": 6,
-            "num_heads": 8,
-            "context": 512,
-            "dropout": 0.0,
-        },
-        "base": {
-            "hidden_size": 512,
-            "num_layers": 8,
-            "num_heads": 8,
-            "context": 1024,
-            "dropout": 0.0,
-        },
-    }
+    sizes: ClassVar[dict[str, dict[str, Any]]] = _table(
+        tiny=(128, 4, 4, 256, 0.0),
+        small=(256, 6, 8, 512, 0.0),
+        base=(512, 8, 8, 1024, 0.0),
+    )
 
     kind: Literal["decoder"] = "decoder"
     """Name of this architecture."""
@@ -114,29 +104,11 @@ class Encoder(Architecture):
         "AutoModelForTokenClassification",
         "AutoModelForMaskedLM",
     )
-    sizes: ClassVar[dict[str, dict[str, Any]]] = {
-        "tiny": {
-            "hidden_size": 128,
-            "num_layers": 2,
-            "num_heads": 4,
-            "context": 256,
-            "dropout": 0.1,
-        },
-        "small": {
-            "hidden_size": 256,
-            "num_layers": 4,
-            "num_heads": 4,
-            "context": 512,
-            "dropout": 0.1,
-        },
-        "base": {
-            "hidden_size": 512,
-            "num_layers": 8,
-            "num_heads": 8,
-            "context": 512,
-            "dropout": 0.1,
-        },
-    }
+    sizes: ClassVar[dict[str, dict[str, Any]]] = _table(
+        tiny=(128, 2, 4, 256, 0.1),
+        small=(256, 4, 4, 512, 0.1),
+        base=(512, 8, 8, 512, 0.1),
+    )
 
     kind: Literal["encoder"] = "encoder"
     """Name of this architecture."""
@@ -147,29 +119,11 @@ class Seq2Seq(Architecture):
 
     implementation: ClassVar[str] = "llmwright.models.transformer:build_seq2seq"
     auto_classes: ClassVar[tuple[str, ...]] = ("AutoModelForSeq2SeqLM",)
-    sizes: ClassVar[dict[str, dict[str, Any]]] = {
-        "tiny": {
-            "hidden_size": 128,
-            "num_layers": 2,
-            "num_heads": 4,
-            "context": 256,
-            "dropout": 0.1,
-        },
-        "small": {
-            "hidden_size": 256,
-            "num_layers": 3,
-            "num_heads": 4,
-            "context": 512,
-            "dropout": 0.1,
-        },
-        "base": {
-            "hidden_size": 512,
-            "num_layers": 6,
-            "num_heads": 8,
-            "context": 512,
-            "dropout": 0.1,
-        },
-    }
+    sizes: ClassVar[dict[str, dict[str, Any]]] = _table(
+        tiny=(128, 2, 4, 256, 0.1),
+        small=(256, 3, 4, 512, 0.1),
+        base=(512, 6, 8, 512, 0.1),
+    )
 
     kind: Literal["seq2seq"] = "seq2seq"
     """Name of this architecture."""
@@ -186,29 +140,11 @@ class Recurrent(Architecture):
         "AutoModelForSequenceClassification",
         "AutoModelForTokenClassification",
     )
-    sizes: ClassVar[dict[str, dict[str, Any]]] = {
-        "tiny": {
-            "hidden_size": 128,
-            "num_layers": 1,
-            "num_heads": 1,
-            "context": 512,
-            "dropout": 0.2,
-        },
-        "small": {
-            "hidden_size": 256,
-            "num_layers": 2,
-            "num_heads": 1,
-            "context": 512,
-            "dropout": 0.2,
-        },
-        "base": {
-            "hidden_size": 512,
-            "num_layers": 2,
-            "num_heads": 1,
-            "context": 1024,
-            "dropout": 0.3,
-        },
-    }
+    sizes: ClassVar[dict[str, dict[str, Any]]] = _table(
+        tiny=(128, 1, 1, 512, 0.2),
+        small=(256, 2, 1, 512, 0.2),
+        base=(512, 2, 1, 1024, 0.3),
+    )
 
     kind: Literal["recurrent"] = "recurrent"
     """Name of this architecture."""
@@ -240,29 +176,11 @@ class Vae(Architecture):
 
     implementation: ClassVar[str] = "llmwright.models.vae.build:build_vae"
     auto_classes: ClassVar[tuple[str, ...]] = ("AutoModelForCausalLM",)
-    sizes: ClassVar[dict[str, dict[str, Any]]] = {
-        "tiny": {
-            "hidden_size": 128,
-            "num_layers": 1,
-            "num_heads": 1,
-            "context": 256,
-            "dropout": 0.1,
-        },
-        "small": {
-            "hidden_size": 256,
-            "num_layers": 1,
-            "num_heads": 1,
-            "context": 256,
-            "dropout": 0.2,
-        },
-        "base": {
-            "hidden_size": 512,
-            "num_layers": 1,
-            "num_heads": 1,
-            "context": 512,
-            "dropout": 0.2,
-        },
-    }
+    sizes: ClassVar[dict[str, dict[str, Any]]] = _table(
+        tiny=(128, 1, 1, 256, 0.1),
+        small=(256, 1, 1, 256, 0.2),
+        base=(512, 1, 1, 512, 0.2),
+    )
 
     kind: Literal["vae"] = "vae"
     """Name of this architecture."""

@@ -16,8 +16,6 @@ from llmwright.tasks.task import (
     Example,
     Output,
     Task,
-    pad_inputs,
-    pad_rows,
     token_ids,
     value_of,
 )
@@ -63,10 +61,8 @@ class Seq2Seq(Task):
 
         The decoder reads the labels one place later, behind its start token.
         """
-        batch = pad_inputs(examples, contract)
-        labels = [e.labels for e in examples if e.labels is not None]
-        if len(labels) == len(examples):
-            batch["labels"] = pad_rows(labels, IGNORE)
+        batch = super().collate(examples, contract)
+        if "labels" in batch:
             decoder_BU = np.roll(batch["labels"], 1, axis=1)
             decoder_BU[:, 0] = contract.special_tokens["decoder_start"]
             decoder_BU[decoder_BU == IGNORE] = contract.special_tokens["pad"]

@@ -124,7 +124,6 @@ class Task(ABC):
         """
         return [self.encode(row, tokenizer, contract)]
 
-    @abstractmethod
     def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
         """Return right-padded int64 arrays ``input_ids`` and ``attention_mask`` (B, T).
 
@@ -132,6 +131,11 @@ class Task(ABC):
         a 0/1 float32 array (B, L) where several labels may hold. Seq2seq also returns
         ``decoder_input_ids`` made from the labels.
         """
+        batch = pad_inputs(examples, contract)
+        labels = [e.labels for e in examples if e.labels is not None]
+        if len(labels) == len(examples):
+            batch["labels"] = pad_rows(labels, IGNORE)
+        return batch
 
     def num_tokens(self, example: Example) -> int:
         """Return the tokens that the model reads for one example, its target included."""

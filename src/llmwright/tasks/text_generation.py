@@ -6,7 +6,6 @@ conversation the assistant's answers with their stop tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,12 +16,9 @@ from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import (
     IGNORE,
-    Batch,
     Example,
     Output,
     Task,
-    pad_inputs,
-    pad_rows,
     token_ids,
     value_of,
 )
@@ -115,14 +111,6 @@ class TextGeneration(Task):
         """Return all ids of a plain text with its begin and end token, as the stream holds them."""
         ids = self._prompt_ids(value_of(row, "text", contract), tokenizer, contract)
         return np.array([*ids, end_id(tokenizer)], dtype=np.int64)
-
-    def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
-        """Return padded inputs and, where there are targets, labels (B, T), not shifted."""
-        batch = pad_inputs(examples, contract)
-        labels = [e.labels for e in examples if e.labels is not None]
-        if len(labels) == len(examples):
-            batch["labels"] = pad_rows(labels, IGNORE)
-        return batch
 
     def answer(
         self, output: Output, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract

@@ -6,7 +6,6 @@ ignored, in the loss as in the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -16,13 +15,10 @@ from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import (
     IGNORE,
-    Batch,
     Example,
     Output,
     Task,
     label_index,
-    pad_inputs,
-    pad_rows,
     softmax,
     value_of,
 )
@@ -74,14 +70,6 @@ class TokenClassification(Task):
             word_ids_T=np.array(word_ids, dtype=np.int64),
             truncated=cut,
         )
-
-    def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
-        """Return padded inputs and, where there are targets, labels (B, T)."""
-        batch = pad_inputs(examples, contract)
-        labels = [e.labels for e in examples if e.labels is not None]
-        if len(labels) == len(examples):
-            batch["labels"] = pad_rows(labels, IGNORE)
-        return batch
 
     def answer(
         self, output: Output, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
