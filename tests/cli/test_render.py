@@ -62,4 +62,4 @@ def test_a_table_has_its_title_in_full_and_no_blanks_at_line_ends(
 ) -> None:
     title = "A title that is longer than the table under it"
     render.print_table(title, ["a", "b"], [("1", "2"), ("3", "")])
-    assert capsys.readouterr().out.splitlines() == [title, "a  b", "1  2", "3"]
+    assert capsys.readouterr().out.splitlines() == ["", title, "a  b", "1  2", "3"]

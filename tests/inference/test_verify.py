@@ -72,6 +72,7 @@ def test_the_true_model_passes(name: str, make: Callable[[str], Project]) -> Non
     report = project.verify()
     body = json.loads((report.path / "verify.json").read_text())
     assert body["passed"] is True
+    assert body["target"] == str(project.model.path.relative_to(project.run.root))
     assert body["num_probes"] == body["num_recorded"] == 5
     assert "holds" in (report.path / "report.html").read_text()
     assert report.metadata["parity"]["checks"]["inputs_equal"] == 1.0

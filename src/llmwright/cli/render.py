@@ -57,7 +57,7 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
         console = Console(highlight=False, width=400)
     with console.capture() as shown:
         if title:
-            console.print(Text(title, style="bold"))
+            console.print(Text(f"\n{title}", style="bold"))
         console.print(table)
     # rich fills each line up to the table's width.
     click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()))

@@ -52,16 +52,9 @@ def show_tables(made: Sequence[Artifact]) -> None:
             headings = [text("cli.check"), text("cli.value"), text("cli.limit"), ""]
             parity = artifact.metadata["parity"]
             counts = {name: parity[name] for name in ("engine", "probes", "recorded")}
-            title = text("cli.parity", what=_compared(artifact), **counts)
+            what = artifact.metadata.get("target", f"{artifact.kind} {artifact.id}")
+            title = text("cli.parity", what=what, **counts)
             render.print_table(title, headings, parity_rows(parity))
-
-
-def _compared(artifact: Artifact) -> str:
-    """Return what a parity table is about: an address, a folder, or the artifact itself."""
-    target = artifact.metadata.get("target")
-    if target is None:
-        return f"{artifact.kind} {artifact.id}"
-    return str(near(Path(target))) if Path(target).is_dir() else str(target)
 
 
 def metric_rows(metadata: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -42,11 +42,20 @@ def verify(config: VerifyConfig, inputs: dict[str, Artifact], run: Run) -> Artif
     else:
         table = _check_folder(target, config, inputs)
     run.progress("verify", table.num_probes, table.num_recorded, "probes")
-    artifact = save_report(run, table, str(target))
-    refuse_failed(table, str(target), artifact.path)
+    name = _name_of(target, run.root)
+    artifact = save_report(run, table, name)
+    refuse_failed(table, name, artifact.path)
     done, total = table.num_probes, table.num_recorded
-    run.notice(text("inference.verified", target=target, done=done, total=total))
+    run.notice(text("inference.verified", target=name, done=done, total=total))
     return artifact
+
+
+def _name_of(target: str | Path, root: Path) -> str:
+    """Return an address as it is, a folder as it is seen from the project."""
+    if isinstance(target, str):
+        return target
+    folder, root = target.resolve(), root.resolve()
+    return str(folder.relative_to(root) if folder.is_relative_to(root) else folder)
 
 
 def _target(config: VerifyConfig, inputs: dict[str, Artifact], run: Run) -> str | Path:
