@@ -243,6 +243,17 @@ def test_parquet_comes_in_as_it_went_out(bench: Bench) -> None:
         bench.dataset("bad.parquet")
 
 
+def test_labels_that_are_nan_are_missing(bench: Bench) -> None:
+    rows = [{"text": f"t{i}", "label": float("nan") if i % 20 == 0 else i % 2} for i in range(60)]
+    pl.DataFrame(rows, strict=False).write_parquet(bench.root / "a.parquet")
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    (bench.root / "b.jsonl").write_text(content, encoding="utf-8")
+    for name in ("a.parquet", "b.jsonl"):
+        info = bench.dataset(name).info
+        assert info.reasons == {"missing": 3}
+        assert "NaN" not in info.labels
+
+
 def test_max_rows_and_unused_columns(bench: Bench) -> None:
     content = "text,label,id\n" + "".join(f"text {i},l{i % 2},{i}\n" for i in range(100))
     dataset = bench.dataset(bench.write("a.csv", content), max_rows=40)

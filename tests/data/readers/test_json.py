@@ -51,6 +51,10 @@ def test_each_problem_has_its_error(read: Reader) -> None:
         read([])
 
 
+def test_nan_is_no_value(read: Reader) -> None:
+    assert read('[{"a": NaN, "b": Infinity}]')[0].values == {"a": None, "b": float("inf")}
+
+
 def test_json_lines_reject_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     lines = [

@@ -23,7 +23,7 @@ def read_json(request: ReadRequest) -> Iterator[Record | Rejection]:
     with open_text(request.path, request.encoding) as stream:
         text = stream.read()
     try:
-        value = json.loads(text)
+        value = parse(text)
     except json.JSONDecodeError as error:
         raise InputError(
             "DATA-017", path=request.name, line=error.lineno, column=error.colno, reason=error.msg
@@ -42,6 +42,11 @@ def read_json(request: ReadRequest) -> Iterator[Record | Rejection]:
         raise InputError("DATA-014", path=request.name)
     for number, row in enumerate(rows, start=1):
         yield as_record(row, number, None)
+
+
+def parse(text: str) -> Any:
+    """Return a JSON value; NaN, as some tools write it where nothing is, becomes None."""
+    return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
 
 
 def as_record(row: Any, number: int, line: int | None) -> Record | Rejection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from llmwright.data.readers.json_file import as_record
+from llmwright.data.readers.json_file import as_record, parse
 from llmwright.data.readers.lines import Line, open_text, read_lines
 from llmwright.data.readers.record import ReadRequest, Record, Rejection, excerpt_of
 
@@ -25,6 +25,6 @@ def _record(number: int, line: Line) -> Record | Rejection:
         detail = "the line is larger than max_record_bytes"
         return Rejection(number, line.number, "too_large", detail, excerpt_of(line.text))
     try:
-        return as_record(json.loads(line.text), number, line.number)
+        return as_record(parse(line.text), number, line.number)
     except (json.JSONDecodeError, RecursionError) as error:
         return Rejection(number, line.number, "json", str(error), excerpt_of(line.text.strip()))

@@ -24,8 +24,9 @@ def read_parquet(request: ReadRequest) -> Iterator[Record | Rejection]:
         num_rows = int(table.select(pl.len()).collect().item())
         if num_rows == 0:
             raise InputError("DATA-014", path=request.name)
+        # Tools without missing numbers write NaN for them.
         for start in range(0, num_rows, _BATCH_ROWS):
-            batch = table.slice(start, _BATCH_ROWS).collect()
+            batch = table.slice(start, _BATCH_ROWS).fill_nan(None).collect()
             for number, values in enumerate(batch.iter_rows(named=True), start=start + 1):
                 yield Record(number, None, values)
     except (PolarsError, OSError) as error:
