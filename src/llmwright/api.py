@@ -177,7 +177,7 @@ def _predictor(model: Reference | None, engine: str, place: Place) -> LocalPredi
     reference = None if model is None else str(_plain(model))
     found = pipeline.find_artifact(project, "model|export", reference)
     if found is None:
-        raise InputError("CORE-062", field="model", kind="model|export")
+        raise InputError("CORE-062", field="model", kind="model / export")
     return Predictor.open(found.path, engine)
 
 

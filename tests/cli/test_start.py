@@ -43,6 +43,23 @@ def test_a_project_for_ones_own_data_runs_as_far_as_the_data(
     assert made["metadata"]["task"] == "text-classification"
 
 
+def test_data_is_found_from_the_projects_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw").mkdir()
+    rows = [f"text number {n},{'abc'[n % 3]}" for n in range(60)]
+    (tmp_path / "raw" / "a.csv").write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
+    for folder, data in (("one", "raw/a.csv"), ("two", "raw/*.csv"), ("three", "raw")):
+        assert invoke(["init", folder, "--data", data]) == 0
+        assert invoke(["run", "--project", folder, "--only", "prepare", "--quiet"]) == 0
+    capsys.readouterr()
+    assert invoke(["init", "four", "--data", "raw/b.csv"]) == 2
+    assert "RECIPE-003" in capsys.readouterr().err
+    assert invoke(["init", "four", "--recipe", "weather", "--data", "raw/a.csv"]) == 2
+    assert not (tmp_path / "four").exists()
+
+
 def test_an_existing_project_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

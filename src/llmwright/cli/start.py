@@ -41,6 +41,8 @@ def init(
             rows = [(name, one.summary) for name, one in known.items()]
             render.print_table("", [text("cli.name"), text("cli.about_column")], rows)
         return
+    if recipe and (data or task):
+        raise click.UsageError(text("cli.recipe_or_data"))
     file = shipped.copy(shipped.find(recipe), folder) if recipe else blank.write(folder, data, task)
     if as_json:
         render.print_json({"file": str(file)})

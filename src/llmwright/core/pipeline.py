@@ -270,7 +270,7 @@ def resolve_inputs(
     for name, mark, reference in inputs_of(config):
         artifact = find_artifact(project, mark.kind, reference, before)
         if artifact is None and not mark.optional:
-            raise InputError("CORE-062", field=name, kind=mark.kind)
+            raise InputError("CORE-062", field=name, kind=mark.kind.replace("|", " / "))
         if artifact is not None:
             found[name] = artifact
     return found
@@ -289,7 +289,8 @@ def find_artifact(
         return _newest(project, kinds, before)
     artifact = by_reference(project, reference, before)
     if artifact.kind not in kinds:
-        raise InputError("CORE-063", reference=reference, found=artifact.kind, kind=kind)
+        wanted = " / ".join(kinds)
+        raise InputError("CORE-063", reference=reference, found=artifact.kind, kind=wanted)
     return artifact
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from pathlib import Path
 
 import yaml
@@ -17,16 +19,19 @@ def write(target: Path, data: str | None, task: str | None) -> Path:
 
     Args:
         target: The project's folder, made when missing.
-        data: The user's file or folder; a placeholder path when not given.
+        data: The user's file, folder or pattern, as seen from the current folder; a placeholder
+            path when not given.
         task: The task; left to `prepare` to recognise when not given.
 
     Raises:
-        ConfigError: The folder has a project already (``RECIPE-001``).
+        ConfigError: The folder has a project already (``RECIPE-001``), or there is no such data
+            (``RECIPE-003``).
     """
     file = target / FILE_NAME
     if file.exists():
         raise ConfigError("RECIPE-001", path=target)
-    source = yaml.safe_dump(data or "data/train.csv", allow_unicode=True).split("\n")[0]
+    place = _from_project(data, target) if data else "data/train.csv"
+    source = yaml.safe_dump(place, allow_unicode=True).split("\n")[0]
     lines = [
         f"name: {yaml.safe_dump(target.resolve().name, allow_unicode=True).split(chr(10))[0]}",
         f"task: {task}" if task else f"# task: text-classification   # {text('recipes.task')}",
@@ -45,3 +50,11 @@ def write(target: Path, data: str | None, task: str | None) -> Path:
         target.mkdir(parents=True, exist_ok=True)
         file.write_text("\n".join(lines), encoding="utf-8")
     return file
+
+
+def _from_project(data: str, target: Path) -> str:
+    """Return the path of the data as the project file needs it: from the project's folder."""
+    path = Path(data).expanduser()
+    if not glob.glob(str(path), recursive=True):
+        raise ConfigError("RECIPE-003", path=data)
+    return str(path) if path.is_absolute() else Path(os.path.relpath(path, target)).as_posix()
