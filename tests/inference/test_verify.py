@@ -203,3 +203,13 @@ def test_a_folder_without_probes_and_an_unknown_target_are_said(
     with pytest.raises(InputError) as unknown:
         project.verify(target="nowhere")
     assert unknown.value.code == "CORE-031"
+
+
+def test_the_reasons_are_in_the_users_language(
+    make: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make("classifier")
+    (project.model.path / "tokenizer_config.json").unlink()
+    monkeypatch.setenv("LLMWRIGHT_LANG", "zh")
+    error, _ = project.failed()
+    assert "与清单不符的文件：tokenizer_config.json" in str(error)

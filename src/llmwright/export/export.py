@@ -96,7 +96,7 @@ def refuse(table: ParityTable, model: Artifact, run: Run) -> None:
         CheckError: ``EXPORT-001``.
     """
     report = save_report(run, table, f"export of {model.id}")
-    reasons = "; ".join(describe(line) for line in table.failed)
+    reasons = describe(table.failed)
     raise CheckError("EXPORT-001", reasons=reasons, report=report.path / PAGE_FILE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +156,19 @@ def refuse_failed(table: ParityTable, target: str, report: Path) -> None:
         CheckError: ``INFER-020``, with each comparison that failed.
     """
     if not table.passed:
-        reasons = "; ".join(describe(check) for check in table.failed)
+        reasons = describe(table.failed)
         raise CheckError("INFER-020", target=target, reasons=reasons, report=report / PAGE_FILE)
 
 
-def describe(check: Check) -> str:
-    """Return a comparison in words: what, found, accepted."""
+def describe(checks: Sequence[Check]) -> str:
+    """Return comparisons in words: what, found, accepted."""
+    return text("inference.between_checks").join(_in_words(check) for check in checks)
+
+
+def _in_words(check: Check) -> str:
     name = text(f"inference.check_{check.name}")
     if check.limit == "":
-        return f"{name}: {check.value}"
+        return text("inference.found", name=name, found=check.value)
     return text(
         "inference.found_limit", name=name, found=shown(check.value), limit=shown(check.limit)
     )
