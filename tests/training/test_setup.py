@@ -76,6 +76,23 @@ def test_a_finished_model_brings_its_own_tokenizer(bench, tiny) -> None:
     assert texts[0] == texts[1]
 
 
+def test_a_finished_model_without_tokenizer_takes_the_one_that_is_named(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "text", train=[{"text": "red sun"}])
+    tokenizer = bench.tokenizer(["red sun"])
+    first = bench.train({**FAST, "model": tiny()}, dataset, tokenizer, "a")
+    bare = bench.root / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (bare / name).write_bytes((first.path / name).read_bytes())
+    config = {**FAST, "model": {"kind": "hub", "name": "bare"}}
+    with pytest.raises(InputError, match="TOK-011"):
+        train(TrainConfig.model_validate(config), {"dataset": dataset}, bench.run("b"))
+    config["tokenizer"] = tokenizer.id
+    again = bench.train(config, dataset, tokenizer, "c")
+    names = [artifact.path / "tokenizer.json" for artifact in (tokenizer, again)]
+    assert names[0].read_text() == names[1].read_text()
+
+
 def test_a_chat_needs_a_template(bench, tiny) -> None:
     dataset = bench.dataset("text-generation", "messages", train=[chat("red")])
     tokenizer = bench.tokenizer(["red ok"], "eos")

@@ -117,6 +117,20 @@ def test_classifiers_learn_by_heart(bench, tiny, architecture) -> None:
     assert shares == {"cold": 0.5, "warm": 0.5}
 
 
+@pytest.mark.parametrize("architecture", ["encoder", "recurrent", "decoder"])
+def test_the_second_text_of_a_pair_is_read(bench, tiny, architecture) -> None:
+    words = ["red", "blue", "green"]
+    wider = {"hidden_size": 32, "dropout": 0.0}
+    rows = [{"text": a, "text_pair": b, "label": b} for a in words for b in words]
+    dataset = bench.dataset("text-classification", "classification", train=rows, validation=rows)
+    artifact = bench.train(
+        {**FAST, "lr": 3e-3, "model": tiny(architecture, **wider), "max_steps": 100},
+        dataset,
+        bench.tokenizer([" ".join(words)], "cls_sep", "word"),
+    )
+    assert artifact.metadata["best_accuracy"] == 1.0
+
+
 def test_several_labels_are_learned(bench, tiny) -> None:
     rows = [
         {"text": "red sun", "labels": ["day", "warm"]},
