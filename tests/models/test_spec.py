@@ -203,6 +203,7 @@ def test_too_short_context_of_a_finished_model(
         build_model(HubModel(name=str(tmp_path)), request)
 
 
+@pytest.mark.slow
 def test_seq2seq_learns_to_copy_unseen_texts(
     make, random_ids, tokenizer: PreTrainedTokenizerFast
 ) -> None:

@@ -54,9 +54,6 @@ def test_total_is_foreseen_from_tokens_and_minutes() -> None:
     assert minutes.total_steps(State(step=5, seconds=10.0)) == 30
 
 
-ROWS = [{"text": f"red sun {i}"} for i in range(20)]
-
-
 @pytest.fixture
 def steps_of(bench, tiny):
     dataset = bench.dataset(

@@ -88,7 +88,9 @@ def test_word_dropout_hides_inputs_in_training_only(make, random_ids) -> None:
     assert not torch.allclose(plain[0], plain[1])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    "cell", [c if c == "gru" else pytest.param(c, marks=pytest.mark.slow) for c in CELLS]
+)
 def test_learns_reconstructs_and_interpolates(cell: str, make, random_ids, tokenizer) -> None:
     model = small(make, cell, word_dropout=0.5).train()
     ids = framed(random_ids(4, 7), tokenizer)
