@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from importlib import metadata
 from typing import Any
 
 from fastapi import FastAPI
 
-from llmwright import __version__
 from llmwright.serving import errors
 from llmwright.serving.auth import Keys
 from llmwright.serving.config import ServeConfig
@@ -54,7 +54,7 @@ def create_app(
 
     app = FastAPI(
         title=f"LLMwright: {model.name}",
-        version=__version__,
+        version=metadata.version("llmwright"),
         description=f"{model.contract.task}, {model.contract.num_parameters:,} parameters.",
         lifespan=lifespan,
         docs_url=None,
