@@ -86,6 +86,7 @@ def build_encoder(architecture: Encoder, shape: Shape, request: ModelRequest) ->
         max_position_embeddings=shape.context,
         hidden_dropout_prob=shape.dropout,
         attention_probs_dropout_prob=shape.dropout,
+        initializer_range=first_std(shape.hidden_size),
         **request.config_values(),
     )
     return instantiate(config, request)
