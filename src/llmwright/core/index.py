@@ -159,8 +159,9 @@ class Index:
             unfinished = [e["id"] for e in found if e["status"] != "finished"]
             if unfinished:
                 row, resumed = replace(row, id=unfinished[0]), True
+            # Before the row can be seen: a thread that reads it must not take it for left over.
+            _ACTIVE.add(row.id)
             self._insert(connection, row, inputs)
-        _ACTIVE.add(row.id)
         return row, resumed
 
     def _insert(self, connection: sqlite3.Connection, row: RunRow, inputs: dict[str, str]) -> None:
@@ -182,12 +183,14 @@ class Index:
         self, run: str, status: Status, artifact: str | None, error: dict[str, str] | None = None
     ) -> None:
         """Write how a run ended."""
-        _ACTIVE.discard(run)
-        with self._transaction() as connection:
-            connection.execute(
-                "UPDATE runs SET status=?, finished=?, used=?, artifact=?, error=? WHERE id=?",
-                (status, time.time(), _now(connection), artifact, _json_or_none(error), run),
-            )
+        try:
+            with self._transaction() as connection:
+                connection.execute(
+                    "UPDATE runs SET status=?, finished=?, used=?, artifact=?, error=? WHERE id=?",
+                    (status, time.time(), _now(connection), artifact, _json_or_none(error), run),
+                )
+        finally:
+            _ACTIVE.discard(run)
 
     def use_run(self, run: str) -> None:
         """Note that a finished run's result was taken again: it counts as the newest."""
