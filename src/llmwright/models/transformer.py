@@ -86,7 +86,6 @@ def build_encoder(architecture: Encoder, shape: Shape, request: ModelRequest) ->
         max_position_embeddings=shape.context,
         hidden_dropout_prob=shape.dropout,
         attention_probs_dropout_prob=shape.dropout,
-        initializer_range=first_std(shape.hidden_size),
         **request.config_values(),
     )
     return instantiate(config, request)
