@@ -62,6 +62,10 @@ class Handler(BaseHTTPRequestHandler):
         settings["temperature"] = body.pop("temperature", None)
         predictor: LocalPredictor = self.server.predictor
         if self.path == "/generate":
+            unknown = set(body) - {*self.server.inputs}
+            if unknown:
+                self.send_json({"error": {"message": f"no field {unknown}"}}, 400)
+                return
             answer = next(predictor.predict([body], **settings))
             if "text" in answer:
                 answer = {self.server.outputs[0]: answer["text"]}
@@ -156,6 +160,17 @@ def test_our_server_with_a_generator_under_the_users_names(
 ) -> None:
     model, run = recorded("seq2seq", saved, rows_of, tmp_path)
     url = serve(model.path, inputs=["description"], outputs=["weather"])
+    report = verify(VerifyConfig(target=url), {"model": model}, run)
+    assert report.metadata["parity"]["checks"]["texts_equal"] == 1.0
+
+
+def test_a_text_of_any_column_is_a_prompt_to_our_server(
+    serve: Serve, saved: Saved, rows_of: Rows, tmp_path: Path
+) -> None:
+    model, run = recorded("decoder", saved, rows_of, tmp_path)
+    contract = Contract.open(model.path)
+    contract.model_copy(update={"fields": {"text": "paragraphs"}}).save(model.path)
+    url = serve(model.path, inputs=["prompt"], outputs=["text"])
     report = verify(VerifyConfig(target=url), {"model": model}, run)
     assert report.metadata["parity"]["checks"]["texts_equal"] == 1.0
 

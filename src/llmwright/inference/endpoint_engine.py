@@ -125,8 +125,10 @@ class EndpointPredictor(Predictor):
         names = self.contract.fields if self.contract else {}
         body = {names.get(column, column): value for column, value in row.items()}
         known = self.card.get("fields", {}).get("input", [])
-        if "text" in body and "text" not in known and "prompt" in known:
-            body["prompt"] = body.pop("text")
+        theirs = names.get("text", "text")
+        if theirs in body and theirs not in known and "prompt" in known:
+            # A text to go on from is a prompt, whatever its column was called.
+            body["prompt"] = body.pop(theirs)
         reply = self._ask("POST", "/generate", {**body, **self._options(generation)})
         outputs = self.card.get("fields", {}).get("output", [])
         task = self.card.get("task")
