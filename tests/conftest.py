@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 # As the command line does; must be set before the first test imports torch.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 @pytest.fixture(scope="session")
