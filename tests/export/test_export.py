@@ -28,6 +28,7 @@ QUICK = "recurrent"
 LABELLERS = [
     QUICK,
     pytest.param("classifier", marks=pytest.mark.slow),
+    pytest.param("pairs", marks=pytest.mark.slow),
     pytest.param("tagger", marks=pytest.mark.slow),
     pytest.param("recurrent_tagger", marks=pytest.mark.slow),
 ]

@@ -65,7 +65,7 @@ def make_tokenizer(frame: str = "none") -> PreTrainedTokenizerFast:
     )
     if frame == "eos":
         raw.post_processor = processors.TemplateProcessing(
-            single="$A <eos>", pair="$A <eos> $B <eos>", special_tokens=[("<eos>", 3)]
+            single="$A <eos>", pair="$A <eos> $B:1 <eos>:1", special_tokens=[("<eos>", 3)]
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=raw,
@@ -140,6 +140,7 @@ def _vae() -> Any:
 
 MODELS: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "classifier": ("text-classification", "classification", _classifier),
+    "pairs": ("text-classification", "classification", _classifier),
     "tagger": ("token-classification", "tags", _tagger),
     "decoder": ("text-generation", "text", _decoder),
     "seq2seq": ("seq2seq", "pair", _seq2seq),
@@ -167,6 +168,11 @@ MODELS: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "vae": ("text-generation", "text", _vae),
 }
 
+FIELDS = {
+    "seq2seq": {"input": "description", "target": "weather"},
+    "pairs": {"text": "premise", "text_pair": "hypothesis"},
+}
+
 
 def build(name: str, folder: Path, seed: int = 0) -> Path:
     """Save the model of this name with tokenizer and contract, and return its folder."""
@@ -180,7 +186,7 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
                 parameter.normal_(std=0.3)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, folder)
-    make_tokenizer("eos" if task == "seq2seq" else "none").save_pretrained(folder)
+    make_tokenizer("eos" if name in ("seq2seq", "pairs") else "none").save_pretrained(folder)
     labels = {"classification": LABELS, "tags": TAGS}.get(row_type, [])
     generates = task in ("text-generation", "seq2seq")
     Contract(
@@ -188,7 +194,8 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
         row_type=row_type,
         model_type=model.config.model_type,
         num_parameters=model.num_parameters(),
-        fields={"input": "description", "target": "weather"} if row_type == "pair" else {},
+        fields=FIELDS.get(name, {}),
+        token_types=name == "pairs",
         labels=labels,
         max_length=48,
         max_target_length=24 if task == "seq2seq" else None,
@@ -203,7 +210,10 @@ def rows_for(name: str) -> list[dict[str, Any]]:
     """Canonical rows of different lengths for the model of this name."""
     row_type = MODELS[name][1]
     if row_type == "classification":
-        return [{"text": t, "label": LABELS[i % 3]} for i, t in enumerate(TEXTS)]
+        rows = [{"text": t, "label": LABELS[i % 3]} for i, t in enumerate(TEXTS)]
+        if name == "pairs":
+            rows = [{**row, "text_pair": TEXTS[i - 1][:9]} for i, row in enumerate(rows)]
+        return rows
     if row_type == "tags":
         words = [t.split() if " " in t else list(t) for t in TEXTS]
         return [{"tokens": w, "tags": [TAGS[i % 3] for i in range(len(w))]} for w in words]

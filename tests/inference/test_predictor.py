@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.inference.predictor import Predictor
 
 Saved = Callable[[str], Path]
 Rows = Callable[[str], list[dict[str, Any]]]
-LABELLERS = ["classifier", "tagger", "recurrent", "recurrent_tagger"]
+LABELLERS = ["classifier", "pairs", "tagger", "recurrent", "recurrent_tagger"]
 GENERATORS = ["decoder", "seq2seq", "recurrent_decoder", "vae"]
 
 
@@ -34,6 +35,21 @@ def test_padding_changes_no_label(name: str, saved: Saved, rows_of: Rows) -> Non
     answers = list(predictor.predict(rows, batch_size=2))
     key = "tags" if "tagger" in name else "label"
     assert [a[key] for a in answers] == [next(predictor.predict([row]))[key] for row in rows]
+
+
+def test_pairs_are_read_as_transformers_reads_them(saved: Saved, rows_of: Rows) -> None:
+    predictor = Predictor.open(saved("pairs"))
+    row = rows_of("pairs")[0]
+    reference = AutoModelForSequenceClassification.from_pretrained(saved("pairs")).eval()
+    inputs = predictor.tokenizer(
+        row["text"], row["text_pair"], return_token_type_ids=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        expected_L = reference(**inputs).logits[0].numpy()
+        blind_L = reference(inputs.input_ids).logits[0].numpy()
+    batch = predictor.task.collate([predictor.encode(row)], predictor.contract)
+    assert np.abs(predictor.engine.logits(batch)[0] - expected_L).max() < 1e-5
+    assert np.abs(expected_L - blind_L).max() > 1e-2
 
 
 @pytest.mark.parametrize("name", GENERATORS)

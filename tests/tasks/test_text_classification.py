@@ -27,6 +27,13 @@ def test_two_texts_are_parted(make) -> None:
     row = {"text": "the cat", "text_pair": "ok", "label": "warm"}
     example = task.encode(row, tokenizer, contract)
     assert tokenizer.decode(example.input_ids_T) == "<cls>the cat<sep>ok<sep>"
+    assert example.token_type_ids_T.tolist() == [0] * 9 + [1] * 3
+    short = task.encode({"text": "ok", "text_pair": "no", "label": "cold"}, tokenizer, contract)
+    # Only models that have a place for them are given the types; padding counts as first text.
+    assert "token_type_ids" not in task.collate([example, short], contract)
+    telling = contract.model_copy(update={"token_types": True})
+    types_BT = task.collate([short, example], telling)["token_type_ids"]
+    assert types_BT.tolist() == [[0] * 4 + [1] * 3 + [0] * 5, [0] * 9 + [1] * 3]
 
 
 def test_a_long_text_is_cut_inside_its_frame(make) -> None:

@@ -55,7 +55,7 @@ def export_onnx(
     model = load_model(source, task=task.auto_class)
     total = 2 if task.generates and model.config.is_encoder_decoder else 1
     graphs: dict[str, str] = {}
-    for index, trace in enumerate(traces(model, task.generates)):
+    for index, trace in enumerate(traces(model, task.generates, contract.token_types)):
         report(trace.name, index, total)
         graphs[trace.name] = f"{trace.name}.onnx"
         write_graph(model, trace, folder / graphs[trace.name])
@@ -82,7 +82,7 @@ def _parameters(model: PreTrainedModel) -> set[str]:
     return set(inspect.signature(model.forward).parameters)
 
 
-def traces(model: PreTrainedModel, generates: bool) -> Iterator[Trace]:
+def traces(model: PreTrainedModel, generates: bool, token_types: bool = False) -> Iterator[Trace]:
     """Yield the graphs of a model, each with its example; the next example is made when asked."""
     vary = torch.export.Dim.AUTO
     table_BT = {0: vary, 1: vary}
@@ -96,7 +96,9 @@ def traces(model: PreTrainedModel, generates: bool) -> Iterator[Trace]:
     mask_BT[1, TOKENS - 2 :] = 0
     if not generates:
         inputs = {"input_ids": ids(ROWS, TOKENS), "attention_mask": mask_BT}
-        yield Trace("model", inputs, {"input_ids": table_BT, "attention_mask": table_BT})
+        if token_types:
+            inputs["token_type_ids"] = torch.zeros_like(mask_BT)
+        yield Trace("model", inputs, dict.fromkeys(inputs, table_BT))
     elif model.config.is_encoder_decoder:
         yield from _encoder_decoder(model, ids, mask_BT, table_BT)
     else:

@@ -118,7 +118,7 @@ class OnnxEngine(Engine):
         """Return all logits of a batch, as `Engine.logits` says."""
         values: dict[str, Any] = {
             name: batch[name]
-            for name in ("input_ids", "attention_mask", "decoder_input_ids")
+            for name in ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
             if name in batch
         }
         graph = self.graphs.get("model") or self.graphs.get("prefill")
@@ -127,8 +127,6 @@ class OnnxEngine(Engine):
             mask_BT = batch["attention_mask"]
             values["position_ids"] = positions(mask_BT, mask_BT.shape[1])
             values |= self.empty_cache(len(mask_BT))
-        if "token_type_ids" in graph.inputs:
-            values["token_type_ids"] = np.zeros_like(batch["input_ids"])
         found: np.ndarray = graph.run(values, ["logits"])["logits"].numpy()
         return found
 

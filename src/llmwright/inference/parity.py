@@ -204,8 +204,11 @@ def _add_lines(table: ParityTable, tally: Tally, limits: Limits, generates: bool
 def _inputs(part: Sequence[Probe], predictor: LocalPredictor, tally: Tally) -> None:
     """Count the probes whose text still becomes the same tokens."""
     for probe in part:
-        ids_T = predictor.encode(probe.row).input_ids_T
-        tally.inputs_equal += int(np.array_equal(ids_T, probe.input_ids_T))
+        read, recorded = predictor.encode(probe.row), probe.example
+        equal = np.array_equal(read.input_ids_T, recorded.input_ids_T)
+        if recorded.token_type_ids_T is not None and read.token_type_ids_T is not None:
+            equal &= np.array_equal(read.token_type_ids_T, recorded.token_type_ids_T)
+        tally.inputs_equal += int(equal)
 
 
 def largest(values: np.ndarray) -> float:
@@ -222,8 +225,8 @@ def _classify(
 ) -> int:
     """Compare all logits, and the label of each text or token."""
     _inputs(part, predictor, tally)
-    inputs = [probe.input_ids_T for probe in part]
-    logits = logits_of(inputs, predictor.engine, predictor.task, predictor.contract)
+    examples = [probe.example for probe in part]
+    logits = logits_of(examples, predictor.engine, predictor.task, predictor.contract)
     for probe, found in zip(part, logits, strict=True):
         assert probe.logits is not None
         if found.shape != probe.logits.shape:

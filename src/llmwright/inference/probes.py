@@ -26,7 +26,7 @@ from llmwright.inference.redact import redact_value
 from llmwright.inference.sampling import log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, ProbesInfo
-from llmwright.tasks.task import TASKS, Output, Task
+from llmwright.tasks.task import TASKS, Example, Output, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -58,6 +58,7 @@ class Probe:
     Attributes:
         row: The input, as `predict` takes it.
         input_ids_T: What the model reads.
+        token_type_ids_T: Which of two texts each token belongs to; None without a second text.
         answer: What `predict` answers; of a generator greedily, at most 32 tokens.
         logits: All logits: (L,) or (T, L); None for generators.
         token_ids_U: The greedy continuation, its stop token included.
@@ -67,11 +68,17 @@ class Probe:
 
     row: Row
     input_ids_T: np.ndarray
+    token_type_ids_T: np.ndarray | None = None
     answer: dict[str, Any] = field(default_factory=dict)
     logits: np.ndarray | None = None
     token_ids_U: np.ndarray | None = None
     top_ids_UK: np.ndarray | None = None
     top_log_probs_UK: np.ndarray | None = None
+
+    @property
+    def example(self) -> Example:
+        """What the model reads, as `Task.collate` takes it."""
+        return Example(self.input_ids_T, token_type_ids_T=self.token_type_ids_T)
 
 
 @dataclass
@@ -132,7 +139,14 @@ class Probes:
             raise InputError("INFER-011", path=folder, reason=reason) from error
 
 
-_TENSORS = ("input_ids_T", "logits", "token_ids_U", "top_ids_UK", "top_log_probs_UK")
+_TENSORS = (
+    "input_ids_T",
+    "token_type_ids_T",
+    "logits",
+    "token_ids_U",
+    "top_ids_UK",
+    "top_log_probs_UK",
+)
 
 
 def _probe(values: dict[str, Any], tensors: dict[str, Any]) -> Probe:
@@ -240,11 +254,14 @@ def record(
     """Return the probes of some inputs."""
     task = TASKS.get(contract.task)()
     examples = [task.encode_input(row, tokenizer, contract) for row in rows]
-    probes = [Probe(row, example.input_ids_T) for row, example in zip(rows, examples, strict=True)]
+    probes = [
+        Probe(row, example.input_ids_T, example.token_type_ids_T)
+        for row, example in zip(rows, examples, strict=True)
+    ]
     if task.generates:
         _record_texts(probes, engine, contract)
     else:
-        logits = logits_of([p.input_ids_T for p in probes], engine, task, contract)
+        logits = logits_of([p.example for p in probes], engine, task, contract)
         for probe, found in zip(probes, logits, strict=True):
             probe.logits = found
     for probe in probes:
@@ -253,16 +270,13 @@ def record(
 
 
 def logits_of(
-    inputs: Sequence[np.ndarray], engine: Engine, task: Task, contract: Contract
+    examples: Sequence[Example], engine: Engine, task: Task, contract: Contract
 ) -> list[np.ndarray]:
-    """Return the logits of each input without its padding."""
-    from llmwright.tasks.task import Example
-
-    batch = task.collate([Example(ids_T) for ids_T in inputs], contract)
-    found = engine.logits(batch)
+    """Return the logits of each example without its padding."""
+    found = engine.logits(task.collate(examples, contract))
     if found.ndim == 2:
         return list(found)
-    return [found[row, : len(ids_T)] for row, ids_T in enumerate(inputs)]
+    return [found[row, : len(example.input_ids_T)] for row, example in enumerate(examples)]
 
 
 def output_of(probe: Probe, contract: Contract) -> Output:

@@ -67,7 +67,7 @@ class TorchEngine(Engine):
     @torch.inference_mode()
     def logits(self, batch: Batch) -> np.ndarray:
         """Return all logits of a batch, as `Engine.logits` says."""
-        names = ("input_ids", "attention_mask", "decoder_input_ids")
+        names = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
         tensors = {name: self.tensor(batch[name]) for name in names if name in batch}
         found: np.ndarray = self.model(**tensors).logits.float().cpu().numpy()
         return found

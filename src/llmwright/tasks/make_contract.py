@@ -78,6 +78,7 @@ def make_contract(request: ContractRequest) -> Contract:
         max_target_length=request.max_target_length,
         chat_template_sha256=chat.template_sha256(tokenizer) if chats else None,
         begins_with_bos=_begins_with_bos(request),
+        token_types=_token_types(request),
         special_tokens=_special_tokens(request),
         stop_token_ids=_stop_token_ids(request),
         generation=Generation(max_new_tokens=_max_new_tokens(request)),
@@ -90,6 +91,14 @@ def _begins_with_bos(request: ContractRequest) -> bool:
     if request.info.task != "text-generation" or request.info.row_type == "messages":
         return False
     return request.tokenizer.bos_token_id is not None and not request.long_texts
+
+
+def _token_types(request: ContractRequest) -> bool:
+    """Say whether rows have a second text and the model an embedding for its tokens (BERT)."""
+    return (
+        "text_pair" in request.info.fields
+        and getattr(request.model_config, "type_vocab_size", 0) > 1
+    )
 
 
 def _special_tokens(request: ContractRequest) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -43,7 +44,7 @@ class Seq2Seq(Task):
         limit = contract.max_target_length or contract.max_length
         cut = len(ids) > limit
         labels = np.array(ids[:limit], dtype=np.int64)
-        return Example(read.input_ids_T, labels, truncated=read.truncated or cut)
+        return replace(read, labels=labels, truncated=read.truncated or cut)
 
     def encode_input(
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract

@@ -50,12 +50,14 @@ class Example:
             seq2seq: the target with its end token; tagging: tag index per token), a class index,
             or a 0/1 vector of L (multi-label). None when the row has no target.
         word_ids_T: Tagging: index of the row's token each position belongs to, -1 for none.
+        token_type_ids_T: Two texts: 0 for the tokens of the first, 1 for those of the second.
         truncated: Whether the input or the target had to be cut.
     """
 
     input_ids_T: np.ndarray
     labels: np.ndarray | None = None
     word_ids_T: np.ndarray | None = None
+    token_type_ids_T: np.ndarray | None = None
     truncated: bool = False
 
 
@@ -193,19 +195,16 @@ def label_index(label: str, contract: Contract) -> int:
         raise InputError("TASK-002", label=label, hint=hint) from None
 
 
-def token_ids(
-    tokenizer: PreTrainedTokenizerFast, text: str, pair: str | None = None, special: bool = True
-) -> list[int]:
-    """Return the ids of one text, or two, never cut.
+def token_ids(tokenizer: PreTrainedTokenizerFast, text: str, special: bool = True) -> list[int]:
+    """Return the ids of one text, never cut.
 
     Args:
         tokenizer: Any fast tokenizer.
         text: Already clean.
-        pair: Second text, put behind it the way the tokenizer does.
         special: Whether the tokenizer adds the tokens it frames texts with.
     """
     # verbose=False: a text longer than the tokenizer's limit is our own business, not a warning.
-    encoding = tokenizer(text, pair, add_special_tokens=special, verbose=False)
+    encoding = tokenizer(text, add_special_tokens=special, verbose=False)
     ids: list[int] = encoding["input_ids"]
     return ids
 
@@ -220,11 +219,24 @@ def pad_rows(rows: Sequence[np.ndarray], value: int) -> np.ndarray:
 
 
 def pad_inputs(examples: Sequence[Example], contract: Contract) -> Batch:
-    """Return ``input_ids`` padded with the pad token, and the ``attention_mask`` that hides it."""
+    """Return ``input_ids`` padded with the pad token, and the ``attention_mask`` that hides it.
+
+    With ``token_type_ids`` where the model tells two texts apart by them.
+    """
     input_ids_BT = pad_rows([e.input_ids_T for e in examples], contract.special_tokens["pad"])
     lengths_B1 = np.array([[len(e.input_ids_T)] for e in examples])
     mask_BT = (np.arange(input_ids_BT.shape[1]) < lengths_B1).astype(np.int64)
-    return {"input_ids": input_ids_BT, "attention_mask": mask_BT}
+    batch = {"input_ids": input_ids_BT, "attention_mask": mask_BT}
+    if contract.token_types:
+        types = [e.token_type_ids_T for e in examples]
+        batch["token_type_ids"] = pad_rows(
+            [
+                np.zeros_like(example.input_ids_T) if types_T is None else types_T
+                for example, types_T in zip(examples, types, strict=True)
+            ],
+            0,
+        )
+    return batch
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +18,6 @@ from llmwright.tasks.task import (
     label_index,
     pad_inputs,
     softmax,
-    token_ids,
     value_of,
 )
 
@@ -45,7 +45,7 @@ class TextClassification(Task):
                 labels[label_index(label, contract)] = 1.0
         else:
             labels = np.array(label_index(value_of(row, "label", contract), contract))
-        return Example(read.input_ids_T, labels, truncated=read.truncated)
+        return replace(read, labels=labels)
 
     def encode_input(
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
@@ -54,14 +54,21 @@ class TextClassification(Task):
         text = self.clean(value_of(row, "text", contract), contract)
         second = row.get("text_pair", row.get(contract.fields.get("text_pair", "text_pair")))
         pair = self.clean(second, contract) if second is not None else None
-        ids = token_ids(tokenizer, text, pair)
-        cut = len(ids) > contract.max_length
+        encoding = tokenizer(text, pair, return_token_type_ids=True, verbose=False)
+        cut = len(encoding["input_ids"]) > contract.max_length
         if cut:
             # Cut the longer text, not the tokens that frame the texts.
-            ids = tokenizer(text, pair, truncation=True, max_length=contract.max_length)[
-                "input_ids"
-            ]
-        return Example(np.array(ids, dtype=np.int64), truncated=cut)
+            encoding = tokenizer(
+                text,
+                pair,
+                return_token_type_ids=True,
+                truncation=True,
+                max_length=contract.max_length,
+            )
+        ids_T, types_T = (
+            np.array(encoding[name], dtype=np.int64) for name in ("input_ids", "token_type_ids")
+        )
+        return Example(ids_T, token_type_ids_T=types_T if pair is not None else None, truncated=cut)
 
     def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
         """Return padded inputs, and labels (B) or (B, L)."""

@@ -6,6 +6,7 @@ ignored, in the loss as in the answer.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -51,7 +52,7 @@ class TokenClassification(Task):
         labels_T = np.full(len(read.input_ids_T), IGNORE, dtype=np.int64)
         positions = first_pieces(read.word_ids_T)
         labels_T[positions] = indices[read.word_ids_T[positions]]
-        return Example(read.input_ids_T, labels_T, read.word_ids_T, read.truncated)
+        return replace(read, labels=labels_T)
 
     def encode_input(
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract

@@ -79,7 +79,7 @@ class Framing:
             ),
             "cls_sep": (
                 f"{marks.cls} $A {marks.sep}",
-                f"{marks.cls} $A {marks.sep} $B {marks.sep}",
+                f"{marks.cls} $A {marks.sep} $B:1 {marks.sep}:1",
             ),
         }
         if self.frame == "none":

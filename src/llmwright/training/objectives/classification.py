@@ -22,7 +22,7 @@ from llmwright.training.objectives.objective import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-INPUTS = ("input_ids", "attention_mask")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def build(kind: ClassificationLoss, request: ObjectiveRequest) -> Objective:

@@ -117,7 +117,7 @@ class Objective(ABC):
 
 def inputs_of(batch: Batch, needs_mask: bool = True) -> Batch:
     """Return ids and, only where it hides something, the mask: without one, models are quicker."""
-    inputs = {"input_ids": batch["input_ids"]}
+    inputs = {n: batch[n] for n in ("input_ids", "token_type_ids") if n in batch}
     mask_BT = batch.get("attention_mask")
     if needs_mask and mask_BT is not None and not mask_BT.all():
         inputs["attention_mask"] = mask_BT
