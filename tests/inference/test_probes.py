@@ -88,7 +88,21 @@ def test_rows_are_spread_and_each_is_taken_once(saved: Saved) -> None:
     rows = [{"text": f"text {i // 2}"} for i in range(400)]
     found = [row["text"] for row in probe_rows(rows, contract, 16)]
     assert len(found) == len(set(found)) == 16
-    assert int(found[-1].split()[1]) > 80
+    assert found[0] == "text 0"
+    assert found[-1] == "text 199"
+
+
+def test_rows_sorted_by_label_give_probes_of_every_label(saved: Saved) -> None:
+    contract = Contract.open(saved("classifier"))
+    rows = [{"text": f"{label} {i}"} for label in "abcdefgh" for i in range(50)]
+    found = [row["text"][0] for row in probe_rows(rows, contract, 32)]
+    assert [found.count(label) for label in "abcdefgh"] == [4] * 8
+
+
+def test_tagged_rows_with_personal_data_are_no_probes(saved: Saved) -> None:
+    contract = Contract.open(saved("tagger"))
+    rows = [{"tokens": list("电话13812345678")}, {"tokens": list("今天晴")}]
+    assert probe_rows(rows, contract, 4) == rows[1:]
 
 
 def test_a_slow_model_still_gets_four_probes() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmwright.inference.redact import redact, redact_value
+from llmwright.inference.redact import is_personal, redact, redact_value
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,10 @@ from llmwright.inference.redact import redact, redact_value
         ("host fe80:0:0:1:2:3:4:5 up", "host <ip> up"),
         ("see https://me:secret@host.example/path x", "see <url> x"),
         ("https://host.example/a?api_key=12345", "<url>"),
+        ("我的电话是13812345678吗", "我的电话是<phone>吗"),
+        ("致电010-12345678即可", "致电<phone>即可"),
+        ("网址https://a.cn/x?token=abc", "网址<url>"),
+        ("主机fe80:0:0:1:2:3:4:5正常", "主机<ip>正常"),
     ],
 )
 def test_personal_data_is_replaced(text: str, expected: str) -> None:
@@ -48,3 +52,16 @@ def test_values_keep_their_shape() -> None:
     row = {"messages": [{"role": "user", "content": "I am a@b.example"}], "n": 3}
     found = redact_value(row)
     assert found == {"messages": [{"role": "user", "content": "I am <email>"}], "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        (list("电话13812345678。"), True),
+        (["+1", "555", "123", "4567"], True),
+        (["call", "ann@mail", ".example"], True),
+        (["Ada", "lives", "in", "London", "since", "1999"], False),
+    ],
+)
+def test_tokens_are_read_together(tokens: list[str], expected: bool) -> None:
+    assert is_personal(tokens) is expected

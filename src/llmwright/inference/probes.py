@@ -22,7 +22,7 @@ from llmwright.core import files
 from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.inference.engine import Engine
-from llmwright.inference.redact import redact_value
+from llmwright.inference.redact import is_personal, redact_value
 from llmwright.inference.sampling import log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, ProbesInfo
@@ -40,6 +40,8 @@ MAX_PROMPT_CHARACTERS = 200
 MIN_PROBES = 4
 MAX_SECONDS = 60.0
 CHUNK = 8
+# Rows that are redacted and compared for each probe wanted.
+CANDIDATES_PER_PROBE = 16
 
 # What of a row of each type is an input; the rest is target and must not travel.
 INPUT_COLUMNS = {
@@ -173,22 +175,34 @@ def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[
 
 
 def probe_rows(rows: Sequence[Row], contract: Contract, count: int) -> list[Row]:
-    """Return evenly spread inputs of a dataset, redacted, each only once.
+    """Return inputs from all over a dataset, redacted, each only once.
 
     Plain texts are cut to their beginning, which the model then continues.
     """
+    candidates = evenly(rows, count * CANDIDATES_PER_PROBE)
+    found = {repr(kept): kept for row in candidates if (kept := _input_of(row, contract))}
+    return evenly(list(found.values()), count)
+
+
+def evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """Return ``count`` items, the first and the last and equally far apart between; all if fewer."""
+    if len(items) <= count:
+        return list(items)
+    places = np.linspace(0, len(items) - 1, count).round().astype(int)
+    return [items[place] for place in places.tolist()]
+
+
+def _input_of(row: Row, contract: Contract) -> Row | None:
+    """Return what of a row may travel; None where it is empty or cannot be redacted."""
     columns = INPUT_COLUMNS[contract.row_type]
-    step = max(1, len(rows) // max(1, count * 2))
-    found: dict[str, Row] = {}
-    for row in rows[::step]:
-        kept = {c: redact_value(row[c]) for c in columns if row.get(c) is not None}
-        if contract.row_type == "text":
-            kept["text"] = kept["text"][:MAX_PROMPT_CHARACTERS]
-        if contract.row_type == "messages":
-            kept["messages"] = _without_answer(kept["messages"])
-        if all(kept.values()) and kept:
-            found.setdefault(repr(kept), kept)
-    return list(found.values())[:count]
+    if contract.row_type == "tags" and is_personal(row["tokens"]):
+        return None
+    kept = {c: redact_value(row[c]) for c in columns if row.get(c) is not None}
+    if contract.row_type == "text":
+        kept["text"] = kept["text"][:MAX_PROMPT_CHARACTERS]
+    if contract.row_type == "messages":
+        kept["messages"] = _without_answer(kept["messages"])
+    return kept if kept and all(kept.values()) else None
 
 
 def _without_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
