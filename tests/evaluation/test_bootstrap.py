@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from llmwright.core.errors import InputError
 from llmwright.evaluation.bootstrap import MAX_WHOLE_RESAMPLES, intervals, resamples
 from llmwright.evaluation.metrics.classification import accuracy, f1_macro
-from llmwright.evaluation.metrics.metric import FunctionMetric
+from llmwright.evaluation.metrics.metric import FunctionMetric, Metric
 from llmwright.evaluation.metrics.ranking import pr_auc, roc_auc
 from llmwright.evaluation.outcomes import Outcomes
 
@@ -84,3 +86,27 @@ def test_3000_rows_of_77_labels_take_seconds() -> None:
     start = time.perf_counter()
     intervals([roc_auc, pr_auc], outcomes)
     assert time.perf_counter() - start < 30
+
+
+def test_a_resample_that_a_plugin_fails_on_has_no_value_and_is_counted() -> None:
+    outcomes = Outcomes("label", ["a"] * 6, ["a"] * 5 + ["b"])
+    # Divides by the number of rows with "b", of which many resamples have none.
+    fragile = FunctionMetric("fragile", lambda _, truth: 1 / truth.count("b"))
+    failed: Counter[str] = Counter()
+    found = intervals([fragile], outcomes, num_resamples=100, failed=failed)["fragile"]
+    assert 10 < failed["fragile"] < 90
+    assert found.num_resamples == 100 - failed["fragile"]
+
+
+def test_the_resampling_of_a_plugins_metric_may_fail_by_name_only() -> None:
+    class Fragile(Metric):
+        name = "fragile"
+
+        def __call__(self, outcomes: Outcomes) -> float:
+            return 1.0
+
+        def resample(self, outcomes: Outcomes, weights_RN):
+            raise KeyError("b")
+
+    with pytest.raises(InputError, match="EVAL-010.*fragile.*KeyError"):
+        intervals([Fragile()], coin_rows(9, 0.5, seed=0))

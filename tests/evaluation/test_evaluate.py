@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,22 @@ def test_perplexity_is_that_of_the_models_own_logits(
     assert figures["loss"] == pytest.approx(nats / tokens, rel=1e-4)
     num_bytes = sum(len(text.encode()) for text in texts)
     assert figures["bits_per_byte"] == pytest.approx(nats / math.log(2) / num_bytes, rel=1e-4)
+
+
+def test_bytes_are_those_of_the_text_not_of_its_segmentation(
+    decoder: Path, run_evaluate: Evaluate, tmp_path: Path
+) -> None:
+    folder = tmp_path / "segmented"
+    shutil.copytree(decoder, folder)
+    steps = {"text_steps": [{"kind": "jieba"}]}
+    Contract.open(folder).model_copy(update=steps).save(folder)
+    info = {"task": "text-generation", "row_type": "text", "shape": "text"}
+    dataset = save_dataset(tmp_path / "texts", {"test": [{"text": "今天天气很好"}]}, **info)
+    artifact = run_evaluate(folder, dataset, metrics=["loss", "bits_per_byte"])
+    values = {figure["name"]: figure["value"] for figure in read_report(artifact)["figures"]}
+    row = json.loads((artifact.path / "predictions.jsonl").read_text())
+    bits = values["loss"] * row["num_tokens"] / math.log(2)
+    assert bits / values["bits_per_byte"] == pytest.approx(len("今天天气很好".encode()))
 
 
 def test_rows_the_model_cannot_read_are_listed_and_left_out(

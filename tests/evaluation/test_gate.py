@@ -6,6 +6,7 @@ import pytest
 
 from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError
+from llmwright.evaluation import measure
 from llmwright.evaluation.config import EvaluateConfig
 from llmwright.evaluation.gate import parse_gate
 
@@ -23,11 +24,11 @@ from llmwright.evaluation.gate import parse_gate
     ],
 )
 def test_conditions(text: str, value: float, holds: bool) -> None:
-    assert parse_gate({"accuracy": text})[0].holds(value) is holds
+    assert parse_gate({"accuracy": text}, {"accuracy": 1.0})[0].holds(value) is holds
 
 
 def test_an_undefined_value_never_passes() -> None:
-    condition = parse_gate({"perplexity": "<= 20"})[0]
+    condition = parse_gate({"perplexity": "<= 20"}, {"perplexity": None})[0]
     assert not condition.holds(None)
     assert not condition.holds(math.nan)
 
@@ -41,3 +42,16 @@ def test_an_unreadable_condition_is_refused_before_anything_runs(text: str) -> N
 def test_a_gate_on_an_unknown_metric_names_the_closest() -> None:
     with pytest.raises(ConfigError, match="accuracy"):
         parse(EvaluateConfig, {"gate": {"acuracy": ">= 0.9"}})
+
+
+def test_a_percentage_is_a_share_of_the_metrics_largest_value() -> None:
+    gate = {"bleu": ">= 30 %", "exact_match": ">= 30 %"}
+    bleu, exact = parse_gate(gate, {"bleu": 100.0, "exact_match": 1.0})
+    assert (bleu.bound, exact.bound) == pytest.approx((30.0, 0.3))
+    assert not bleu.holds(12.0)
+
+
+def test_a_percentage_of_a_metric_without_largest_value_is_refused() -> None:
+    config = parse(EvaluateConfig, {"gate": {"perplexity": "<= 20 %"}})
+    with pytest.raises(ConfigError, match="EVAL-011"):
+        measure.choose(config, [])

@@ -95,7 +95,10 @@ def plugin_metrics():
     def broken(predictions: list[str], references: list[str]) -> float:
         return 1 / 0
 
-    added = {"share_of_cats": share_of_cats, "broken": broken}
+    def cats_per_owl(predictions: list[str], references: list[str]) -> float:
+        return predictions.count("cat") / references.count("owl")
+
+    added = {"share_of_cats": share_of_cats, "broken": broken, "cats_per_owl": cats_per_owl}
     for name, function in added.items():
         registry.register("metric", name, function)
     yield
@@ -119,3 +122,14 @@ def test_a_plugin_function_gets_value_interval_gate_and_a_note_on_resamples(
 def test_a_plugin_function_that_fails_is_named(report: MakeReport) -> None:
     with pytest.raises(InputError, match="EVAL-010.*broken.*ZeroDivisionError"):
         report(EvaluateConfig(metrics=["broken"]))
+
+
+@pytest.mark.usefixtures("plugin_metrics")
+def test_resamples_that_a_plugin_function_fails_on_are_said(report: MakeReport) -> None:
+    found = report(EvaluateConfig(metrics=["cats_per_owl"]))
+    figure = found.figures[0]
+    assert figure.value == 7.0
+    failed = 100 - figure.num_resamples
+    assert 10 < failed < 90
+    said = [note.text("en") for note in found.notes]
+    assert any(f"cats_per_owl failed on {failed} resamples" in text for text in said)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmwright.core.errors import InputError
+from llmwright.data.clean import preprocess
 from llmwright.data.records import Row
+from llmwright.evaluation.outcomes import FloatArray
 from llmwright.evaluation.report import Note, Unscored
-from llmwright.tasks.task import Task
 
 if TYPE_CHECKING:
     from llmwright.inference.predictor import LocalPredictor
@@ -61,13 +62,28 @@ class Asking:
 
     def answers(self, asked: Sequence[Asked]) -> list[Asked]:
         """Return the rows with the model's answers."""
+        found = self._each(self._predict, asked, "predict")
+        return [replace(one, answer=answer) for one, answer in found]
 
-        def ask(rows: Sequence[Row]) -> list[dict[str, Any]]:
-            return list(self.predictor.predict(rows, batch_size=self.batch_size))
+    def label_answers(
+        self, asked: Sequence[Asked], labels: Sequence[str]
+    ) -> tuple[list[Asked], FloatArray]:
+        """Return the rows with the model's answers, and the score of each label apart.
 
-        return [replace(one, answer=answer) for one, answer in self._each(ask, asked, "predict")]
+        A mapping of scores per row would take many times the memory of one array.
+        """
+        found: list[Asked] = []
+        scores_NC = np.empty((len(asked), len(labels)))
+        for one, answer in self._each(self._predict, asked, "predict"):
+            scores = answer.pop("scores")
+            scores_NC[len(found)] = [scores[label] for label in labels]
+            found.append(replace(one, answer=answer))
+        return found, scores_NC[: len(found)]
 
-    def log_probs(self, asked: Sequence[Asked], task: Task) -> list[Asked]:
+    def _predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        return list(self.predictor.predict(rows, batch_size=self.batch_size))
+
+    def log_probs(self, asked: Sequence[Asked]) -> list[Asked]:
         """Return the rows with the log-probability of their right tokens."""
         contract = self.predictor.contract
 
@@ -85,7 +101,8 @@ class Asking:
                     one,
                     log_prob=float(np.sum(score.log_probs_U, dtype=np.float64)),
                     num_tokens=len(score.log_probs_U),
-                    num_bytes=len(task.clean(one.row["text"], contract).encode())
+                    # Without the tokenizer's own steps: jieba adds spaces nobody wrote.
+                    num_bytes=len(preprocess(one.row["text"], contract.preprocessing).encode())
                     if plain
                     else None,
                 )

@@ -10,12 +10,14 @@ Source: Efron & Tibshirani 1993, chapter 13 (the percentile interval).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from llmwright.evaluation.metrics.metric import Metric
+from llmwright.core.errors import InputError
+from llmwright.evaluation.metrics.metric import Metric, blamed
 from llmwright.evaluation.outcomes import FloatArray, IntArray, Outcomes
 
 # A metric without row statistics is computed anew for each resample, so it gets fewer.
@@ -53,6 +55,7 @@ def intervals(
     confidence: float = 0.95,
     seed: int = 42,
     on_block: Callable[[int], None] = lambda done: None,
+    failed: Counter[str] | None = None,
 ) -> dict[str, Interval]:
     """Return the interval of each metric, by name; none for fewer than two rows.
 
@@ -63,17 +66,23 @@ def intervals(
         confidence: Share of resamples inside.
         seed: Seed of the draws.
         on_block: Called with the number of resamples done.
+        failed: Receives how many resamples a plugin's metric failed on; they have no value.
+
+    Raises:
+        InputError: A plugin's `Metric.resample` failed (``EVAL-010``).
     """
+    failed = Counter() if failed is None else failed
     values: dict[str, list[FloatArray]] = {metric.name: [] for metric in metrics}
     if len(outcomes) < 2:
         return {}
     done = 0
     for weights_RN in resamples(len(outcomes), num_resamples, seed):
         for metric in metrics:
-            found_R = metric.resample(outcomes, weights_RN)
+            with blamed(metric):
+                found_R = metric.resample(outcomes, weights_RN)
             if found_R is None:
                 kept_RN = weights_RN[: max(0, MAX_WHOLE_RESAMPLES - done)]
-                found_R = _recompute(metric, outcomes, kept_RN)
+                found_R = _recompute(metric, outcomes, kept_RN, failed)
             values[metric.name].append(found_R)
         done += len(weights_RN)
         on_block(done)
@@ -91,9 +100,18 @@ def percentiles(values_R: FloatArray, confidence: float) -> Interval | None:
     return Interval(float(low), float(high), len(defined_R))
 
 
-def _recompute(metric: Metric, outcomes: Outcomes, weights_RN: FloatArray) -> FloatArray:
-    found = [metric(outcomes.take(rows_of(weights_N))) for weights_N in weights_RN]
-    return np.asarray(found, dtype=np.float64)
+def _recompute(
+    metric: Metric, outcomes: Outcomes, weights_RN: FloatArray, failed: Counter[str]
+) -> FloatArray:
+    found_R = np.full(len(weights_RN), np.nan)
+    for index, weights_N in enumerate(weights_RN):
+        try:
+            with blamed(metric):
+                found_R[index] = metric(outcomes.take(rows_of(weights_N)))
+        except InputError:
+            # Rows drawn like this may lack what the metric divides by.
+            failed[metric.name] += 1
+    return found_R
 
 
 def rows_of(weights_N: FloatArray) -> IntArray:

@@ -123,24 +123,29 @@ def collect(
     contract = asking.predictor.contract
     form = form_of(task, contract, rows, chosen)
     asked = [Asked(row, task.reference(row)) for row in rows]
-    if form != "none":
+    scores_NC = None
+    if form in ("label", "labels"):
+        asked, scores_NC = asking.label_answers(asked, contract.labels)
+    elif form != "none":
         asked = asking.answers(asked)
     if task.generates and any("log_probs" in metric.needs for metric in chosen.metrics):
-        asked = asking.log_probs(asked, task)
+        asked = asking.log_probs(asked)
     if not asked or (form == "none" and asked[0].log_prob is None):
         reason = asking.unscored[0].reason if asking.unscored else "-"
         raise InputError("EVAL-007", num_rows=len(rows), reason=reason)
-    outcomes = _outcomes(form, asked, contract, positive)
+    outcomes = _outcomes(form, asked, scores_NC, contract, positive)
     notes = _notes(form, asked, asking.unscored, contract)
     return Collected(outcomes, _records(form, asked, outcomes), asking.unscored, notes)
 
 
-def _outcomes(form: Form, asked: Sequence[Asked], contract: Contract, positive: str) -> Outcomes:
+def _outcomes(
+    form: Form,
+    asked: Sequence[Asked],
+    scores_NC: FloatArray | None,
+    contract: Contract,
+    positive: str,
+) -> Outcomes:
     answers = [one.answer or {} for one in asked]
-    scores_NC = None
-    if form in ("label", "labels") and answers[0].get("scores"):
-        rows = [[answer["scores"][label] for label in contract.labels] for answer in answers]
-        scores_NC = np.asarray(rows, dtype=np.float64)
     return Outcomes(
         form=form,
         predictions=[answer[form] for answer in answers] if form != "none" else (),
@@ -163,11 +168,10 @@ def _numbers(values: Sequence[float | None]) -> FloatArray | None:
 def _records(form: Form, asked: Sequence[Asked], outcomes: Outcomes) -> list[ScoredRow]:
     text_scores = chrf.row_scores(outcomes) / 100 if form == "text" else None
     found = []
+    scores_NC = outcomes.scores_NC
     for n, one in enumerate(asked):
-        answer = one.answer or {}
-        prediction = answer.get(form)
-        scores = answer.get("scores") if form in ("label", "labels") else None
-        best = dict(sorted((scores or {}).items(), key=lambda item: -item[1])[:MAX_SHOWN_SCORES])
+        prediction = (one.answer or {}).get(form)
+        best = _best_scores(outcomes, n)
         if form == "none":
             correct, score = None, math.exp((one.log_prob or 0.0) / (one.num_tokens or 1))
         elif text_scores is not None:
@@ -184,12 +188,23 @@ def _records(form: Form, asked: Sequence[Asked], outcomes: Outcomes) -> list[Sco
                 prediction=prediction,
                 correct=correct,
                 score=score,
-                confidence=scores[prediction] if form == "label" and scores else None,
+                confidence=float(scores_NC[n, outcomes.labels.index(prediction)])
+                if form == "label" and scores_NC is not None
+                else None,
                 scores=best or None,
                 num_tokens=one.num_tokens,
             )
         )
     return found
+
+
+def _best_scores(outcomes: Outcomes, row: int) -> dict[str, float]:
+    """Return the largest scores of one row, the largest first; empty without scores."""
+    if outcomes.scores_NC is None:
+        return {}
+    scores_C = outcomes.scores_NC[row]
+    best = np.argsort(-scores_C, kind="stable")[:MAX_SHOWN_SCORES]
+    return {outcomes.labels[c]: float(scores_C[c]) for c in best}
 
 
 def row_score(form: Form, prediction: Any, reference: Any) -> tuple[bool, float]:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from llmwright.core.config import Config, Input, Name
 from llmwright.core.registry import Registry
-from llmwright.evaluation.gate import parse_gate
+from llmwright.evaluation.gate import read_condition
 
 if TYPE_CHECKING:
     from llmwright.evaluation.metrics.metric import Metric
@@ -76,8 +76,8 @@ class EvaluateConfig(Config):
 
     gate: dict[MetricName, str] = Field(default_factory=dict)
     """Conditions the model must meet, metric by metric, such as `{accuracy: ">= 0.9"}`; `>=`, `>`,
-    `<=` and `<` are understood. If one does not hold, the report is kept and the command ends with
-    exit code 1."""
+    `<=` and `<` are understood, and `%` is a share of a metric's largest value. If one does not
+    hold, the report is kept and the command ends with exit code 1."""
 
     num_bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """How many resamples of the rows the intervals come from. 1000 makes the ends of a 95 %
@@ -104,5 +104,6 @@ class EvaluateConfig(Config):
     @field_validator("gate")
     @classmethod
     def _gate_can_be_read(cls, gate: dict[str, str]) -> dict[str, str]:
-        parse_gate(gate)
+        for metric, text in gate.items():
+            read_condition(metric, text)
         return gate

@@ -98,20 +98,21 @@ def select_rows(dataset: Dataset, config: EvaluateConfig) -> tuple[str, list[Row
     if config.split is None and not held_out:
         raise InputError("EVAL-006", path=dataset.path)
     split = config.split or held_out[0]
-    rows = dataset.rows(split)
-    notes = [Note("evaluation.split", {"split": split, "num_rows": len(rows)})]
+    frame = dataset.frame(split)
+    num_rows = frame.height
+    notes = [Note("evaluation.split", {"split": split, "num_rows": num_rows})]
     if config.split is None and split == "validation":
         notes.append(Note("evaluation.split_chosen"))
     if split == "train":
         notes.append(Note("evaluation.split_train"))
-    num_rows = len(rows)
     if config.max_rows is not None and config.max_rows < num_rows:
         generator = np.random.default_rng(config.seed)
         kept = np.sort(generator.choice(num_rows, size=config.max_rows, replace=False))
-        rows = [rows[i] for i in kept]
-        values = {"num_rows": num_rows, "kept": len(rows), "seed": config.seed}
+        # On the table: only the rows that are kept become Python objects.
+        frame = frame[kept]
+        values = {"num_rows": num_rows, "kept": frame.height, "seed": config.seed}
         notes.append(Note("evaluation.sampled", values))
-    return split, rows, num_rows, notes
+    return split, frame.to_dicts(), num_rows, notes
 
 
 def make_report(

@@ -43,17 +43,38 @@ class Condition:
         return f"{self.metric} {self.sign} {self.bound:g}"
 
 
-def parse_gate(gate: Mapping[str, str]) -> list[Condition]:
-    """Return the conditions of a gate; ``"90 %"`` is read as 0.9.
+def parse_gate(gate: Mapping[str, str], scales: Mapping[str, float | None]) -> list[Condition]:
+    """Return the conditions of a gate; ``"90 %"`` is that share of the metric's largest value.
+
+    Args:
+        gate: Metric → sign and number.
+        scales: Metric → its largest value; None where it has none.
 
     Raises:
-        ConfigError: A condition is not a sign and a number (``EVAL-001``).
+        ConfigError: A condition is not a sign and a number (``EVAL-001``), or is a percentage of a
+            metric without a largest value (``EVAL-011``).
     """
     found = []
     for metric, text in gate.items():
-        match = _CONDITION.fullmatch(text)
-        if match is None:
-            raise ConfigError("EVAL-001", metric=metric, condition=text)
-        sign, number, percent = match.groups()
-        found.append(Condition(metric, sign, float(number) / (100 if percent else 1)))
+        sign, number, percent = read_condition(metric, text)
+        bound = float(number)
+        if percent:
+            scale = scales[metric]
+            if scale is None:
+                raise ConfigError("EVAL-011", metric=metric, condition=text)
+            bound *= scale / 100
+        found.append(Condition(metric, sign, bound))
     return found
+
+
+def read_condition(metric: str, text: str) -> tuple[str, str, str]:
+    """Return sign, number and percent sign (or nothing) of one condition.
+
+    Raises:
+        ConfigError: It is not a sign and a number (``EVAL-001``).
+    """
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise ConfigError("EVAL-001", metric=metric, condition=text)
+    sign, number, percent = match.groups()
+    return sign, number, percent

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmwright.core.errors import InputError, LLMwrightError
+from llmwright.core.errors import InputError
 from llmwright.evaluation import breakdown
 from llmwright.evaluation.bootstrap import Interval, intervals
 from llmwright.evaluation.config import METRICS, EvaluateConfig
 from llmwright.evaluation.gate import parse_gate
 from llmwright.evaluation.metrics import ranking
-from llmwright.evaluation.metrics.metric import FunctionMetric, Metric, as_metric
+from llmwright.evaluation.metrics.metric import Metric, as_metric, blamed
 from llmwright.evaluation.outcomes import Outcomes
 from llmwright.evaluation.report import Figure, Note, ScoredRow, Verdict
 
@@ -32,11 +33,13 @@ def choose(config: EvaluateConfig, defaults: Sequence[str]) -> Chosen:
     """Return the metrics of the config, or the task's; those of the gate are added.
 
     Raises:
-        ConfigError: A name is not registered (``CORE-011``).
+        ConfigError: A name is not registered (``CORE-011``), or the gate asks for a percentage of
+            a metric without a largest value (``EVAL-011``).
         InputError: A registered thing is no metric (``EVAL-004``).
     """
     names = [*(defaults if config.metrics is None else config.metrics), *config.gate]
     metrics = [as_metric(name, METRICS.get(name)) for name in dict.fromkeys(names)]
+    parse_gate(config.gate, {metric.name: metric.scale for metric in metrics})
     return Chosen(metrics, frozenset([*(config.metrics or []), *config.gate]))
 
 
@@ -49,7 +52,8 @@ def applicable(chosen: Chosen, outcomes: Outcomes) -> tuple[list[Metric], list[N
     kept: list[Metric] = []
     notes: list[Note] = []
     for metric in chosen.metrics:
-        obstacle = metric.obstacle(outcomes)
+        with blamed(metric):
+            obstacle = metric.obstacle(outcomes)
         if obstacle is None:
             kept.append(metric)
             continue
@@ -67,7 +71,13 @@ def applicable(chosen: Chosen, outcomes: Outcomes) -> tuple[list[Metric], list[N
 
 def possible(outcomes: Outcomes) -> list[str]:
     """Return the names of all registered metrics these outcomes allow."""
-    return [n for n in METRICS.names() if as_metric(n, METRICS.get(n)).obstacle(outcomes) is None]
+    found = []
+    for name in METRICS.names():
+        metric = as_metric(name, METRICS.get(name))
+        with blamed(metric):
+            if metric.obstacle(outcomes) is None:
+                found.append(name)
+    return found
 
 
 def figures(
@@ -79,9 +89,10 @@ def figures(
     """Return each metric's value with its interval, and notes on undefined or coarse ones.
 
     Raises:
-        InputError: A plugin's function failed (``EVAL-010``).
+        InputError: A plugin's metric failed (``EVAL-010``).
     """
     values = {metric.name: _value(metric, outcomes) for metric in metrics}
+    failed: Counter[str] = Counter()
     found = intervals(
         metrics,
         outcomes,
@@ -89,6 +100,7 @@ def figures(
         confidence=config.confidence,
         seed=config.seed,
         on_block=on_block,
+        failed=failed,
     )
     notes = [
         Note("evaluation.undefined", {"metric": name})
@@ -103,25 +115,23 @@ def figures(
             {"metric": name, "count": interval.num_resamples, "asked": config.num_bootstrap},
         )
         for name, interval in found.items()
-        if interval.num_resamples < min(config.num_bootstrap, 200)
+        if interval.num_resamples + failed[name] < min(config.num_bootstrap, 200)
+    ]
+    notes += [
+        Note("evaluation.failed_resamples", {"metric": name, "count": count})
+        for name, count in failed.items()
     ]
     return [_figure(m, values[m.name], found.get(m.name), outcomes) for m in metrics], notes
 
 
 def _value(metric: Metric, outcomes: Outcomes) -> float:
-    if not isinstance(metric, FunctionMetric):
-        return metric(outcomes)
-    try:
-        return metric(outcomes)
-    except LLMwrightError:
-        raise
-    except Exception as error:
-        # A plugin's code can fail in any way; the user is told which one and how.
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError("EVAL-010", name=metric.name, reason=reason) from error
+    with blamed(metric):
+        return float(metric(outcomes))
 
 
 def _figure(metric: Metric, value: float, interval: Interval | None, outcomes: Outcomes) -> Figure:
+    with blamed(metric):
+        signature = metric.signature(outcomes)
     return Figure(
         name=metric.name,
         value=None if math.isnan(value) else value,
@@ -130,7 +140,7 @@ def _figure(metric: Metric, value: float, interval: Interval | None, outcomes: O
         num_resamples=interval.num_resamples if interval else 0,
         higher_is_better=metric.higher_is_better,
         scale=metric.scale,
-        signature=metric.signature(outcomes),
+        signature=signature,
     )
 
 
@@ -139,7 +149,7 @@ def verdicts(config: EvaluateConfig, found: Sequence[Figure]) -> list[Verdict]:
     values = {figure.name: figure.value for figure in found}
     return [
         Verdict(str(c), c.metric, values.get(c.metric), c.holds(values.get(c.metric)))
-        for c in parse_gate(config.gate)
+        for c in parse_gate(config.gate, {figure.name: figure.scale for figure in found})
     ]
 
 

@@ -152,8 +152,8 @@ class Report:
     """Everything one evaluation found.
 
     Attributes:
-        model: Id, folder, task and size of the model.
-        dataset: Id and folder of the dataset.
+        model: Id, task, type and size of the model.
+        dataset: Id and task of the dataset.
         split: The part that was measured.
         num_rows: Rows of the split.
         num_scored: Rows behind the figures.

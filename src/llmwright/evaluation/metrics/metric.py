@@ -11,13 +11,14 @@ Shapes: N rows, R resamples, S statistics per row.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 
-from llmwright.core.errors import InputError
+from llmwright.core.errors import InputError, LLMwrightError
 from llmwright.evaluation.outcomes import FloatArray, Outcomes
 
 
@@ -145,6 +146,27 @@ def as_metric(name: str, found: object) -> Metric:
     if callable(found) and not isinstance(found, type):
         return FunctionMetric(name, found)
     raise InputError("EVAL-004", name=name, found=type(found).__name__)
+
+
+@contextlib.contextmanager
+def blamed(metric: Metric) -> Iterator[None]:
+    """Say which metric failed, and how, when a plugin's code does.
+
+    Raises:
+        InputError: A metric that is not built in raised anything (``EVAL-010``).
+    """
+    built_in = type(metric).__module__.startswith("llmwright.") and not isinstance(
+        metric, FunctionMetric
+    )
+    try:
+        yield
+    except LLMwrightError:
+        raise
+    except Exception as error:
+        if built_in:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError("EVAL-010", name=metric.name, reason=reason) from error
 
 
 def ratio(above: FloatArray, below: FloatArray, undefined: float) -> FloatArray:
