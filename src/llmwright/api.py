@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmwright.data.records import TaskName
     from llmwright.export.config import Format
     from llmwright.inference.chat import Conversation as Conversation
-    from llmwright.inference.predictor import LocalPredictor
+    from llmwright.inference.predictor import Predictor
     from llmwright.tokenization.config import SpecialTokens
     from llmwright.training.config import ObjectiveKind, ProbesConfig, ScheduleKind
 
@@ -108,10 +108,9 @@ def predict(
         **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
     """
     predictor = _predictor(model, engine, project)
-    field = predictor.task.text_field
     several = [rows] if isinstance(rows, str | Mapping) else rows
-    filled = [{field: row} if isinstance(row, str) else dict(row) for row in several]
-    return list(predictor.predict(filled, batch_size=batch_size, **generation))
+    read = [predictor.read(row) for row in several]
+    return list(predictor.predict(read, batch_size=batch_size, **generation))
 
 
 def predict_file(
@@ -170,7 +169,7 @@ def chat(
     return Conversation(_predictor(model, engine, project), system=system, **generation)
 
 
-def _predictor(model: Reference | None, engine: str, place: Place) -> LocalPredictor:
+def _predictor(model: Reference | None, engine: str, place: Place) -> Predictor:
     from llmwright.inference.predictor import Predictor
 
     project = open_project(place)

@@ -18,7 +18,7 @@ from llmwright.core.events import ArtifactSaved, Notice, Progress
 from llmwright.export.config import ExportConfig
 from llmwright.export.export import check, export, refuse
 from llmwright.inference.config import VerifyConfig
-from llmwright.inference.predictor import LocalPredictor, Predictor
+from llmwright.inference.predictor import Predictor
 from llmwright.inference.probes import Probes
 from llmwright.inference.verify import verify
 from llmwright.tasks.contract import Contract
@@ -38,7 +38,7 @@ GENERATORS = [
 ]
 
 
-def both(bench: Any, name: str) -> tuple[LocalPredictor, LocalPredictor]:
+def both(bench: Any, name: str) -> tuple[Predictor, Predictor]:
     model, exported = bench.model(name), bench.export(name)
     return Predictor.open(model.path), Predictor.open(exported.path)
 

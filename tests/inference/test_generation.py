@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from llmwright.inference.generation import generate, write_all
-from llmwright.inference.predictor import LocalPredictor, Predictor
+from llmwright.inference.predictor import Predictor
 from llmwright.inference.sampling import Settings
 
 Saved = Callable[[str], Path]
@@ -19,7 +19,7 @@ Rows = Callable[[str], list[dict[str, Any]]]
 GENERATORS = ["decoder", "seq2seq", "recurrent_decoder", "vae"]
 
 
-def prompts_of(predictor: LocalPredictor, rows: list[dict[str, Any]]) -> list[np.ndarray]:
+def prompts_of(predictor: Predictor, rows: list[dict[str, Any]]) -> list[np.ndarray]:
     return [predictor.encode(row).input_ids_T for row in rows]
 
 

@@ -130,6 +130,73 @@ def test_a_bad_row_costs_only_itself(saved: Saved, rows_of: Rows, tmp_path: Path
     assert [answers[i]["label"] for i in (0, 2, 4)] == expected
 
 
+def test_rows_of_every_kind_get_an_answer_or_a_reason(saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("classifier"))
+    values = [12345, "\ud800", ["a", "b"], {"a": 1}, "fine"]
+    source = write_jsonl(tmp_path / "in.jsonl", [json.dumps({"text": v}) for v in values])
+    for out in (tmp_path / "out.jsonl", tmp_path / "out.csv"):
+        for _ in range(2):
+            assert predict_file(predictor, source, out)["count"] == 5
+    answers = [line["answer"] for line in read_jsonl(tmp_path / "out.jsonl")]
+    alone = predictor.predict([{"text": t} for t in ("12345", "a\nb", "fine")])
+    assert [answers[i]["label"] for i in (0, 2, 4)] == [a["label"] for a in alone]
+    assert all("TASK-011" in answers[i]["error"] for i in (1, 3))
+    assert read_csv(tmp_path / "out.csv")[1]["text"] == "\\ud800"
+
+
+def test_columns_that_are_swapped_are_not_mixed_up(saved: Saved, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved("seq2seq"), tmp_path / "model"))
+    predictor = Predictor.open(folder)
+    fields = {"input": "target", "target": "input"}
+    predictor.contract.model_copy(update={"fields": fields}).save(folder)
+    source, out = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("input,target\nrain,The weather is fine\n", "utf-8")
+    predict_file(Predictor.open(folder), source, out)
+    expected = next(predictor.predict([{"input": "The weather is fine"}]))
+    assert read_jsonl(out)[0]["answer"]["text"] == expected["text"]
+
+
+def test_random_texts_depend_on_their_row_alone(saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("decoder"))
+    rows: list[Any] = [{"text": "The weather"} for _ in range(12)]
+    settings: dict[str, Any] = {"batch_size": 2, "temperature": 1.0, "seed": 3}
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    predict_file(predictor, write_jsonl(tmp_path / "a.jsonl", rows), whole, **settings)
+    texts = [line["answer"]["text"] for line in read_jsonl(whole)]
+    # Parts are of 8 rows: the first rows of both must differ.
+    assert texts[:4] != texts[8:]
+    # The same file broken off, and with a bad row in it.
+    lines = whole.read_bytes().splitlines(keepends=True)
+    whole.write_bytes(b"".join(lines[:5]))
+    predict_file(predictor, tmp_path / "a.jsonl", whole, **settings)
+    assert [line["answer"]["text"] for line in read_jsonl(whole)] == texts
+    rows[1] = {"text": {}}
+    predict_file(predictor, write_jsonl(tmp_path / "b.jsonl", rows), broken, **settings)
+    found = [line["answer"].get("text") for line in read_jsonl(broken)]
+    assert found == [texts[0], None, *texts[2:]]
+
+
+def test_a_table_has_the_columns_of_all_rows(saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("classifier"))
+    rows = [{"text": "a"}, {"text": "b", "id": 7}, "{broken"]
+    source, out = write_jsonl(tmp_path / "in.jsonl", rows), tmp_path / "out.csv"
+    predict_file(predictor, source, out)
+    assert [row["id"] for row in read_csv(out)] == ["", "7", ""]
+    assert read_csv(out)[2]["excerpt"] == "{broken"
+
+
+@pytest.mark.parametrize("text", ["one\rtwo", "x" * 200_000, 'a "b", c\r\nd'])
+def test_any_cell_is_read_again_when_going_on(text: str, saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("classifier"))
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": text}, {"text": "b"}])
+    out = tmp_path / "out.csv"
+    predict_file(predictor, source, out)
+    whole = out.read_bytes()
+    out.write_bytes(whole[:-3])
+    assert predict_file(predictor, source, out)["skipped"] == 1
+    assert out.read_bytes() == whole
+
+
 def test_a_missing_file_is_said(saved: Saved, tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         predict_file(Predictor.open(saved("classifier")), tmp_path / "no.csv", tmp_path / "o.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from llmwright.core.errors import ConfigError, InputError
+from llmwright.core.errors import CheckError, ConfigError, InputError
 from llmwright.inference.predictor import Predictor
+from llmwright.tasks.chat import known_sha256
 
 Saved = Callable[[str], Path]
 Rows = Callable[[str], list[dict[str, Any]]]
@@ -56,7 +58,7 @@ def test_pairs_are_read_as_transformers_reads_them(saved: Saved, rows_of: Rows) 
 def test_a_stream_adds_up_to_the_answer(name: str, saved: Saved, rows_of: Rows) -> None:
     predictor = Predictor.open(saved(name))
     for row in rows_of(name):
-        deltas = list(predictor.write(row))
+        deltas = list(predictor.write(predictor.encode(row)))
         answer = next(predictor.predict([row]))
         assert "".join(delta.text for delta in deltas) == answer["text"]
         assert deltas[-1].finish_reason == answer["finish_reason"]
@@ -112,6 +114,44 @@ def test_a_label_model_neither_streams_nor_scores(saved: Saved) -> None:
         with pytest.raises(InputError) as error:
             ask()
         assert error.value.code == "INFER-005"
+
+
+def test_logits_of_long_targets_count_for_the_size_of_a_batch(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor.open(saved("seq2seq"))
+    rows = [{"input": "a", "target": "The weather is fine " * 2} for _ in range(4)]
+    whole = list(predictor.score(rows))
+    sizes: list[int] = []
+    run = predictor.engine.logits
+    monkeypatch.setattr(predictor.engine, "logits", lambda batch: _note(run(batch), sizes))
+    # Room for the logits of two targets.
+    length = len(whole[0].token_ids_U)
+    limit = 2 * length * predictor.engine.model.config.vocab_size  # type: ignore[attr-defined]
+    monkeypatch.setattr("llmwright.inference.predictor.MAX_LOGITS", limit)
+    found = list(predictor.score(rows))
+    assert max(sizes) <= limit
+    assert [s.log_probs_U.sum() for s in found] == pytest.approx(
+        [s.log_probs_U.sum() for s in whole], abs=1e-4
+    )
+
+
+def _note(logits: np.ndarray, sizes: list[int]) -> np.ndarray:
+    sizes.append(logits.size)
+    return logits
+
+
+def test_another_chat_template_is_refused(saved: Saved, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved("decoder"), tmp_path / "chat"))
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    predictor = Predictor.open(folder)
+    promised = {"chat_template_sha256": known_sha256(predictor.tokenizer)}
+    predictor.contract.model_copy(update=promised).save(folder)
+    Predictor.open(folder)
+    (folder / "chat_template.jinja").write_text("{{ messages }}!")
+    with pytest.raises(CheckError) as error:
+        Predictor.open(folder)
+    assert error.value.code == "INFER-023"
 
 
 def test_a_wrong_engine_or_folder_is_said(saved: Saved, tmp_path: Path) -> None:

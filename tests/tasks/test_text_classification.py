@@ -80,8 +80,13 @@ def test_a_missing_text_is_named_as_the_user_calls_it(make) -> None:
     task, tokenizer, contract = make(
         "text-classification", "classification", fields={"text": "review"}, **FRAME
     )
-    assert task.encode_input({"review": "ok"}, tokenizer, contract).input_ids_T.size == 4
-    with pytest.raises(InputError) as caught:
-        task.encode_input({"label": "warm"}, tokenizer, contract)
-    assert caught.value.code == "TASK-003"
-    assert '"review"' in caught.value.message
+    row = task.read({"review": "ok"}, contract)
+    assert task.encode_input(row, tokenizer, contract).input_ids_T.size == 4
+    for ask in (
+        lambda: task.read({"label": "warm"}, contract),
+        lambda: task.encode_input({"label": "warm"}, tokenizer, contract),
+    ):
+        with pytest.raises(InputError) as caught:
+            ask()
+        assert caught.value.code == "TASK-003"
+        assert '"review"' in caught.value.message

@@ -118,7 +118,7 @@ def test_templates_that_cannot_be_learned_are_refused(make, template, code) -> N
 
 def test_a_prompt_alone_is_what_the_user_says(make) -> None:
     task, tokenizer, contract = make("text-generation", "messages", max_length=500)
-    asked = task.encode_input({"prompt": "the cat"}, tokenizer, contract)
+    asked = task.encode_input(task.read({"prompt": "the cat"}, contract), tokenizer, contract)
     row = {"messages": [{"role": "user", "content": "the cat"}]}
     assert (
         asked.input_ids_T.tolist()
@@ -133,8 +133,7 @@ def test_completion_is_learned_and_the_prompt_is_not(make) -> None:
     example = task.encode(row, tokenizer, contract)
     assert tokenizer.decode(example.input_ids_T) == "<bos>the cat sat<eos>"
     assert learned(example, tokenizer) == " sat<eos>"
-    # The user's own name of a column does as well.
-    prompt = task.encode_input({"question": "the cat"}, tokenizer, contract)
+    prompt = task.encode_input(task.read({"question": "the cat"}, contract), tokenizer, contract)
     assert tokenizer.decode(prompt.input_ids_T) == "<bos>the cat"
     assert task.reference(row) == " sat"
 
@@ -166,10 +165,10 @@ def test_long_streams_have_no_begin_token(make) -> None:
     task, tokenizer, contract = make("text-generation", "text", long_texts=True)
     row = {"text": "the cat"}
     assert tokenizer.decode(task.document(row, tokenizer, contract)) == "the cat<eos>"
-    prompt = task.encode_input({"prompt": "the"}, tokenizer, contract)
+    prompt = task.encode_input({"text": "the"}, tokenizer, contract)
     assert tokenizer.decode(prompt.input_ids_T) == "the"
     # Nothing to continue: a new text begins where another ended.
-    empty = task.encode_input({"prompt": ""}, tokenizer, contract)
+    empty = task.encode_input({"text": ""}, tokenizer, contract)
     assert tokenizer.decode(empty.input_ids_T) == "<eos>"
 
 

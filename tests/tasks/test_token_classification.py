@@ -50,9 +50,9 @@ def test_words_cut_away_still_have_a_tag(make) -> None:
 
 def test_a_text_is_cut_into_words_or_characters(make) -> None:
     task, _, contract = make("token-classification", "tags", **FRAME)
-    assert task.words({"text": "the cat"}, contract) == ["the", "cat"]
+    assert task.read({"text": "the cat"}, contract) == {"tokens": ["the", "cat"]}
     characters = contract.model_copy(update={"profile": {"words": "characters"}})
-    assert task.words({"text": "今天 好"}, characters) == ["今", "天", "好"]
+    assert task.read({"tokens": "今天 好"}, characters) == {"tokens": ["今", "天", "好"]}
 
 
 def test_tokens_and_tags_must_match(make) -> None:

@@ -15,7 +15,7 @@ from llmwright.evaluation.outcomes import FloatArray
 from llmwright.evaluation.report import Note, Unscored
 
 if TYPE_CHECKING:
-    from llmwright.inference.predictor import LocalPredictor
+    from llmwright.inference.predictor import Predictor
 
 # Batches handed to the predictor at once: enough for it to group rows of like length.
 BATCHES_AT_ONCE = 16
@@ -55,7 +55,7 @@ class Asking:
         unscored: Rows without an answer, and why.
     """
 
-    predictor: LocalPredictor
+    predictor: Predictor
     batch_size: int = 32
     on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None
     unscored: list[Unscored] = field(default_factory=list)

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmwright.core.errors import InputError
-from llmwright.data.records import Row
 from llmwright.inference.predictor import Predictor
-from llmwright.tasks.task import TASKS
 
 Messages = list[dict[str, str]]
 
@@ -30,13 +28,11 @@ class Conversation:
     """
 
     def __init__(self, predictor: Predictor, system: str | None = None, **generation: Any) -> None:
-        contract = predictor.contract
-        if contract is not None and contract.task not in ("text-generation", "seq2seq"):
-            raise InputError("INFER-005", task=contract.task)
-        self.remembers = contract is None or contract.row_type == "messages"
+        if not predictor.task.generates:
+            raise InputError("INFER-005", task=predictor.contract.task)
+        self.remembers = predictor.contract.row_type == "messages"
         if system and not self.remembers:
             raise InputError("INFER-019")
-        self._field = TASKS.get(contract.task).text_field if contract else "prompt"
         self.predictor = predictor
         self.name = predictor.name
         self.system = system
@@ -50,8 +46,8 @@ class Conversation:
 
     def say(self, said: str) -> Iterator[str]:
         """Yield the answer as it is written; a whole answer is remembered, a broken off one not."""
-        row: Row = {self._field: said}
         turn = {"role": "user", "content": said}
+        row = self.predictor.read(said)
         if self.remembers:
             row = {"messages": [*self.messages, turn]}
         pieces: list[str] = []

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from llmwright.inference.predictor import LocalPredictor
+from llmwright.inference.predictor import Predictor
 from llmwright.inference.probes import (
     MAX_SECONDS,
     Probe,
@@ -157,7 +157,7 @@ class Tally:
 
 
 def compare(
-    predictor: LocalPredictor,
+    predictor: Predictor,
     probes: Probes,
     limits: Limits | None = None,
     max_seconds: float = MAX_SECONDS,
@@ -201,7 +201,7 @@ def _add_lines(table: ParityTable, tally: Tally, limits: Limits, generates: bool
         table.at_least("label_agreement", agreement, limits.min_agreement)
 
 
-def _inputs(part: Sequence[Probe], predictor: LocalPredictor, tally: Tally) -> None:
+def _inputs(part: Sequence[Probe], predictor: Predictor, tally: Tally) -> None:
     """Count the probes whose text still becomes the same tokens."""
     for probe in part:
         read, recorded = predictor.encode(probe.row), probe.example
@@ -218,7 +218,7 @@ def largest(values: np.ndarray) -> float:
 
 def _classify(
     part: Sequence[Probe],
-    predictor: LocalPredictor,
+    predictor: Predictor,
     limits: Limits,
     tally: Tally,
     table: ParityTable,
@@ -259,7 +259,7 @@ def _labels_agree(
     return np.atleast_1d(same | (np.asarray(margin) <= close))
 
 
-def _label(logits: np.ndarray, predictor: LocalPredictor) -> Any:
+def _label(logits: np.ndarray, predictor: Predictor) -> Any:
     if predictor.contract.multi_label:
         return {"logits": [round(float(v), 4) for v in logits]}
     best = np.atleast_1d(logits.argmax(axis=-1))
@@ -269,7 +269,7 @@ def _label(logits: np.ndarray, predictor: LocalPredictor) -> Any:
 
 def _follow(
     part: Sequence[Probe],
-    predictor: LocalPredictor,
+    predictor: Predictor,
     limits: Limits,
     tally: Tally,
     table: ParityTable,
@@ -319,7 +319,7 @@ def _token_agrees(
     return len(expected_K) > 1 and bool(expected_K[0] - expected_K[1] <= close)
 
 
-def _decoded(probe: Probe, predictor: LocalPredictor) -> str:
+def _decoded(probe: Probe, predictor: Predictor) -> str:
     """Return what the model's tokenizer makes of the recorded tokens."""
     from llmwright.inference.probes import output_of
 

@@ -10,18 +10,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llmwright.core import files
-from llmwright.core.errors import ConfigError, InputError, LLMwrightError
+from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.events import Emit, Progress
 from llmwright.data.readers.record import Record, Rejection
 from llmwright.data.records import Row
-from llmwright.inference.predictor import BATCH_SIZE, LocalPredictor
+from llmwright.inference.predictor import BATCH_SIZE, Predictor
 from llmwright.inference.rows import read_rows
+from llmwright.inference.sampling import Settings
+from llmwright.tasks.task import Example
 
 # Batches between two writes: what a kill may cost.
 SAVED_BATCHES = 4
@@ -29,7 +31,7 @@ COLUMNS = ("answer", "score", "note")
 
 
 def predict_file(
-    predictor: LocalPredictor,
+    predictor: Predictor,
     source: Path,
     out: Path,
     *,
@@ -57,13 +59,15 @@ def predict_file(
         ResourceError: The output file cannot be written.
     """
     form = _form_of(out)
+    settings = predictor.settings(**generation)
+    form.prepare(read_rows(source, predictor))
     items = read_rows(source, predictor)
     skipped = count = _continue(out, items, form)
     with files.disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("ab") as file:
             for part in iter(lambda: list(islice(items, batch_size * SAVED_BATCHES)), []):
-                answers = _answers(part, predictor, batch_size, generation)
+                answers = _answers(part, predictor, count, batch_size, settings)
                 file.writelines(form.lines(part, answers, is_first=count == 0))
                 file.flush()
                 count += len(part)
@@ -78,31 +82,28 @@ def _tell(consumers: Sequence[Emit], count: int) -> None:
 
 def _answers(
     part: list[Record | Rejection],
-    predictor: LocalPredictor,
+    predictor: Predictor,
+    first: int,
     batch_size: int,
-    generation: dict[str, Any],
+    settings: Settings,
 ) -> list[dict[str, Any]]:
-    """Return an answer, or an ``error``, for each item."""
-    rows = [item.values for item in part if isinstance(item, Record)]
-    try:
-        found = list(predictor.predict(rows, batch_size, **generation))
-    except InputError:
-        # One of them is at fault; asked one by one the others get their answers.
-        found = [_answer_alone(row, predictor, generation) for row in rows]
-    waiting = iter(found)
-    return [
-        next(waiting) if isinstance(item, Record) else {"error": f"{item.reason}: {item.detail}"}
-        for item in part
-    ]
-
-
-def _answer_alone(
-    row: Row, predictor: LocalPredictor, generation: dict[str, Any]
-) -> dict[str, Any]:
-    try:
-        return next(predictor.predict([row], **generation))
-    except LLMwrightError as error:
-        return {"error": str(error)}
+    """Return an answer, or an ``error``, for each item; ``first`` is the first one's place."""
+    answers: dict[int, dict[str, Any]] = {}
+    rows: dict[int, Row] = {}
+    examples: list[Example] = []
+    for place, item in enumerate(part, start=first):
+        if isinstance(item, Rejection):
+            answers[place] = {"error": f"{item.reason}: {item.detail}"}
+            continue
+        try:
+            row = predictor.read(item.values)
+            examples.append(predictor.encode(row))
+            rows[place] = row
+        except InputError as error:
+            answers[place] = {"error": str(error)}
+    found = predictor.answer(list(rows.values()), examples, list(rows), batch_size, settings)
+    answers |= {place: one.answer for place, one in zip(rows, found, strict=True)}
+    return [answers[place] for place in range(first, first + len(part))]
 
 
 def _row(item: Record | Rejection) -> Row:
@@ -112,6 +113,9 @@ def _row(item: Record | Rejection) -> Row:
 class JsonForm:
     """One JSON object per line."""
 
+    def prepare(self, items: Iterable[Record | Rejection]) -> None:
+        """Take nothing from a first look: each line has its own names."""
+
     def lines(
         self, part: Sequence[Record | Rejection], answers: Sequence[dict[str, Any]], is_first: bool
     ) -> Iterator[bytes]:
@@ -119,13 +123,15 @@ class JsonForm:
         for item, answer in zip(part, answers, strict=True):
             row = _row(item)
             body = {**row, _free(COLUMNS[0], list(row)): answer}
-            yield json.dumps(body, ensure_ascii=False, default=str).encode() + b"\n"
+            line = json.dumps(body, ensure_ascii=False, default=str)
+            # Lone surrogates become the escapes that JSON knows for them.
+            yield line.encode("utf-8", "backslashreplace") + b"\n"
 
     def kept(self, record: bytes) -> Row:
         """Return the row of a record that was written before.
 
         Raises:
-            ValueError, KeyError, TypeError: It was not written here.
+            ValueError, KeyError, AttributeError: It was not written here.
         """
         values: Row = json.loads(record)
         # Ours is the last one.
@@ -145,14 +151,21 @@ class CsvForm:
 
     def __init__(self) -> None:
         self._header: list[str] = []
+        self._continues = False
+
+    def prepare(self, items: Iterable[Record | Rejection]) -> None:
+        """Take the columns of all rows: a table cannot get another one later."""
+        own: dict[str, None] = {}
+        last: dict[str, None] = {}
+        for item in items:
+            (own if isinstance(item, Record) else last).update(dict.fromkeys(_row(item)))
+        names = [*own, *(name for name in last if name not in own)]
+        self._header = [*names, *(_free(name, names) for name in COLUMNS)]
 
     def lines(
         self, part: Sequence[Record | Rejection], answers: Sequence[dict[str, Any]], is_first: bool
     ) -> Iterator[bytes]:
         """Yield the bytes to append; the header goes before the first record."""
-        if not self._header:
-            own = next((list(i.values) for i in part if isinstance(i, Record)), ["excerpt"])
-            self._header = [*own, *(_free(name, own) for name in COLUMNS)]
         if is_first:
             yield _csv_line(self._header)
         for item, answer in zip(part, answers, strict=True):
@@ -164,13 +177,15 @@ class CsvForm:
         """Return the row of a record that was written before; the header gives its names.
 
         Raises:
-            ValueError: It was not written here.
+            ValueError, csv.Error: It was not written here.
         """
-        (cells,) = csv.reader(io.StringIO(record.decode(), newline=""))
-        if not self._header:
-            if len(cells) <= len(COLUMNS) or not cells[-1].startswith(COLUMNS[-1]):
-                raise ValueError("no header of ours")
-            self._header = cells
+        text = record.decode()
+        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+        (cells,) = csv.reader(io.StringIO(text, newline=""))
+        if not self._continues:
+            if cells != self._header:
+                raise ValueError("another header")
+            self._continues = True
             return {}
         return dict(zip(self._header[: -len(COLUMNS)], cells, strict=False))
 
@@ -197,9 +212,10 @@ def _free(name: str, taken: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _answer_cells(answer: dict[str, Any]) -> list[str]:
@@ -216,7 +232,11 @@ def _answer_cells(answer: dict[str, Any]) -> list[str]:
 
 def _csv_line(cells: Sequence[str]) -> bytes:
     line = io.StringIO(newline="")
-    csv.writer(line, lineterminator="\n").writerow(cells)
+    # A carriage return alone ends a line too, which the writer does not heed.
+    if any("\r" in cell for cell in cells):
+        csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(cells)
+    else:
+        csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue().encode()
 
 
@@ -228,7 +248,7 @@ def _continue(out: Path, items: Iterator[Record | Rejection], form: AnswerForm) 
     for record in _whole_records(out, isinstance(form, CsvForm)):
         try:
             kept = form.kept(record)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, csv.Error) as error:
             raise InputError("INFER-017", path=out, record=count + 1) from error
         is_header = isinstance(form, CsvForm) and whole_bytes == 0
         whole_bytes += len(record)

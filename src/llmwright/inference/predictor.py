@@ -5,8 +5,7 @@ Shapes: T tokens, U scored tokens.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmwright.core.errors import InputError
+from llmwright.core.errors import CheckError, InputError
 from llmwright.data.records import Row
 from llmwright.inference.detokenize import Detokenizer
 from llmwright.inference.engine import Engine
 from llmwright.inference.generation import FinishReason, generate, write_all
 from llmwright.inference.opening import open_engine, open_tokenizer
 from llmwright.inference.sampling import Settings, log_softmax
+from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import IGNORE, TASKS, Example, Output, Task
 
@@ -79,59 +79,8 @@ class TokenScores:
     log_probs_U: np.ndarray
 
 
-class Predictor(ABC):
-    """Answers rows, wherever the model runs.
-
-    Attributes:
-        contract: What the model promises; None where a server does not tell.
-        name: For messages: the folder's name or the address.
-    """
-
-    contract: Contract | None
-    name: str
-
-    @staticmethod
-    def open(source: str | Path, engine: str = "auto") -> LocalPredictor:
-        """Return the predictor of a model's or an export's folder.
-
-        Args:
-            source: The folder.
-            engine: A registered engine; ``auto`` takes the one the files are for.
-
-        Raises:
-            ConfigError: No such engine (``INFER-004``).
-            InputError: No contract (``TASK-001``), no tokenizer (``INFER-002``), nothing to run
-                (``INFER-001``), or damaged files.
-        """
-        folder = Path(source)
-        contract = Contract.open(folder)
-        return LocalPredictor(
-            contract, open_tokenizer(folder), open_engine(folder, contract, engine)
-        )
-
-    @abstractmethod
-    def predict(
-        self, rows: Iterable[Row], batch_size: int = BATCH_SIZE, **generation: Any
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the answer to each row, in order.
-
-        Args:
-            rows: Canonical rows, or rows with the user's own column names.
-            batch_size: Rows that go through the model together.
-            **generation: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `seed`; the contract's
-                defaults where not given.
-        """
-
-    @abstractmethod
-    def stream(self, row: Row, **generation: Any) -> Iterator[str]:
-        """Yield the text for one row as it is written, never a part of a character."""
-
-    def close(self) -> None:  # noqa: B027  most predictors hold nothing open
-        """Give back connections."""
-
-
-class LocalPredictor(Predictor):
-    """A model on this machine.
+class Predictor:
+    """A model on this machine, ready to be asked.
 
     Args:
         contract: What the model promises.
@@ -142,17 +91,60 @@ class LocalPredictor(Predictor):
     def __init__(
         self, contract: Contract, tokenizer: PreTrainedTokenizerFast, engine: Engine
     ) -> None:
-        self.contract: Contract = contract
+        self.contract = contract
         self.tokenizer = tokenizer
         self.engine = engine
         self.task: Task = TASKS.get(contract.task)()
         self.folder = engine.folder
         self.name = engine.folder.name
 
+    @classmethod
+    def open(cls, source: str | Path, engine: str = "auto") -> Predictor:
+        """Return the predictor of a model's or an export's folder.
+
+        Args:
+            source: The folder.
+            engine: A registered engine; ``auto`` takes the one the files are for.
+
+        Raises:
+            CheckError: The chat template is not the one of the training (``INFER-023``).
+            ConfigError: No such engine (``INFER-004``).
+            InputError: No contract (``TASK-001``), no tokenizer (``INFER-002``), nothing to run
+                (``INFER-001``), or damaged files.
+        """
+        folder = Path(source)
+        contract = Contract.open(folder)
+        tokenizer = open_tokenizer(folder)
+        if contract.chat_template_sha256 not in (None, chat.known_sha256(tokenizer)):
+            raise CheckError("INFER-023", path=folder)
+        return cls(contract, tokenizer, open_engine(folder, contract, engine))
+
+    @property
+    def text_name(self) -> str:
+        """The user's name of the input that one bare text stands for."""
+        return self.contract.fields.get(self.task.text_field, self.task.text_field)
+
+    def read(self, values: str | Mapping[str, Any]) -> Row:
+        """Return the canonical row of what a user sends: one text, or values under own names.
+
+        Raises:
+            InputError: As `Task.read`.
+        """
+        if isinstance(values, str):
+            values = {self.text_name: values}
+        return self.task.read(values, self.contract)
+
     def predict(
         self, rows: Iterable[Row], batch_size: int = BATCH_SIZE, **generation: Any
     ) -> Iterator[dict[str, Any]]:
-        """Yield the answer to each row, in order."""
+        """Yield the answer to each row, in order.
+
+        Args:
+            rows: Canonical rows.
+            batch_size: Rows that go through the model together.
+            **generation: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `seed`; the contract's
+                defaults where not given.
+        """
         for prediction in self.predict_full(rows, batch_size, **generation):
             yield prediction.answer
 
@@ -168,10 +160,38 @@ class LocalPredictor(Predictor):
         first_row = 0
         while window := list(islice(waiting, batch_size * WINDOW_BATCHES)):
             examples = [self.encode(row) for row in window]
-            outputs = self._run(examples, batch_size, settings, first_row)
-            for row, example, output in zip(window, examples, outputs, strict=True):
-                yield self._prediction(row, example, output)
+            places = range(first_row, first_row + len(window))
+            yield from self.answer(window, examples, places, batch_size, settings)
             first_row += len(window)
+
+    def answer(
+        self,
+        rows: Sequence[Row],
+        examples: Sequence[Example],
+        places: Sequence[int],
+        batch_size: int,
+        settings: Settings,
+    ) -> list[Prediction]:
+        """Return the answers to encoded rows.
+
+        Args:
+            rows: Canonical rows.
+            examples: The same, encoded.
+            places: Position of each among all rows that are asked, which decides the random numbers
+                of its text.
+            batch_size: Rows that go through the model together.
+            settings: How texts are written.
+        """
+        order = sorted(range(len(rows)), key=lambda i: len(examples[i].input_ids_T))
+        found: dict[int, Prediction] = {}
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            outputs = self._run_batch(
+                [examples[i] for i in part], settings, [places[i] for i in part]
+            )
+            for i, output in zip(part, outputs, strict=True):
+                found[i] = self._prediction(rows[i], examples[i], output)
+        return [found[i] for i in range(len(rows))]
 
     def settings(self, **generation: Any) -> Settings:
         """Return how texts are written: the contract's defaults with these laid over them."""
@@ -187,20 +207,6 @@ class LocalPredictor(Predictor):
             answer = {**answer, "truncated": True}
         return Prediction(answer, len(example.input_ids_T), len(output.token_ids))
 
-    def _run(
-        self, examples: list[Example], batch_size: int, settings: Settings, first_row: int
-    ) -> list[Output]:
-        order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids_T))
-        outputs: list[Output | None] = [None] * len(examples)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            part = [examples[row] for row in rows]
-            # The random numbers of a text depend on its place in the request alone.
-            places = [first_row + row for row in rows]
-            for row, output in zip(rows, self._run_batch(part, settings, places), strict=True):
-                outputs[row] = output
-        return [output for output in outputs if output is not None]
-
     def _run_batch(
         self, examples: list[Example], settings: Settings, places: list[int]
     ) -> list[Output]:
@@ -215,15 +221,19 @@ class LocalPredictor(Predictor):
             for row, example in zip(logits, examples, strict=True)
         ]
 
-    def write(self, row: Row, **generation: Any) -> Iterator[Delta]:
-        """Yield the text for one row token by token; the pieces add up to what `predict` answers.
+    def write(self, example: Example, **generation: Any) -> Iterator[Delta]:
+        """Yield a text token by token; the pieces add up to what `predict` answers.
+
+        Args:
+            example: The encoded row.
+            **generation: As in `predict`.
 
         Raises:
             InputError: The model writes no text (``INFER-005``).
         """
         if not self.task.generates:
             raise InputError("INFER-005", task=self.contract.task)
-        prompt = self.encode(row).input_ids_T
+        prompt = example.input_ids_T
         detokenizer = Detokenizer(self.tokenizer)
         count = 0
         for token in generate(self.engine, [prompt], [self.settings(**generation)]):
@@ -237,7 +247,7 @@ class LocalPredictor(Predictor):
 
     def stream(self, row: Row, **generation: Any) -> Iterator[str]:
         """Yield the text for one row as it is written, never a part of a character."""
-        for delta in self.write(row, **generation):
+        for delta in self.write(self.encode(row), **generation):
             if delta.text:
                 yield delta.text
 
@@ -268,11 +278,13 @@ class LocalPredictor(Predictor):
     def _score_all(
         self, examples: list[Example], batch_size: int
     ) -> list[tuple[np.ndarray, np.ndarray]]:
+        # Seq2seq has logits for each target token, the others for each input token.
+        lengths = [max(len(e.input_ids_T), len(_labels_of(e))) for e in examples]
         # Longest first, so that the first batch tells how many rows the logits leave room for.
-        order = sorted(range(len(examples)), key=lambda i: -len(examples[i].input_ids_T))
+        order = sorted(range(len(examples)), key=lambda i: -lengths[i])
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         while len(found) < len(order):
-            length = len(examples[order[len(found)]].input_ids_T)
+            length = lengths[order[len(found)]]
             fitting = max(1, MAX_LOGITS // max(1, length * len(self.tokenizer)))
             rows = order[len(found) : len(found) + min(batch_size, fitting)]
             batch = self.task.collate([examples[row] for row in rows], self.contract)
@@ -283,6 +295,11 @@ class LocalPredictor(Predictor):
             for place, row in enumerate(rows):
                 found[row] = target_log_probs(logits[place], labels[place])
         return [found[row] for row in range(len(examples))]
+
+
+def _labels_of(example: Example) -> np.ndarray:
+    assert example.labels is not None
+    return example.labels
 
 
 def target_log_probs(logits_TV: np.ndarray, labels_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

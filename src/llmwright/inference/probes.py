@@ -26,6 +26,7 @@ from llmwright.inference.redact import is_personal, redact_value
 from llmwright.inference.sampling import log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, ProbesInfo
+from llmwright.tasks.reading import INPUT_COLUMNS
 from llmwright.tasks.task import TASKS, Example, Output, Task
 
 if TYPE_CHECKING:
@@ -42,15 +43,6 @@ MAX_SECONDS = 60.0
 CHUNK = 8
 # Rows that are redacted and compared for each probe wanted.
 CANDIDATES_PER_PROBE = 16
-
-# What of a row of each type is an input; the rest is target and must not travel.
-INPUT_COLUMNS = {
-    "text": ("text",),
-    "pair": ("input",),
-    "messages": ("messages",),
-    "classification": ("text", "text_pair"),
-    "tags": ("tokens",),
-}
 
 
 @dataclass
@@ -159,7 +151,6 @@ def _probe(values: dict[str, Any], tensors: dict[str, Any]) -> Probe:
 
 def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Return the facts that decide what the model reads and what its output means."""
-    template = getattr(tokenizer, "chat_template", None)
     return {
         "task": contract.task,
         "row_type": contract.row_type,
@@ -168,7 +159,7 @@ def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[
         "threshold": contract.threshold,
         "stop_token_ids": sorted(contract.stop_token_ids),
         "special_tokens": dict(contract.special_tokens),
-        "chat_template_sha256": chat.template_sha256(tokenizer) if template else None,
+        "chat_template_sha256": chat.known_sha256(tokenizer),
         "preprocessing": contract.preprocessing,
         "text_steps": contract.text_steps,
     }
@@ -185,7 +176,7 @@ def probe_rows(rows: Sequence[Row], contract: Contract, count: int) -> list[Row]
 
 
 def evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """Return ``count`` items, the first and the last and equally far apart between; all if fewer."""
+    """Return ``count`` items from first to last, equally far apart; all where there are fewer."""
     if len(items) <= count:
         return list(items)
     places = np.linspace(0, len(items) - 1, count).round().astype(int)

@@ -13,10 +13,10 @@ from llmwright.data.encoding import find_encoding
 from llmwright.data.readers.record import ReadRequest, Record, Rejection
 
 if TYPE_CHECKING:
-    from llmwright.inference.predictor import LocalPredictor
+    from llmwright.inference.predictor import Predictor
 
 
-def read_rows(path: Path, predictor: LocalPredictor) -> Iterator[Record | Rejection]:
+def read_rows(path: Path, predictor: Predictor) -> Iterator[Record | Rejection]:
     """Yield the records of a file in their order; each line of a plain text is one input.
 
     Args:
@@ -44,6 +44,6 @@ def read_rows(path: Path, predictor: LocalPredictor) -> Iterator[Record | Reject
     for item in READERS.get(format_name)(request):
         if format_name == "text" and isinstance(item, Record):
             (value,) = item.values.values()
-            yield Record(item.number, item.line, {predictor.task.text_field: value})
+            yield Record(item.number, item.line, {predictor.text_name: value})
         else:
             yield item

@@ -35,10 +35,10 @@ class Fields:
     generates: bool
 
     def read(self, values: Mapping[str, Any]) -> tuple[Row, Writing | None]:
-        """Return the canonical row and how to write.
+        """Return what is to be answered, under the user's names, and how to write.
 
         Raises:
-            ApiError: A field is unknown, missing or no text (400).
+            ApiError: A field is unknown, missing, no text, or one of two alternatives (400).
             pydantic.ValidationError: An option is wrong.
         """
         row: Row = {}
@@ -50,10 +50,10 @@ class Fields:
                 options[name] = value
             else:
                 raise ApiError(400, "unknown_field", param=name, name=name, names=self.describe())
-        if not any(name in row for name in self.needed):
-            raise ApiError(
-                400, "missing_field", param=self.needed[0], names=" / ".join(self.needed)
-            )
+        given = [name for name in self.needed if name in row]
+        if len(given) != 1:
+            code, names = ("two_fields", given) if given else ("missing_field", self.needed)
+            raise ApiError(400, code, param=names[-1], names=" / ".join(names))
         return row, Options.model_validate(options).writing(
             may_cut=True
         ) if self.generates else None
@@ -81,7 +81,9 @@ def fields_of(contract: Contract) -> Fields:
     if contract.row_type == "tags":
         tokens, tags = names.get("tokens", "tokens"), names.get("tags", "tags")
         outputs = {"tokens": tokens, "tags": tags, "scores": "scores"}
-        return Fields({tokens: "tokens", "text": "text"}, (tokens, "text"), (), outputs, False)
+        # A column of words that is called text takes both: one text is cut into words anyway.
+        inputs = {"text": "text", tokens: "tokens"}
+        return Fields(inputs, tuple(dict.fromkeys((tokens, "text"))), (), outputs, False)
     text, label = names.get("text", "text"), "labels" if contract.multi_label else "label"
     inputs = {text: "text"}
     outputs = {label: names.get(label, label), "scores": "scores"}

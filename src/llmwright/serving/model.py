@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from llmwright.data.records import Row
-from llmwright.inference.predictor import LocalPredictor, Prediction
+from llmwright.inference.predictor import Prediction, Predictor
 from llmwright.serving.errors import ApiError
 from llmwright.serving.fields import Fields, fields_of
 from llmwright.serving.writing import Piece, Writing, until_stop
@@ -31,7 +31,7 @@ class ServedModel:
     """
 
     def __init__(
-        self, predictor: LocalPredictor, name: str, artifact: str = "", kind: str = "model",
+        self, predictor: Predictor, name: str, artifact: str = "", kind: str = "model",
         created: int = 0,
     ) -> None:  # fmt: skip
         self.predictor = predictor
@@ -77,7 +77,17 @@ class ServedModel:
 
     def prompt_row(self, prompt: str) -> Row:
         """Return the row behind a prompt of ``/v1/completions``."""
-        return {self.fields.needed[0]: prompt}
+        return self.predictor.read(prompt)
+
+    def read(self, values: Mapping[str, Any]) -> tuple[Row, Writing | None]:
+        """Return the canonical row of a request to ``/generate`` and how to write.
+
+        Raises:
+            ApiError, LLMwrightError: A field is unknown, missing or of another kind (400).
+            pydantic.ValidationError: An option is wrong.
+        """
+        row, writing = self.fields.read(values)
+        return self.predictor.read(row), writing
 
     def answer(self, rows: Sequence[Row], batch_size: int) -> list[Prediction]:
         """Return one answer per row, in order; ``batch_size`` of them go through together."""
@@ -93,11 +103,11 @@ class ServedModel:
         return until_stop(self._pieces(row, writing), writing.stop)
 
     def _pieces(self, row: Row, writing: Writing) -> Iterator[Piece]:
-        truncated = self.predictor.encode(row).truncated
-        if truncated and not writing.may_cut:
+        example = self.predictor.encode(row)
+        if example.truncated and not writing.may_cut:
             raise ApiError(400, "too_long", limit=self.contract.max_length)
         for delta in self.predictor.write(
-            row,
+            example,
             max_new_tokens=writing.max_new_tokens,
             temperature=writing.temperature,
             top_p=writing.top_p,
@@ -109,7 +119,7 @@ class ServedModel:
                 delta.num_input_tokens,
                 delta.num_output_tokens,
                 delta.finish_reason,
-                truncated,
+                example.truncated,
             )
 
     def card(self) -> dict[str, Any]:

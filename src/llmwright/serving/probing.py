@@ -8,14 +8,14 @@ from typing import Any
 from llmwright.core.errors import CheckError
 from llmwright.data.records import Row
 from llmwright.inference.parity import compare
-from llmwright.inference.predictor import LocalPredictor
+from llmwright.inference.predictor import Predictor
 from llmwright.inference.probes import PROBES_FILE, Probes
 from llmwright.serving.model import ServedModel
 
 MAX_EXAMPLE_CHARACTERS = 300
 
 
-def check(predictor: LocalPredictor, count: int) -> dict[str, Any]:
+def check(predictor: Predictor, count: int) -> dict[str, Any]:
     """Run the first probes of a model on the engine that will answer requests.
 
     Args:
@@ -40,7 +40,7 @@ def check(predictor: LocalPredictor, count: int) -> dict[str, Any]:
     return {"status": "passed", "count": table.num_probes, "details": details}
 
 
-def _probes(predictor: LocalPredictor) -> Probes | None:
+def _probes(predictor: Predictor) -> Probes | None:
     """Return the recorded probes; a contract that promises them is held to it."""
     promised = predictor.contract.probes is not None
     if promised or (predictor.folder / PROBES_FILE).is_file():

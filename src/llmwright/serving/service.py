@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Request
@@ -12,6 +12,7 @@ from llmwright.serving.errors import ApiError
 from llmwright.serving.metrics import Metrics
 from llmwright.serving.model import ServedModel
 from llmwright.serving.worker import Worker
+from llmwright.serving.writing import Writing
 
 
 @dataclass
@@ -56,6 +57,20 @@ class Service:
         """
         if count > self.config.max_rows:
             raise ApiError(400, "too_many", param=param, limit=self.config.max_rows)
+
+    def bounded(self, writing: Writing) -> Writing:
+        """Return how a text is to be written, the model's own limit of tokens within ours.
+
+        Raises:
+            ApiError: More tokens are asked for than one request may have (400).
+        """
+        limit = self.config.max_new_tokens
+        asked = writing.max_new_tokens
+        if asked is None:
+            asked = min(limit, self.model.contract.generation.max_new_tokens)
+        if asked > limit:
+            raise ApiError(400, "too_many_tokens", param="max_tokens", limit=limit)
+        return replace(writing, max_new_tokens=asked)
 
 
 def service_of(request: Request) -> Service:

@@ -41,6 +41,11 @@ def template_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
     return hashlib.sha256(template_of(tokenizer).encode()).hexdigest()
 
 
+def known_sha256(tokenizer: PreTrainedTokenizerFast) -> str | None:
+    """Return the hash of the chat template, None where the tokenizer has none."""
+    return template_sha256(tokenizer) if getattr(tokenizer, "chat_template", None) else None
+
+
 def render(tokenizer: PreTrainedTokenizerFast, messages: Messages, prompt: bool = False) -> str:
     """Return a conversation as text.
 

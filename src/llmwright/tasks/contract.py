@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from llmwright.core import files
-from llmwright.core.config import Config, parse
+from llmwright.core.config import Config
 from llmwright.core.errors import InputError
 
 CONTRACT_FILE = "contract.json"
@@ -72,7 +72,8 @@ class Contract(Config):
     max_target_length: int | None = None
     """Longest target in tokens (seq2seq)."""
     chat_template_sha256: str | None = None
-    """Hash of the chat template the model was trained with; another one is refused."""
+    """Hash of the chat template the model was trained with; a model whose tokenizer has another one
+    is not opened."""
     begins_with_bos: bool = False
     """Text generation: whether texts and prompts begin with the ``bos`` token. Not so where the
     training text was one long stream, in which that token was hardly seen."""
@@ -98,8 +99,16 @@ class Contract(Config):
         """Return the contract in a folder.
 
         Raises:
-            InputError: There is none (``TASK-001``).
+            InputError: There is none (``TASK-001``), or it is damaged (``TASK-014``).
         """
-        if not (folder / CONTRACT_FILE).is_file():
+        path = folder / CONTRACT_FILE
+        if not path.is_file():
             raise InputError("TASK-001", path=folder)
-        return parse(cls, files.read_json(folder / CONTRACT_FILE), CONTRACT_FILE)
+        try:
+            return cls.model_validate(files.read_json(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise InputError("TASK-014", path=path, reason=reason) from error
+        except ValueError as error:
+            raise InputError("TASK-014", path=path, reason=str(error)) from error

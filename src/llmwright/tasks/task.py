@@ -9,7 +9,7 @@ Shapes: B rows, T tokens, L labels, V vocabulary.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,6 +19,7 @@ from llmwright.core.errors import InputError, closest
 from llmwright.core.registry import Registry
 from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.reading import read_inputs, refuse_empty
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -89,7 +90,7 @@ class Task(ABC):
             ``accuracy`` (share of right predictions), and whether it is to be small (``min``) or
             large (``max``).
         generates: Whether the answer is text written token by token.
-        text_field: The column that one bare text stands for.
+        text_field: The input that one bare text stands for.
     """
 
     name: ClassVar[str]
@@ -100,6 +101,17 @@ class Task(ABC):
     selection: ClassVar[tuple[str, Literal["min", "max"]]] = ("loss", "min")
     generates: ClassVar[bool] = False
     text_field: ClassVar[str] = "text"
+
+    def read(self, values: Mapping[str, Any], contract: Contract) -> Row:
+        """Return the canonical row, without a target, of what a user sends under own names.
+
+        All else here takes canonical rows only.
+
+        Raises:
+            InputError: The input is missing (``TASK-003``) or cannot be read (``TASK-011``,
+                ``TASK-012``).
+        """
+        return refuse_empty(read_inputs(values, contract), values, contract)
 
     @abstractmethod
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
@@ -171,14 +183,13 @@ class Task(ABC):
 
 
 def value_of(row: Row, field: str, contract: Contract) -> Any:
-    """Return a row's value, by the canonical name or by the user's own name of it.
+    """Return a canonical row's value.
 
     Raises:
-        InputError: The row lacks it (``TASK-003``).
+        InputError: The row lacks it (``TASK-003``); the message has the user's name of it.
     """
-    for name in (field, contract.fields.get(field, field)):
-        if row.get(name) is not None:
-            return row[name]
+    if row.get(field) is not None:
+        return row[field]
     raise InputError("TASK-003", field=contract.fields.get(field, field), found=", ".join(row))
 
 

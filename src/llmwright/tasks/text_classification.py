@@ -52,7 +52,7 @@ class TextClassification(Task):
     ) -> Example:
         """Return the text, or both texts, framed by the tokenizer and cut to ``max_length``."""
         text = self.clean(value_of(row, "text", contract), contract)
-        second = row.get("text_pair", row.get(contract.fields.get("text_pair", "text_pair")))
+        second = row.get("text_pair")
         pair = self.clean(second, contract) if second is not None else None
         encoding = tokenizer(text, pair, return_token_type_ids=True, verbose=False)
         cut = len(encoding["input_ids"]) > contract.max_length

@@ -6,6 +6,7 @@ conversation the assistant's answers with their stop tokens.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.reading import alpaca_messages, as_text, read_inputs, refuse_empty
 from llmwright.tasks.task import (
     IGNORE,
     Example,
@@ -37,6 +39,29 @@ class TextGeneration(Task):
     metrics: ClassVar[tuple[str, ...]] = ("perplexity",)
     generates: ClassVar[bool] = True
     text_field: ClassVar[str] = "prompt"
+
+    def read(self, values: Mapping[str, Any], contract: Contract) -> Row:
+        """Return the canonical row of what is to be continued or answered.
+
+        Where the model's own column is missing, a ``prompt`` takes its place, to a chat model as
+        what the user says; a chat model also reads Alpaca's columns.
+        """
+        row = read_inputs(values, contract)
+        if row:
+            return row
+        chats = contract.row_type == "messages"
+        messages = alpaca_messages(values) if chats else None
+        if messages is not None:
+            row = {"messages": messages}
+        elif values.get("prompt") is not None and "prompt" not in contract.fields.values():
+            text = as_text(values, "prompt")
+            turn = {"role": "user", "content": text}
+            row = {"messages": [turn]} if chats else {self._column(contract): text}
+        return refuse_empty(row, values, contract)
+
+    @staticmethod
+    def _column(contract: Contract) -> str:
+        return "input" if contract.row_type == "pair" else "text"
 
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         """Return the tokens with labels where there is loss, cut to ``max_length``.
@@ -76,16 +101,21 @@ class TextGeneration(Task):
         """Return the prompt; one that is too long loses its start, since its end is continued.
 
         A conversation ends where the assistant is to answer; its last answer, the target, is left
-        out. Any prompt may be given as ``prompt``: to a chat model it is what the user says.
+        out.
+
+        Raises:
+            InputError: A conversation in which only the assistant speaks (``TASK-013``), or whose
+                template is missing or refuses it.
         """
         if contract.row_type == "messages":
             messages = self._messages(row, contract)
             while messages and messages[-1]["role"] == "assistant":
                 messages = messages[:-1]
+            if not messages:
+                raise InputError("TASK-013")
             ids = chat.encode_prompt(tokenizer, messages)
         else:
-            field = "input" if contract.row_type == "pair" else "text"
-            text = row["prompt"] if "prompt" in row else value_of(row, field, contract)
+            text = value_of(row, self._column(contract), contract)
             ids = self._prompt_ids(text, tokenizer, contract)
         # One place must be left for the answer.
         limit = contract.max_length - 1
@@ -142,10 +172,8 @@ class TextGeneration(Task):
         return ids if begin is None else [begin, *ids]
 
     def _messages(self, row: Row, contract: Contract) -> chat.Messages:
-        if "prompt" in row:
-            return [{"role": "user", "content": self.clean(str(row["prompt"]), contract)}]
         return [
-            {**message, "content": self.clean(str(message["content"]), contract)}
+            {**message, "content": self.clean(message["content"], contract)}
             for message in value_of(row, "messages", contract)
         ]
 

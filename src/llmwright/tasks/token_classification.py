@@ -6,6 +6,7 @@ ignored, in the loss as in the answer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,6 +15,7 @@ import numpy as np
 from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.reading import as_text, read_inputs, refuse_empty
 from llmwright.tasks.task import (
     IGNORE,
     Example,
@@ -39,12 +41,28 @@ class TokenClassification(Task):
     objective: ClassVar[str] = "tagging"
     metrics: ClassVar[tuple[str, ...]] = ("seqeval_f1", "token_accuracy")
     selection: ClassVar[tuple[str, Literal["min", "max"]]] = ("accuracy", "max")
+    text_field: ClassVar[str] = "tokens"
+
+    def read(self, values: Mapping[str, Any], contract: Contract) -> Row:
+        """Return the row's tokens; one text is cut as the training tokens were.
+
+        That is at white space, or into characters where the training tokens are characters. It
+        may also be given as ``text``.
+        """
+        row = read_inputs(values, contract)
+        if not row and values.get("text") is not None:
+            row = {"tokens": as_text(values, "text")}
+        tokens = refuse_empty(row, values, contract)["tokens"]
+        if isinstance(tokens, str):
+            characters = contract.profile.get("words") == "characters"
+            tokens = [c for c in tokens if not c.isspace()] if characters else tokens.split()
+        return {"tokens": tokens}
 
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         """Return the tokens with the index of each word's tag on its first piece."""
         read = self.encode_input(row, tokenizer, contract)
         tags = value_of(row, "tags", contract)
-        num_words = len(self.words(row, contract))
+        num_words = len(value_of(row, "tokens", contract))
         if len(tags) != num_words:
             raise InputError("TASK-010", tokens=num_words, tags=len(tags))
         assert read.word_ids_T is not None
@@ -57,8 +75,8 @@ class TokenClassification(Task):
     def encode_input(
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> Example:
-        """Return the tokens' pieces and the word each belongs to; ``text`` is cut into words."""
-        words = [self.clean(word, contract) for word in self.words(row, contract)]
+        """Return the tokens' pieces and the word each belongs to."""
+        words = [self.clean(word, contract) for word in value_of(row, "tokens", contract)]
         encoding = tokenizer(words, is_split_into_words=True, verbose=False)
         cut = len(encoding["input_ids"]) > contract.max_length
         if cut:
@@ -81,7 +99,7 @@ class TokenClassification(Task):
         that is a tag, else with the first tag, and has probability 0.
         """
         assert output.logits is not None
-        words = self.words(row, contract)
+        words = list(row["tokens"])
         word_ids_T = self.encode_input(row, tokenizer, contract).word_ids_T
         assert word_ids_T is not None
         nothing = "O" if "O" in contract.labels else contract.labels[0]
@@ -97,19 +115,6 @@ class TokenClassification(Task):
     def reference(self, row: Row) -> Any:
         """Return the row's tags."""
         return list(row["tags"])
-
-    def words(self, row: Row, contract: Contract) -> list[str]:
-        """Return a row's tokens; a text given instead is cut as the training tokens were.
-
-        That is at white space, or into characters where the training tokens are characters.
-        """
-        text = row.get("text")
-        if row.get("tokens") is None and isinstance(text, str):
-            if contract.profile.get("words") == "characters":
-                return [character for character in text if not character.isspace()]
-            return text.split()
-        tokens = value_of(row, "tokens", contract)
-        return tokens.split() if isinstance(tokens, str) else list(tokens)
 
 
 def first_pieces(word_ids_T: np.ndarray) -> np.ndarray:

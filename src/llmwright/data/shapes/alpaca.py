@@ -25,6 +25,15 @@ class Alpaca(Shape):
 
     def convert(self, values: Values, columns: Mapping[str, str], options: Options) -> Row:
         """Return ``messages``: system, earlier turns, the question, the answer."""
+        answer = {"role": "assistant", "content": text_of(values, columns["output"])}
+        return {"messages": [*self.asked(values, columns), answer]}
+
+    def asked(self, values: Values, columns: Mapping[str, str]) -> list[dict[str, str]]:
+        """Return the messages up to the question.
+
+        Raises:
+            RowError: A needed value is missing or of the wrong type.
+        """
         messages = []
         if "system" in columns and (system := text_of(values, columns["system"], optional=True)):
             messages.append({"role": "system", "content": system})
@@ -36,9 +45,7 @@ class Alpaca(Shape):
         question = text_of(values, columns["instruction"])
         if "input" in columns and (given := text_of(values, columns["input"], optional=True)):
             question = f"{question}\n{given}"
-        messages.append({"role": "user", "content": question})
-        messages.append({"role": "assistant", "content": text_of(values, columns["output"])})
-        return {"messages": messages}
+        return [*messages, {"role": "user", "content": question}]
 
     def _history(self, values: Values, columns: Mapping[str, str]) -> list[object]:
         history = values.get(columns["history"]) if "history" in columns else None

@@ -57,11 +57,16 @@ class Conversation(Shape):
     def convert(self, values: Values, columns: Mapping[str, str], options: Options) -> Row:
         """Return ``messages``."""
         messages = messages_of(values.get(columns["messages"]), columns["messages"])
-        if "system" in columns and (text := text_of(values, columns["system"], optional=True)):
-            messages = [{"role": "system", "content": text}, *messages]
+        messages = [*self.system(values, columns), *messages]
         if not any(turn["role"] == "assistant" for turn in messages):
             raise RowError("roles", "no turn of the assistant")
         return {"messages": messages}
+
+    def system(self, values: Values, columns: Mapping[str, str]) -> Messages:
+        """Return the system message that a column of its own holds; no message without one."""
+        if "system" in columns and (text := text_of(values, columns["system"], optional=True)):
+            return [{"role": "system", "content": text}]
+        return []
 
     def fields(self, columns: Mapping[str, str]) -> dict[str, str]:
         """Return the name of ``messages``."""

@@ -88,6 +88,16 @@ class Shape(ABC):
         """
         return True
 
+    def columns_in(self, values: Values) -> dict[str, str]:
+        """Return role → the record's column, as far as known names tell; the role's own first."""
+        found: dict[str, str] = {}
+        for role, known in self.roles.items():
+            by_name = {str(column).strip().lower(): column for column in reversed(list(values))}
+            named = [by_name[name] for name in (role, *known.names) if name in by_name]
+            if named:
+                found[role] = named[0]
+        return found
+
     @abstractmethod
     def convert(self, values: Values, columns: Mapping[str, str], options: Options) -> Row:
         """Return the canonical row.

@@ -14,7 +14,7 @@ from llmwright.serving.bodies.answers import ChatCompletion
 from llmwright.serving.bodies.requests import ChatBody
 from llmwright.serving.call import DONE, Call, EventStream, event
 from llmwright.serving.errors import ApiError
-from llmwright.serving.routes.completions import check_options, usage, wants_usage
+from llmwright.serving.routes.completions import usage, wants_usage, writing_of
 from llmwright.serving.routes.documented import answers
 from llmwright.serving.service import service_of
 from llmwright.serving.worker import Job
@@ -28,7 +28,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     service = service_of(request)
     model = service.pick(body.model)
     model.must("chat", "/v1/chat/completions")
-    check_options(body, service.config.max_new_tokens)
+    writing = writing_of(body, service)
     messages = [message.plain() for message in body.messages]
     if messages[-1]["role"] == "assistant":
         raise ApiError(400, "assistant_last", param="messages")
@@ -38,7 +38,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         "created": int(time.time()),
         "model": model.name,
     }
-    call = Call(request, [Job([{"messages": messages}], body.writing(), body.stream)])
+    call = Call(request, [Job([{"messages": messages}], writing, body.stream)])
     if body.stream:
         await call.begin()
         return EventStream(_events(call, head, wants_usage(body)), call, request)

@@ -15,9 +15,9 @@ from llmwright.serving.bodies.requests import CompletionBody, TextBody
 from llmwright.serving.call import DONE, Call, EventStream, event
 from llmwright.serving.errors import ApiError
 from llmwright.serving.routes.documented import answers
-from llmwright.serving.service import service_of
+from llmwright.serving.service import Service, service_of
 from llmwright.serving.worker import Job
-from llmwright.serving.writing import Piece
+from llmwright.serving.writing import Piece, Writing
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -32,12 +32,12 @@ async def completions(body: CompletionBody, request: Request) -> Response:
     service = service_of(request)
     model = service.pick(body.model)
     model.must("write", "/v1/completions")
-    check_options(body, service.config.max_new_tokens)
+    writing = writing_of(body, service)
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     service.check_rows(len(prompts), "prompt")
     if body.stream and len(prompts) > 1:
         raise ApiError(400, "one_stream", param="prompt")
-    jobs = [Job([model.prompt_row(prompt)], body.writing(), body.stream) for prompt in prompts]
+    jobs = [Job([model.prompt_row(prompt)], writing, body.stream) for prompt in prompts]
     head = {
         "id": f"cmpl-{uuid.uuid4().hex}",
         "object": "text_completion",
@@ -88,13 +88,12 @@ def wants_usage(body: TextBody) -> bool:
     return body.stream_options is not None and body.stream_options.include_usage
 
 
-def check_options(body: TextBody, limit: int) -> None:
-    """Refuse what a single field's bounds cannot tell.
+def writing_of(body: TextBody, service: Service) -> Writing:
+    """Return how a text is to be written; refuse what a single field's bounds cannot tell.
 
     Raises:
         ApiError: More tokens than the server allows, or stream options without a stream (400).
     """
-    if (body.limit() or 0) > limit:
-        raise ApiError(400, "too_many_tokens", param="max_tokens", limit=limit)
     if body.stream_options is not None and not body.stream:
         raise ApiError(400, "needs_stream", param="stream_options")
+    return service.bounded(body.writing())

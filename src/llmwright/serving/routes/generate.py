@@ -42,16 +42,13 @@ async def generate(request: Request) -> Response:
     service = service_of(request)
     values = await _read(request, service)
     try:
-        row, writing = service.model.fields.read(values)
+        row, writing = service.model.read(values)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
     if writing is None:
         (found,) = await Call(request, [Job([row])]).answers()
         return JSONResponse(service.model.fields.reply(found.answer))
-    if (writing.max_new_tokens or 0) > service.config.max_new_tokens:
-        limit = service.config.max_new_tokens
-        raise ApiError(400, "too_many_tokens", param="max_tokens", limit=limit)
-    (piece,) = await Call(request, [Job([row], writing)]).texts()
+    (piece,) = await Call(request, [Job([row], service.bounded(writing))]).texts()
     answer = {
         "text": piece.text,
         "finish_reason": piece.finish_reason,
