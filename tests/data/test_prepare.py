@@ -394,3 +394,21 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_artifact(bench: Bench) -> 
     assert not list(bench.root.glob(".llmwright/*/*"))
     assert not (bench.root / ".run" / "spool").exists()
     assert bench.dataset(source).info.num_records == 30_000
+
+
+def test_the_only_training_text_is_cut_beside_a_given_test_text(bench: Bench) -> None:
+    text = "".join(chr(0x4E00 + i % 3000) for i in range(10_000))
+    source = {"train": bench.write("a.txt", text), "test": bench.write("b.txt", "another text")}
+    dataset = bench.dataset(source)
+    parts = {name: [row["text"] for row in dataset.rows(name)] for name in dataset.splits}
+    assert parts == {
+        "train": [text[:9000]], "validation": [text[9000:]], "test": ["another text"]
+    }  # fmt: skip
+    assert dataset.info.split["method"] == "sequential"
+    assert "all of them train" not in bench.said()
+    random = bench.dataset(source, split={"method": "random"})
+    assert random.info.counts == {"train": 1, "test": 1}
+    assert "a share for validation" in bench.said()
+    assert "document: paragraph" in bench.said()
+    assert bench.dataset("b.txt", split={"validation": 0, "test": 0}).splits == ("train",)
+    assert bench.dataset(bench.write("c.txt", "x")).rows("train")[0]["text"] == "x"

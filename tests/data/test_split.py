@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import Any
 
@@ -155,3 +156,54 @@ def test_methods_that_do_not_fit() -> None:
     held_out = ledger_of(texts(2), given=["test", "test"])
     with pytest.raises(InputError, match="DATA-044"):
         splitting.share_out(held_out, SplitConfig(), "given", {}, lambda *_: None)
+
+
+def test_a_label_that_is_rare_in_its_component_decides() -> None:
+    # Five groups of "x" rows; the only "rare" row stands behind others in one of them.
+    rows: list[Row] = [{"text": f"t{i}", "label": "x", "group": f"g{i % 20}"} for i in range(200)]
+    rows[119]["label"] = "rare"
+    for seed in range(40):
+        splits, said = share(rows, seed=seed)
+        assert splits[119] == "train"
+        assert {"train", "validation", "test"} == set(splits)
+        assert any("whole: rare" in sentence for sentence in said)
+
+
+def test_labels_said_to_stay_in_training_do() -> None:
+    for seed in range(30):
+        chance = random.Random(seed)
+        names = ["a"] * 20 + ["b"] * 6 + ["c"] * 2 + ["d"]
+        rows: list[Row] = [
+            {"text": f"t{i}", "labels": chance.choices(names, k=2), "group": f"g{i % 40}"}
+            for i in range(120)
+        ]
+        splits, said = share(rows, seed=seed)
+        small = {
+            name
+            for sentence in said
+            for name in sentence.split("whole: ")[-1].rstrip(".").split(", ")
+        }
+        for split, row in zip(splits, rows, strict=True):
+            assert split == "train" or small.isdisjoint(row["labels"])
+
+
+def test_removing_leaks_must_leave_something_to_train_on() -> None:
+    rows = texts(10) + texts(10)
+    given: list[SplitName] = ["train"] * 10 + ["test"] * 10  # type: ignore[list-item]
+    config = SplitConfig(leaks="remove")
+    with pytest.raises(InputError, match="DATA-044"):
+        splitting.share_out(ledger_of(rows, given=given), config, "given", {}, lambda *_: None)
+
+
+def test_settings_that_given_splits_overrule_are_named() -> None:
+    rows = [{"text": f"t {i}", "label": f"l{i % 2}"} for i in range(90)]
+    given: list[SplitName] = ["train", "validation", "test"] * 30  # type: ignore[list-item]
+    config = SplitConfig(test=0.3, validation=0.2, method="stratified")
+    ledger, said = ledger_of(rows, given=given), list[str]()
+    shares = splitting.shares_of(ledger, config)
+    method = splitting.method_of(ledger, config, "classification")
+    splitting.share_out(ledger, config, method, shares, lambda s, _: said.append(s))
+    assert "validation: 0.2, test: 0.3, method: stratified" in said[-1]
+    said.clear()
+    splitting.share_out(ledger, SplitConfig(), "given", {}, lambda s, _: said.append(s))
+    assert not [sentence for sentence in said if "do nothing" in sentence]

@@ -21,9 +21,18 @@ from llmwright.data.content import content_key, main_texts
 Row = dict[str, Any]
 RowFilter = Callable[[Row], str | None]
 
-_SCRIPT = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_BREAK = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])\b[^>]*>", re.IGNORECASE)
+# No pattern may look beyond the next bracket: time stays in proportion to the text, whatever it is.
+_BLOCKS = [
+    (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE))
+    for opening, closing in (
+        (r"<script\b[^<>]*>", r"</script\s*>"),
+        (r"<style\b[^<>]*>", r"</style\s*>"),
+        ("<!--", "-->"),
+    )
+]
+_BREAK = re.compile(r"<(?:br|/p|/div|/li|/tr|/h[1-6])\b[^<>]*>", re.IGNORECASE)
+# Python cannot read a number of so many digits; no character has one.
+_LONG_REFERENCE = re.compile(r"&#(?:\d{100,}|x[\da-f]{100,});?", re.IGNORECASE | re.ASCII)
 # A name must follow the bracket: "a < b" and "<3" are text.
 _TAG = re.compile(r"</?[a-z][a-z0-9:-]*(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _SPACES = re.compile(r"[^\S\n]+")
@@ -59,9 +68,19 @@ class HtmlCleaner(Cleaner):
     def clean(self, text: str) -> str:
         """Return the text without markup; line-breaking tags become newlines."""
         if "<" in text:
-            text = _COMMENT.sub("", _SCRIPT.sub("", text))
+            for opening, closing in _BLOCKS:
+                text = _without(text, opening, closing)
             text = _TAG.sub("", _BREAK.sub("\n", text))
-        return html.unescape(text) if "&" in text else text
+        return html.unescape(_LONG_REFERENCE.sub("\ufffd", text)) if "&" in text else text
+
+
+def _without(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:
+    """Return a text without the blocks between two marks; one that never closes stays."""
+    kept, position = list[str](), 0
+    while (first := opening.search(text, position)) and (last := closing.search(text, first.end())):
+        kept.append(text[position : first.start()])
+        position = last.end()
+    return "".join(kept) + text[position:]
 
 
 class UnicodeCleaner(Cleaner):
@@ -140,8 +159,6 @@ class LengthCleaner(Cleaner):
     """Fewest characters (or tokens of a tagged row) a text may have."""
     max: int | None = Field(None, ge=1)
     """Most characters (or tokens of a tagged row) a text may have; no limit when not given."""
-    unit: Literal["chars"] = "chars"
-    """What is counted: characters."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -137,9 +137,12 @@ class PrepareConfig(Config):
     """Largest share of records that may be unreadable or lack a needed value. Rows removed by a
     cleaner do not count."""
     max_rows: int | None = Field(None, ge=1)
-    """Stop after this many records, for a quick look; all when not given."""
+    """Stop after this many records, of each split where splits are given, for a quick look; all
+    when not given."""
     max_record_bytes: int = Field(16 * 1024 * 1024, ge=1)
-    """Largest record in bytes; a larger one is rejected without being held in memory."""
+    """Largest record, counted in characters: one byte each in English, up to four in other
+    scripts. A larger one is rejected without being held in memory, except in a .json file, which is
+    always read whole."""
 
     @model_validator(mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llmwright.data.config import READERS
 from llmwright.data.readers.conll import find_layout
+from llmwright.data.readers.json_file import parse
 from llmwright.data.readers.lines import open_bytes, open_text, read_lines
 
 _SAME_AS = {
@@ -65,11 +66,13 @@ def _sample(path: Path, encoding: str) -> list[str]:
 
 def _by_content(lines: list[str]) -> str:
     filled = [line.strip("\r\n") for line in lines if line.strip()]
+    if not filled:
+        return "text"
     if _is_json_lines(lines):
         return "jsonl"
     if re.match(r"\s*(\{\s*\"|\[\s*[\[{\"])", "".join(filled[:3])):
         return "json"
-    if filled and filled[0].startswith("__label__"):
+    if filled[0].startswith("__label__"):
         return "labelled"
     if _is_conll(lines):
         return "conll"
@@ -83,8 +86,8 @@ def _is_json_lines(lines: list[str]) -> bool:
     if not first or not all(line.lstrip().startswith("{") for line in first):
         return False
     try:
-        return all(isinstance(json.loads(line), dict) for line in first)
-    except ValueError:
+        return all(isinstance(parse(line), dict) for line in first)
+    except json.JSONDecodeError:
         return False
 
 

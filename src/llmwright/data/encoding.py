@@ -11,7 +11,7 @@ import codecs
 from pathlib import Path
 
 from llmwright.core.errors import ConfigError, InputError
-from llmwright.data.readers.lines import open_bytes
+from llmwright.data.readers.lines import open_bytes, open_text
 
 # A file up to this size is looked at whole; a larger one at its beginning, which is then cut at a
 # line end so that no character is torn.
@@ -41,15 +41,27 @@ def find_encoding(path: Path, name: str) -> str:
     """
     with open_bytes(path) as file:
         sample = file.read(SAMPLE_BYTES)
-    if not sample.strip(b" \t\r\n\xef\xbb\xbf\xfe\xff\x00"):
+    if not sample.strip(b"\x00"):
         raise InputError("DATA-013", path=name)
-    for mark, encoding in _MARKS:
-        if sample.startswith(mark):
-            return encoding
-    found = encoding_of(sample)
+    marked = next((encoding for mark, encoding in _MARKS if sample.startswith(mark)), None)
+    found = marked or encoding_of(sample)
     if found is None:
         raise InputError("DATA-015", path=name)
+    check_filled(path, found, name)
     return found
+
+
+def check_filled(path: Path, encoding: str, name: str) -> None:
+    """Check that a text file has something besides white space.
+
+    Raises:
+        InputError: It has not (``DATA-013``).
+    """
+    with open_text(path, encoding) as stream:
+        while chunk := stream.read(_CLOSE_LOOK_BYTES):
+            if chunk.replace("\ufeff", "").replace("\x00", "").strip():
+                return
+    raise InputError("DATA-013", path=name)
 
 
 def known_encoding(encoding: str) -> str:

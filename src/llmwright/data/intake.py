@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llmwright.core.errors import ConfigError, InputError, closest
 from llmwright.core.files import sha256_file
@@ -16,8 +17,8 @@ from llmwright.data.clean import RowCleaner
 from llmwright.data.config import READERS, PrepareConfig
 from llmwright.data.content import all_texts
 from llmwright.data.detect import find_format, is_parquet
-from llmwright.data.encoding import find_encoding, known_encoding
-from llmwright.data.readers.lines import text_problem
+from llmwright.data.encoding import check_filled, find_encoding, known_encoding
+from llmwright.data.readers.lines import Meter, text_problem
 from llmwright.data.readers.record import ReadRequest, Record, Rejection, excerpt_of
 from llmwright.data.recognise import Recognised
 from llmwright.data.records import SourceInfo, SplitName
@@ -27,8 +28,11 @@ from llmwright.data.sources import SourceFile, find_files, name_splits
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 _SAMPLE_RECORDS = 500
+_SAMPLE_CHARS = 32_000_000
+_HELD_ITEMS = 10_000
 _TABLES = ("csv", "tsv", "parquet")
 
 
@@ -60,9 +64,9 @@ class Intake:
         if len(formats) > 1:
             path = _written(config)
             raise InputError("DATA-012", path=path, formats=", ".join(formats))
-        self._stream: Iterator[tuple[OpenFile, Record | Rejection]] = itertools.islice(
-            self._read(), config.max_rows
-        )
+        self._sizes = {opened.file.path: opened.file.path.stat().st_size for opened in self.files}
+        self._meter = Meter()
+        self._stream = self._read()
 
     def _find(self, root: Path) -> list[SourceFile]:
         files = find_files(self._config.source, root)
@@ -83,6 +87,7 @@ class Intake:
             return OpenFile(file, "parquet", "")
         if self._config.encoding:
             encoding = known_encoding(self._config.encoding)
+            check_filled(file.path, encoding, file.name)
         else:
             encoding = find_encoding(file.path, file.name)
             if not encoding.startswith("utf-8"):
@@ -102,8 +107,10 @@ class Intake:
 
     def _read(self) -> Iterator[tuple[OpenFile, Record | Rejection]]:
         config = self._config
+        left = dict.fromkeys((opened.file.split for opened in self.files), config.max_rows)
+        finished_bytes = 0
         for opened in self.files:
-            name = opened.file.name
+            name, split = opened.file.name, opened.file.split
             request = ReadRequest(
                 path=opened.file.path,
                 name=name,
@@ -116,25 +123,47 @@ class Intake:
                 document=config.document,
                 columns=frozenset(config.columns.values()),
                 max_record_bytes=config.max_record_bytes,
+                meter=self._meter,
             )
-            for item in READERS.get(opened.format)(request):
+            for item in itertools.islice(READERS.get(opened.format)(request), left[split]):
                 opened.num_records += 1
                 yield opened, item
+            if (most := left[split]) is not None:
+                left[split] = most - opened.num_records
+            # Not every reader counts what it reads, and none does so after the last row.
+            finished_bytes += self._sizes[opened.file.path]
+            self._meter.done_bytes = finished_bytes
 
-    def sample(self) -> list[dict[str, Any]]:
-        """Return the values of the first records; reading will begin with them all the same."""
-        held, values = [], list[dict[str, Any]]()
+    def sample(self, report: Report) -> list[dict[str, Any]]:
+        """Return the values of the first records; reading will begin with them all the same.
+
+        Args:
+            report: Takes what is unreadable before the first readable record, however much that
+                is; from there on few records and rejections are held.
+        """
+        held: deque[tuple[OpenFile, Record | Rejection]] = deque()
+        values: list[dict[str, Any]] = []
+        num_chars = 0
         for opened, item in self._stream:
-            held.append((opened, item))
             if isinstance(item, Record):
                 values.append(item.values)
-            if len(values) >= _SAMPLE_RECORDS:
+                num_chars += sum(len(v) for v in item.values.values() if isinstance(v, str))
+            elif not values:
+                report.reject(opened.file.name, item)
+                continue
+            held.append((opened, item))
+            enough = len(values) >= _SAMPLE_RECORDS or len(held) >= _HELD_ITEMS
+            if enough or num_chars >= _SAMPLE_CHARS:
                 break
-        self._stream = itertools.chain(held, self._stream)
+        self._stream = _replay(held, self._stream)
         return values
 
     def __iter__(self) -> Iterator[tuple[OpenFile, Record | Rejection]]:
         return self._stream
+
+    def progress(self) -> tuple[float, float]:
+        """Return the megabytes of the files that were read so far, and those of all."""
+        return self._meter.done_bytes / 1e6, sum(self._sizes.values()) / 1e6
 
     @property
     def num_records(self) -> int:
@@ -153,6 +182,13 @@ class Intake:
             )
             for opened in self.files
         ]
+
+
+def _replay(held: deque[T], rest: Iterator[T]) -> Iterator[T]:
+    """Yield what was held and let go of it on the way, then the rest."""
+    while held:
+        yield held.popleft()
+    yield from rest
 
 
 def canonical_rows(
@@ -178,7 +214,7 @@ def canonical_rows(
             report.reject(name, item)
             continue
         if opened.format in _TABLES and name not in checked:
-            _check_columns(item, found, name)
+            _check_columns(item, [*found.columns.values(), config.split.group], name)
             checked.add(name)
         try:
             row = found.shape.convert(item.values, found.columns, options)
@@ -193,13 +229,14 @@ def canonical_rows(
         row["source"], row["row"] = name, item.number
         if config.split.group:
             group = item.values.get(config.split.group)
-            row["group"] = None if group is None else str(group)
+            # What has no group is alone: blank cells are not one large group.
+            row["group"] = None if group is None or not str(group).strip() else str(group)
         yield row, opened.file.split
 
 
-def _check_columns(record: Record, found: Recognised, name: str) -> None:
-    for column in found.columns.values():
-        if column not in record.values:
+def _check_columns(record: Record, columns: Sequence[str | None], name: str) -> None:
+    for column in columns:
+        if column is not None and column not in record.values:
             hint = closest(column, record.values)
             raise ConfigError("DATA-030", path=name, column=column, hint=hint)
 
@@ -220,4 +257,5 @@ def _rejection(record: Record, reason: str, detail: str) -> Rejection:
 
 def _written(config: PrepareConfig) -> str:
     source = config.source
-    return source if isinstance(source, str) else ", ".join(map(str, source))
+    parts = list(source.values()) if isinstance(source, dict) else [source]
+    return ", ".join(word for part in parts for word in ([part] if isinstance(part, str) else part))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from typing import NoReturn
 
 from llmwright.core.artifacts import Artifact
 from llmwright.core.files import write_json
@@ -40,30 +39,28 @@ def prepare(config: PrepareConfig, inputs: dict[str, Artifact], run: Run) -> Art
     intake = Intake(config, run.root, run.notice)
     cleaner = RowCleaner(config.clean)
     with Report(run.folder / REJECTED_FILE) as report:
-        sample = intake.sample() or _nothing_readable(intake, config, report)
-        found = recognise(sample, intake.files[0].file.name, config, run.notice)
+        found = _recognise(intake, config, report, run)
         ledger = split.Ledger(found.shape.row_type)
         with Spool(run.folder / "spool", found.shape.row_type) as spool:
             for row, given in canonical_rows(intake, found, config, cleaner, report):
                 spool.add(row)
                 ledger.add(row, given)
-                _tell_progress(spool, config, run)
+                _tell_progress(spool, intake, run)
             report.check(intake.num_records, config.max_rejected)
             return _save(config, run, intake, found, cleaner, report, ledger, spool)
 
 
-def _nothing_readable(intake: Intake, config: PrepareConfig, report: Report) -> NoReturn:
-    """List every record as rejected and stop: whatever is allowed, no row is left."""
-    for opened, item in intake:
-        assert isinstance(item, Rejection)
-        report.reject(opened.file.name, item)
-    report.check(intake.num_records, config.max_rejected)
-    raise AssertionError("Report.check stops when nothing is left")
+def _recognise(intake: Intake, config: PrepareConfig, report: Report, run: Run) -> Recognised:
+    sample = intake.sample(report)
+    if not sample:
+        # Whatever is allowed, no row is left: this stops.
+        report.check(intake.num_records, config.max_rejected)
+    return recognise(sample, intake.files[0].file.name, config, run.notice)
 
 
-def _tell_progress(spool: Spool, config: PrepareConfig, run: Run) -> None:
+def _tell_progress(spool: Spool, intake: Intake, run: Run) -> None:
     if spool.num_rows % _PROGRESS_ROWS == 0:
-        run.progress("prepare", spool.num_rows, config.max_rows, "rows")
+        run.progress("prepare", *intake.progress(), "MB")
 
 
 def _save(
@@ -78,10 +75,12 @@ def _save(
 ) -> Artifact:
     method = split.method_of(ledger, config.split, found.shape.name)
     shares = split.shares_of(ledger, config.split)
-    if method == "sequential" and ledger.row_type == "text" and spool.num_rows == 1:
-        splits = _cut_only_text(spool, shares)
-    else:
-        splits = split.share_out(ledger, config.split, method, shares, run.notice)
+    only = split.only_text(ledger, method, shares)
+    splits = split.share_out(
+        ledger, config.split, method, {} if only is not None else shares, run.notice
+    )
+    if only is not None:
+        splits[only : only + 1] = _cut_text(spool, only, shares)
     split.check_labels(ledger, splits, run.notice)
 
     def dropped(row: Row) -> None:
@@ -122,11 +121,17 @@ def _save(
     return draft.artifact
 
 
-def _cut_only_text(spool: Spool, shares: split.Shares) -> split.Splits:
-    row = spool.only_row()
-    parts = split.cut_text(row["text"], shares)
-    spool.replace([{**row, "text": part} for part in parts.values()])
-    return list(parts)
+def _cut_text(spool: Spool, index: int, shares: split.Shares) -> split.Splits:
+    """Cut the only training text; return the splits of its parts."""
+    names: split.Splits = []
+
+    def pieces(row: Row) -> list[Row]:
+        parts = split.cut_text(row["text"], shares)
+        names.extend(parts)
+        return [{**row, "text": part} for part in parts.values()]
+
+    spool.cut(index, pieces)
+    return names
 
 
 def _fields(found: Recognised) -> dict[str, str]:

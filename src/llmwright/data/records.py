@@ -7,6 +7,9 @@ with each row, for reports.
 
 from __future__ import annotations
 
+import bisect
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +29,8 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 INFO_FILE = "dataset.json"
 REJECTED_FILE = "rejected.jsonl"
+# Rows that are in memory at a time where a split is streamed.
+STREAM_ROWS = 20_000
 
 # Canonical columns of each row type: name → type. "messages" is a list of {role, content};
 # columns in `OPTIONAL` may be missing from all rows of a dataset.
@@ -110,11 +115,12 @@ class Dataset:
         """Return the dataset in a folder.
 
         Raises:
-            InputError: The folder has no ``dataset.json`` (``DATA-001``).
+            InputError: The folder has no valid ``dataset.json`` (``DATA-001``).
         """
-        if not (path / INFO_FILE).is_file():
-            raise InputError("DATA-001", path=path)
-        return cls(path, DatasetInfo.model_validate(files.read_json(path / INFO_FILE)))
+        try:
+            return cls(path, DatasetInfo.model_validate(files.read_json(path / INFO_FILE)))
+        except (OSError, ValueError) as error:
+            raise InputError("DATA-001", path=path) from error
 
     @property
     def splits(self) -> tuple[SplitName, ...]:
@@ -125,19 +131,65 @@ class Dataset:
         """Return one split as a table.
 
         Raises:
-            InputError: The dataset has no such split (``DATA-002``).
+            InputError: The dataset has no such split (``DATA-002``), or its file is damaged
+                (``DATA-020``).
         """
         import polars as pl
+
+        with self._file(split) as path:
+            return pl.read_parquet(path, glob=False)
+
+    def stream(
+        self, split: str, columns: Sequence[str], indices: Sequence[int] | None = None
+    ) -> Iterator[Row]:
+        """Yield rows of one split with few of them in memory at a time.
+
+        Args:
+            split: Name of the split.
+            columns: What to read; those that the split does not have are left out.
+            indices: Rows to take, ascending from 0; all when not given.
+
+        Raises:
+            InputError: As `frame`.
+        """
+        import polars as pl
+
+        with self._file(split) as path:
+            table = pl.scan_parquet(path, glob=False)
+            kept = [name for name in table.collect_schema().names() if name in columns]
+            table = table.select(kept)
+            num_rows = self.info.counts[split]
+            for start in range(0, num_rows, STREAM_ROWS):
+                end = min(start + STREAM_ROWS, num_rows)
+                wanted = range(start, end) if indices is None else _between(indices, start, end)
+                if wanted:
+                    batch = table.slice(start, end - start).collect()
+                    chosen = batch if indices is None else batch[[i - start for i in wanted]]
+                    yield from chosen.iter_rows(named=True)
+
+    @contextlib.contextmanager
+    def _file(self, split: str) -> Iterator[Path]:
+        """Within this block a split's file is read; what is wrong with it becomes clear errors."""
+        from polars.exceptions import PolarsError
 
         if split not in self.splits:
             hint = closest(split, self.splits)
             raise InputError("DATA-002", path=self.path, split=split, hint=hint)
-        return pl.read_parquet(self.path / f"{split}.parquet")
+        path = self.path / f"{split}.parquet"
+        try:
+            yield path
+        except (PolarsError, OSError) as error:
+            reason = str(error).split("\n")[0]
+            raise InputError("DATA-020", path=path, reason=reason) from error
 
     def rows(self, split: str) -> list[Row]:
         """Return one split as canonical rows.
 
         Raises:
-            InputError: The dataset has no such split (``DATA-002``).
+            InputError: As `frame`.
         """
         return self.frame(split).to_dicts()
+
+
+def _between(indices: Sequence[int], start: int, end: int) -> Sequence[int]:
+    return indices[bisect.bisect_left(indices, start) : bisect.bisect_left(indices, end)]

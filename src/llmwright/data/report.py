@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from llmwright.core.errors import InputError
 from llmwright.core.files import disk_errors
+from llmwright.core.locale import catalogue, language
 from llmwright.core.locale import text as sentence
 from llmwright.data.readers.record import Rejection
 
@@ -45,8 +46,7 @@ class Report:
         """List a record that cannot be used."""
         self.rejected[rejection.reason] += 1
         if not self._first:
-            line = f", line {rejection.line}" if rejection.line else ""
-            self._first = f"{source}, record {rejection.number}{line}: {rejection.detail}"
+            self._first = _place(source, rejection)
         self._write(source, rejection, counted=True)
 
     def remove(self, source: str, rejection: Rejection) -> None:
@@ -118,5 +118,21 @@ class Report:
 
 
 def listed(counts: Counter[str]) -> str:
-    """Return ``reason (count), …``, the most frequent first."""
-    return ", ".join(f"{reason} ({count})" for reason, count in counts.most_common())
+    """Return ``reason (count), …`` in the user's language, the most frequent first."""
+    return ", ".join(f"{_reason(reason)} ({count})" for reason, count in counts.most_common())
+
+
+def _reason(code: str) -> str:
+    """Return our sentence for a reason; a plugin's is said as it is called."""
+    key = f"data.reason_{code}"
+    return sentence(key) if key in catalogue("en", "data")["text"] else code
+
+
+def _place(source: str, item: Rejection) -> str:
+    """Return where a record is and what is wrong with it.
+
+    Details are part of the artifact and therefore English; elsewhere the reason has to do.
+    """
+    said = item.detail if language() == "en" else _reason(item.reason)
+    line = sentence("data.line", line=item.line) if item.line else ""
+    return sentence("data.record", source=source, number=item.number, line=line, said=said)

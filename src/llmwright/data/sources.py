@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmwright.core.errors import InputError
+from llmwright.core.locale import text as sentence
 from llmwright.data.records import SPLITS, SplitName
 
 _DOCUMENTATION = re.compile(r"(readme|license|licence|citation|sha256sums)\b", re.IGNORECASE)
@@ -66,19 +67,33 @@ def find_files(
 
 
 def _expand(word: str, root: Path) -> list[Path]:
-    path = root / Path(word).expanduser()
+    try:
+        path = root / Path(word).expanduser()
+    except RuntimeError as error:  # `~name` of a user who is not there
+        raise InputError("DATA-010", path=word, hint="") from error
     if path.is_file():
         return [path]
+    base, pattern = _existing(path)
     if path.is_dir():
         files = [p for p in sorted(path.rglob("*")) if _is_data(p, path)]
-    elif any(sign in word for sign in "*?["):
-        base = Path(path.anchor)
-        files = [p for p in sorted(base.glob(str(path.relative_to(base)))) if p.is_file()]
+    elif any(sign in pattern for sign in "*?["):
+        files = [p for p in sorted(base.glob(pattern)) if p.is_file()]
     else:
         raise InputError("DATA-010", path=word, hint=_near(path))
     if not files:
         raise InputError("DATA-011", path=word)
     return files
+
+
+def _existing(path: Path) -> tuple[Path, str]:
+    """Return the folder down to which a path exists as it is written, and the rest.
+
+    Only in the rest can the signs of a glob be meant: a folder may be called ``data [v2]``.
+    """
+    base, rest = Path(path.anchor), list(path.parts[bool(path.anchor) :])
+    while rest and (base / rest[0]).is_dir():
+        base /= rest.pop(0)
+    return base, "/".join(rest)
 
 
 def _is_data(path: Path, folder: Path) -> bool:
@@ -91,7 +106,7 @@ def _near(path: Path) -> str:
         return ""
     names = [item.name for item in sorted(path.parent.iterdir())]
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f'Did you mean "{near[0]}"?' if near else ""
+    return sentence("core.did_you_mean", name=near[0]).strip() if near else ""
 
 
 def _name(path: Path, root: Path) -> str:

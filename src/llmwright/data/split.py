@@ -2,7 +2,7 @@
 
 Rows that ask the same question (`content.input_key`) or have the same group form one component,
 and a component lies in one split as a whole. Stratified splits deal the components of each label
-separately; a row with several labels counts for its rarest one.
+separately; a component with several labels counts for the one that has the fewest components.
 """
 
 from __future__ import annotations
@@ -81,7 +81,19 @@ def method_of(ledger: Ledger, config: SplitConfig, shape: str) -> str:
         return config.method
     if ledger.row_type == "classification":
         return "stratified"
-    return "sequential" if ledger.row_type == "text" and len(ledger.keys) == 1 else "random"
+    return "sequential" if ledger.row_type == "text" and len(_pool(ledger)) == 1 else "random"
+
+
+def _pool(ledger: Ledger) -> list[int]:
+    """Return the rows that are not given for validation or test."""
+    return [index for index, split in enumerate(ledger.given) if split in (None, "train")]
+
+
+def only_text(ledger: Ledger, method: str, shares: Shares) -> int | None:
+    """Return the row to be cut by characters: the only text there is to train on."""
+    pool = _pool(ledger)
+    is_one = ledger.row_type == "text" and len(pool) == 1
+    return pool[0] if is_one and method == "sequential" and any(shares.values()) else None
 
 
 def shares_of(ledger: Ledger, config: SplitConfig) -> Shares:
@@ -114,25 +126,43 @@ def share_out(ledger: Ledger, config: SplitConfig, method: str, shares: Shares, 
         InputError: No rows for training (``DATA-044``).
     """
     splits: Splits = list(ledger.given)
-    pool = [i for i, split in enumerate(splits) if split in (None, "train")]
-    if not pool:
-        raise InputError("DATA-044")
+    pool = _pool(ledger)
     for index in pool:
         splits[index] = "train"
-    wanted = {name: share for name, share in shares.items() if share}
+    wanted = {name: share for name, share in shares.items() if share and pool}
     components = find_components(ledger, pool)
     if wanted and len(components) < MIN_COMPONENTS:
-        say(sentence("data.split_tiny", minimum=MIN_COMPONENTS), "warning")
+        names = ", ".join(wanted)
+        say(sentence("data.split_tiny", minimum=MIN_COMPONENTS, splits=names), "warning")
     elif wanted and method == "sequential":
         _cut(components, wanted, splits)
     elif wanted:
-        strata = _strata(ledger, components) if method == "stratified" else {"": components}
-        _deal(strata, wanted, config.seed, splits, say)
+        by_label = method == "stratified"
+        strata = _strata(ledger, components, say) if by_label else {"": components}
+        _deal(strata, wanted, config.seed, splits)
     _handle_leaks(ledger, config, splits, say)
+    if "train" not in splits:
+        raise InputError("DATA-044")
+    _tell_unused(ledger, config, method, say)
     for name in wanted:
         if name not in splits and len(components) >= MIN_COMPONENTS:
             say(sentence("data.split_empty", split=name), "warning")
     return splits
+
+
+def _tell_unused(ledger: Ledger, config: SplitConfig, method: str, say: Say) -> None:
+    """Say which settings the given splits leave nothing to do for."""
+    given = set(ledger.given)
+    set_to = {"validation": config.validation, "test": config.test}
+    unused = [
+        f"{name}: {share}"
+        for name, share in set_to.items()
+        if share and (name in given or (method == "given" and given != {None}))
+    ]
+    if method == "given" and config.method not in ("auto", "given"):
+        unused.append(f"method: {config.method}")
+    if unused:
+        say(sentence("data.split_unused", options=", ".join(unused)), "warning")
 
 
 def find_components(ledger: Ledger, members: Sequence[int]) -> list[Component]:
@@ -156,27 +186,31 @@ def find_components(ledger: Ledger, members: Sequence[int]) -> list[Component]:
     return list(components.values())
 
 
-def _strata(ledger: Ledger, components: Sequence[Component]) -> dict[str, list[Component]]:
-    """Return the components of each label, by the rarest label of their first row."""
-    counts = Counter(label for labels in ledger.labels for label in labels)
+def _strata(
+    ledger: Ledger, components: Sequence[Component], say: Say
+) -> dict[str, list[Component]]:
+    """Return the components of each label, by the label that has the fewest components.
+
+    So a label with too few of them has all of them in a stratum that is too small to be dealt.
+    """
+    found = [
+        {label for index in component for label in ledger.labels[index]} for component in components
+    ]
+    counts = Counter(label for labels in found for label in labels)
+    if small := sorted(label for label, count in counts.items() if count < MIN_COMPONENTS):
+        labels = _names(small)
+        say(sentence("data.split_small", minimum=MIN_COMPONENTS, labels=labels), "warning")
     strata: dict[str, list[Component]] = {}
-    for component in components:
-        labels = ledger.labels[component[0]]
-        rarest = min(labels, key=lambda label: (counts[label], label), default="")
+    for component, its in zip(components, found, strict=True):
+        rarest = min(its, key=lambda label: (counts[label], label), default="")
         strata.setdefault(rarest, []).append(component)
     return dict(sorted(strata.items()))
 
 
-def _deal(
-    strata: dict[str, list[Component]], shares: Shares, seed: int, splits: Splits, say: Say
-) -> None:
-    """Give each split its share of every stratum, in a shuffled order."""
-    small = [label for label, components in strata.items() if len(components) < MIN_COMPONENTS]
-    if small:
-        labels = _names(small)
-        say(sentence("data.split_small", minimum=MIN_COMPONENTS, labels=labels), "warning")
+def _deal(strata: dict[str, list[Component]], shares: Shares, seed: int, splits: Splits) -> None:
+    """Give each split its share of every stratum that is large enough, in a shuffled order."""
     for label, components in strata.items():
-        if label in small:
+        if len(components) < MIN_COMPONENTS:
             continue
         waiting = list(components)
         random.Random(f"{seed}:{label}").shuffle(waiting)
@@ -221,10 +255,10 @@ def _bounds(total: int, shares: Shares) -> dict[SplitName, int]:
     """Return where each split ends when ``total`` things are cut in order."""
     validation, test = shares.get("validation", 0.0), shares.get("test", 0.0)
     # Rounding first: 1 - 0.1 - 0.2 is a little less than 0.7 in binary.
-    train_end = int(round(1 - validation - test, 9) * total)
+    train_end = max(1, int(round(1 - validation - test, 9) * total))
     return {
         "train": train_end,
-        "validation": int(round(1 - test, 9) * total),
+        "validation": max(train_end, int(round(1 - test, 9) * total)),
         "test": total,
     }
 
@@ -277,9 +311,9 @@ def check_labels(ledger: Ledger, splits: Splits, say: Say) -> None:
     """
     if ledger.row_type not in ("classification", "tags"):
         return
-    names = ledger.label_names()
-    if ledger.row_type == "classification" and len(names) < 2:
-        raise InputError("DATA-042", label=names[0] if names else "")
+    # Several labels in all rows, or none in any, are as little to learn as one.
+    if ledger.row_type == "classification" and len(set(ledger.labels)) < 2:
+        raise InputError("DATA-042", label=_names(ledger.label_names()) or "-")
     seen: dict[SplitName, set[str]] = {name: set() for name in SPLITS}
     for split, labels in zip(splits, ledger.labels, strict=True):
         if split is not None:

@@ -86,16 +86,23 @@ class Spool:
             schema={name: types[name] for name in self._columns},
         )
 
-    def only_row(self) -> Row:
-        """Return the row of a spool that has exactly one."""
-        self._flush()
-        row: Row = pl.read_parquet(self._parts[0]).row(0, named=True)
-        return row
+    def cut(self, index: int, pieces: Callable[[Row], Sequence[Row]]) -> None:
+        """Put pieces of a row in its place.
 
-    def replace(self, rows: Sequence[Row]) -> None:
-        """Put these rows in the place of all others."""
-        self._parts, self._held = [], list(rows)
-        self.num_rows = len(self._held)
+        Args:
+            index: The row's number, from 0.
+            pieces: Returns them.
+        """
+        self._flush()
+        for path in self._parts:
+            frame = pl.read_parquet(path, glob=False)
+            if index < frame.height:
+                found = self._frame(pieces(frame.row(index, named=True)))
+                self.num_rows += found.height - 1
+                with disk_errors(path):
+                    pl.concat([frame[:index], found, frame[index + 1 :]]).write_parquet(path)
+                return
+            index -= frame.height
 
     def write(
         self,
@@ -123,7 +130,7 @@ class Spool:
                     dropped(row)
             filled = [name for name in SPLITS if name in splits]
             for name in filled:
-                table = pl.scan_parquet(parts[name])
+                table = pl.scan_parquet(parts[name], glob=False)
                 table.sink_parquet(folder / f"{name}.parquet", row_group_size=_ROW_GROUP_ROWS)
         return {name: splits.count(name) for name in filled}
 
@@ -132,6 +139,6 @@ class Spool:
     ) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
         start = 0
         for path in self._parts:
-            frame = pl.read_parquet(path)
+            frame = pl.read_parquet(path, glob=False)
             yield frame, pl.Series(splits[start : start + frame.height], dtype=pl.String)
             start += frame.height

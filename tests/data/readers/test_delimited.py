@@ -136,3 +136,19 @@ def test_banking77_keeps_its_13_newlines_inside_cells(llmwright_data: Path) -> N
         rows = read_csv(ReadRequest(path, path.name, "utf-8", lambda _: None))
         inside += sum("\n" in row.values["text"] for row in rows if isinstance(row, Record))
     assert inside == 13
+
+
+@pytest.mark.parametrize(
+    ("content", "header"),
+    [
+        # Labels that are also usual names of columns: they recur, so they are values.
+        ("question,when does it open\nreview,it was fine\nquestion,how much is it\n", False),
+        ("天气,今天会下雨吗\n音乐,放一首歌\n天气,明天热不热\n", False),
+        ("question,opening\nwhen does it open,yes\nhow much is it,no\n", True),
+        # All names are usual ones: a text that happens to be "text" says nothing against it.
+        ("text,label\nfirst one,a\ntext,b\n", True),
+    ],
+)
+def test_a_usual_name_that_recurs_is_a_value(tmp_path: Path, content: str, header: bool) -> None:
+    items = list(read_csv(request(tmp_path / "a.csv", content)))
+    assert len(items) == content.count("\n") - header

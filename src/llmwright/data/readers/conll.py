@@ -58,7 +58,7 @@ def read_conll(request: ReadRequest) -> Iterator[Record | Rejection]:
     if layout.prefix:
         request.say(sentence("data.conll_prefix", prefix=layout.prefix))
     number = 0
-    with open_text(request.path, request.encoding) as stream:
+    with open_text(request.path, request.encoding, meter=request.meter) as stream:
         for lines in _sentences(read_lines(stream, request.max_record_bytes), layout):
             number += 1
             yield _sentence(number, lines, layout, request.max_record_bytes)

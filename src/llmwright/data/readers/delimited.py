@@ -38,7 +38,9 @@ def read_tsv(request: ReadRequest) -> Iterator[Record | Rejection]:
 
 
 def _read(request: ReadRequest, default: str) -> Iterator[Record | Rejection]:
-    with open_text(request.path, request.encoding, keep_newlines=True) as stream:
+    with open_text(
+        request.path, request.encoding, keep_newlines=True, meter=request.meter
+    ) as stream:
         lines = read_lines(stream, request.max_record_bytes)
         sample = _take_sample(lines)
         dialect = find_dialect(_whole_lines(sample), request.delimiter, request.quoted, default)

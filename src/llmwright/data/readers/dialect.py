@@ -89,45 +89,34 @@ def records(lines: Iterable[Line], dialect: Dialect, max_chars: int) -> Iterator
 def _quoted_record(
     first: Line, waiting: deque[Line], source: Iterator[Line], dialect: Dialect, max_chars: int
 ) -> RawRecord:
-    taken = [first]
-    while True:
-        text = "".join(line.text for line in taken)
-        try:
-            cells = parse(text, dialect.delimiter)
-            return RawRecord(first.number, cells, text)
-        except csv.Error as error:
-            unclosed = "unexpected end of data" in str(error)
-            detail = "a quote is never closed" if unclosed else str(error)
-        if not unclosed or not _take_until_quote(taken, waiting, source, max_chars):
-            waiting.extendleft(reversed(taken[1:]))
-            return RawRecord(first.number, [], first.text, ("quoting", detail))
+    """Return the record that begins with a line; the reader asks for more while a quote is open."""
+    taken: list[Line] = []
+    # The limit is global to the csv module; records are bounded by what `_feed` hands out.
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * max_chars + 2))
+    feed = _feed(first, taken, waiting, source, max_chars)
+    try:
+        cells = next(csv.reader(feed, delimiter=dialect.delimiter, strict=True))
+    except csv.Error as error:
+        waiting.extendleft(reversed(taken[1:]))
+        unclosed = "unexpected end of data" in str(error)
+        detail = "a quote is never closed" if unclosed else str(error)
+        return RawRecord(first.number, [], first.text, ("quoting", detail))
+    return RawRecord(first.number, cells, "".join(line.text for line in taken))
 
 
-def parse(text: str, delimiter: str) -> list[str]:
-    """Return the cells of one quoted record.
-
-    Raises:
-        csv.Error: A quote is not closed, or text follows a closing quote.
-    """
-    # The limit is global to the csv module; records are bounded before they come here.
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    return next(csv.reader([text], delimiter=delimiter, strict=True))
-
-
-def _take_until_quote(
-    taken: list[Line], waiting: deque[Line], source: Iterator[Line], max_chars: int
-) -> bool:
-    """Add lines up to the next with a quote; only there can an open quote close."""
-    size = sum(len(line.text) for line in taken)
-    while size <= max_chars:
-        line = waiting.popleft() if waiting else next(source, None)
-        if line is None:
-            return False
+def _feed(
+    first: Line, taken: list[Line], waiting: deque[Line], source: Iterator[Line], max_chars: int
+) -> Iterator[str]:
+    """Yield the text of lines as long as a record may go on, and note which were taken."""
+    line: Line | None = first
+    size = 0
+    while line is not None and not line.cut and size <= max_chars:
         taken.append(line)
         size += len(line.text)
-        if '"' in line.text:
-            return not line.cut
-    return False
+        yield line.text
+        line = waiting.popleft() if waiting else next(source, None)
+    if line is not None:
+        waiting.appendleft(line)
 
 
 def find_dialect(
@@ -190,17 +179,19 @@ def find_header(rows: Sequence[list[str]], columns: frozenset[str], path: str) -
         InputError: It could be either (``DATA-023``).
     """
     head, body = [cell.strip() for cell in rows[0]], rows[1:]
-    lowered = {cell.lower() for cell in head}
-    if columns & set(head) or lowered & KNOWN_NAMES:
-        return True
     named = [cell for cell in head if cell]
+    known = [cell for cell in named if cell.lower() in KNOWN_NAMES]
+    if columns & set(head) or (len(known) > 1 and known == named):
+        return True
+    # Some of these words are labels too: what recurs further down is a value.
+    if any(cell in {row[i].strip() for row in body if i < len(row)} for i, cell in enumerate(head)):
+        return False
+    if known:
+        return True
     unlike_names = (
         not named
         or len(set(named)) < len(named)
         or any(_NUMBER.fullmatch(cell) or len(cell) > 60 for cell in named)
-        or any(
-            cell in {row[i].strip() for row in body if i < len(row)} for i, cell in enumerate(head)
-        )
     )
     if unlike_names:
         return False

@@ -11,6 +11,9 @@ from llmwright.core.locale import text as sentence
 from llmwright.data.readers.lines import open_text
 from llmwright.data.readers.record import ReadRequest, Record, Rejection, excerpt_of
 
+_NESTED, _LONG_NUMBER = "nested too deeply", "a number has too many digits"
+_LIMITS = {_NESTED: "data.json_nested", _LONG_NUMBER: "data.json_long_number"}
+
 
 def read_json(request: ReadRequest) -> Iterator[Record | Rejection]:
     """Yield the objects of the file's list of rows; the file is parsed as a whole.
@@ -20,17 +23,14 @@ def read_json(request: ReadRequest) -> Iterator[Record | Rejection]:
             empty list (``DATA-014``).
         ConfigError: ``json_path`` does not lead to a list (``DATA-019``).
     """
-    with open_text(request.path, request.encoding) as stream:
+    with open_text(request.path, request.encoding, meter=request.meter) as stream:
         text = stream.read()
     try:
         value = parse(text)
     except json.JSONDecodeError as error:
+        reason = sentence(_LIMITS[error.msg]) if error.msg in _LIMITS else error.msg
         raise InputError(
-            "DATA-017", path=request.name, line=error.lineno, column=error.colno, reason=error.msg
-        ) from error
-    except RecursionError as error:
-        raise InputError(
-            "DATA-017", path=request.name, line=1, column=1, reason="nested too deeply"
+            "DATA-017", path=request.name, line=error.lineno, column=error.colno, reason=reason
         ) from error
     if request.json_path:
         rows = _follow(value, request.json_path, request.name)
@@ -45,8 +45,19 @@ def read_json(request: ReadRequest) -> Iterator[Record | Rejection]:
 
 
 def parse(text: str) -> Any:
-    """Return a JSON value; NaN, as some tools write it where nothing is, becomes None."""
-    return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+    """Return a JSON value; NaN, as some tools write it where nothing is, becomes None.
+
+    Raises:
+        json.JSONDecodeError: It is not valid, or goes beyond what Python can read.
+    """
+    try:
+        return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+    except json.JSONDecodeError:
+        raise
+    except RecursionError as error:
+        raise json.JSONDecodeError(_NESTED, text, 0) from error
+    except ValueError as error:  # Python's limit on the digits of an integer
+        raise json.JSONDecodeError(_LONG_NUMBER, text, 0) from error
 
 
 def as_record(row: Any, number: int, line: int | None) -> Record | Rejection:

@@ -13,7 +13,7 @@ from llmwright.data.readers.record import ReadRequest, Record, Rejection, excerp
 def read_json_lines(request: ReadRequest) -> Iterator[Record | Rejection]:
     """Yield one record per line; blank lines are none."""
     number = 0
-    with open_text(request.path, request.encoding) as stream:
+    with open_text(request.path, request.encoding, meter=request.meter) as stream:
         for line in read_lines(stream, request.max_record_bytes):
             if line.text.strip():
                 number += 1
@@ -26,5 +26,5 @@ def _record(number: int, line: Line) -> Record | Rejection:
         return Rejection(number, line.number, "too_large", detail, excerpt_of(line.text))
     try:
         return as_record(parse(line.text), number, line.number)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         return Rejection(number, line.number, "json", str(error), excerpt_of(line.text.strip()))

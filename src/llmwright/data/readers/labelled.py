@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from llmwright.data.readers.lines import open_text, read_lines, text_problem
 from llmwright.data.readers.record import ReadRequest, Record, Rejection, excerpt_of
 
 _PREFIX = "__label__"
+_SEVERAL = re.compile(rf"\s*{_PREFIX}\S* {_PREFIX}")
 
 
 def read_labelled(request: ReadRequest) -> Iterator[Record | Rejection]:
-    """Yield records with ``text`` and ``label``; several fastText labels make a list."""
-    number = 0
-    with open_text(request.path, request.encoding) as stream:
+    """Yield records with ``text`` and ``label``, in all rows a list once one row has several."""
+    number, several = 0, _has_several(request)
+    with open_text(request.path, request.encoding, meter=request.meter) as stream:
         for line in read_lines(stream, request.max_record_bytes):
             if not line.text.strip():
                 continue
@@ -25,17 +27,23 @@ def read_labelled(request: ReadRequest) -> Iterator[Record | Rejection]:
             elif problem := text_problem(text):
                 yield Rejection(number, line.number, *problem, excerpt_of(text))
             else:
-                yield _record(number, line.number, text)
+                yield _record(number, line.number, text, several)
 
 
-def _record(number: int, line: int, text: str) -> Record | Rejection:
+def _has_several(request: ReadRequest) -> bool:
+    with open_text(request.path, request.encoding) as stream:
+        lines = read_lines(stream, request.max_record_bytes)
+        return any(_SEVERAL.match(line.text) for line in lines)
+
+
+def _record(number: int, line: int, text: str, several: bool) -> Record | Rejection:
     labels: list[str] = []
     first, _, rest = text.partition(" ")
     while first.startswith(_PREFIX):
         labels.append(first.removeprefix(_PREFIX))
         first, _, rest = rest.partition(" ")
     if labels:
-        label: object = labels if len(labels) > 1 else labels[0]
+        label: object = labels if several else labels[0]
         return Record(number, line, {"text": f"{first} {rest}".strip(), "label": label})
     if not rest.strip():
         return Rejection(number, line, "columns", "no text after the label", excerpt_of(text))

@@ -20,7 +20,7 @@ def read_parquet(request: ReadRequest) -> Iterator[Record | Rejection]:
     from polars.exceptions import PolarsError
 
     try:
-        table = pl.scan_parquet(request.path)
+        table = pl.scan_parquet(request.path, glob=False)
         num_rows = int(table.select(pl.len()).collect().item())
         if num_rows == 0:
             raise InputError("DATA-014", path=request.name)

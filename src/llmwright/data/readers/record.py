@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from llmwright.data.readers.lines import Meter
+
 EXCERPT_CHARS = 200
 
 
@@ -61,7 +63,8 @@ class ReadRequest:
         say: Takes a sentence for the user: what was found by content.
         delimiter, quoted, header, json_path, document: As in `PrepareConfig`; None: to be found.
         columns: Column names the user spoke of; they help to tell a header from data.
-        max_record_bytes: Larger records are rejected.
+        max_record_bytes: Records of more characters are rejected.
+        meter: Counts what the reader takes from the disk, for the progress bar.
     """
 
     path: Path
@@ -75,6 +78,7 @@ class ReadRequest:
     document: Literal["line", "paragraph", "file"] = "file"
     columns: frozenset[str] = field(default_factory=frozenset)
     max_record_bytes: int = 16 * 1024 * 1024
+    meter: Meter = field(default_factory=Meter)
 
 
 Reader = Callable[[ReadRequest], Iterator[Record | Rejection]]

@@ -24,7 +24,7 @@ def read_text(request: ReadRequest) -> Iterator[Record | Rejection]:
 
 
 def _whole(request: ReadRequest) -> Iterator[Record | Rejection]:
-    with open_text(request.path, request.encoding) as stream:
+    with open_text(request.path, request.encoding, meter=request.meter) as stream:
         text = stream.read(request.max_record_bytes + 1)
     if len(text) > request.max_record_bytes:
         limit = request.max_record_bytes
@@ -35,7 +35,7 @@ def _whole(request: ReadRequest) -> Iterator[Record | Rejection]:
 def _pieces(request: ReadRequest, *, by_line: bool) -> Iterator[Record | Rejection]:
     number, start, size, held = 0, 1, 0, list[str]()
     too_large = False
-    with open_text(request.path, request.encoding) as stream:
+    with open_text(request.path, request.encoding, meter=request.meter) as stream:
         for line in read_lines(stream, request.max_record_bytes):
             blank = not line.text.strip()
             if (blank or by_line) and held:
