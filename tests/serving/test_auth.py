@@ -23,7 +23,8 @@ def test_any_other_address_needs_one(host: str, tmp_path: Path) -> None:
 
 
 def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text("# for the phone app\nfirst key\n\n  second#1  \n", "utf-8")
+    content = "# for the phone app\nfirst key # Alice\n\n  # nobody\n  second#1  \n"
+    (tmp_path / "keys").write_text(content, "utf-8")
     config = ServeConfig(host="0.0.0.0", api_key="third", api_key_file=Path("keys"))
     assert read_keys(config, tmp_path) == ["third", "first key", "second#1"]
 
@@ -31,13 +32,16 @@ def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
 def test_useless_keys_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("# nothing\n\n", "utf-8")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    for values in (
-        {"api_key": " "},
-        {"api_key_file": "missing"},
-        {"api_key_file": "empty"},
-        {"api_key_file": "binary"},
+    (tmp_path / "chinese").write_text("secret\n密钥\n", "utf-8")
+    for values, reason in (
+        ({"api_key": " "}, "it is empty"),
+        ({"api_key": "clé"}, "api_key has characters other than ASCII"),
+        ({"api_key_file": "missing"}, "No such file"),
+        ({"api_key_file": "empty"}, "empty has no key in it"),
+        ({"api_key_file": "binary"}, "invalid start byte"),
+        ({"api_key_file": "chinese"}, "chinese:2 has characters other than ASCII"),
     ):
-        with pytest.raises(ConfigError, match="SERVE-004"):
+        with pytest.raises(ConfigError, match=f"SERVE-004.*{reason}"):
             read_keys(ServeConfig.model_validate(values), tmp_path)
 
 

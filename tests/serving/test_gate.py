@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +85,46 @@ def test_unreadable_bodies_are_400(weather: httpx.Client, content: bytes, kind: 
     reply = weather.post("/v1/completions", content=content, headers={"content-type": kind})
     assert reply.status_code == 400
     assert reply.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "127.8.8.8:1", "[::1]:8000"])
+def test_an_open_server_answers_to_this_machines_names(weather: httpx.Client, host: str) -> None:
+    assert weather.get("/v1/models", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8000", "[x", "192.0.2.7"])
+def test_an_open_server_answers_to_no_other_name(weather: httpx.Client, host: str) -> None:
+    reply = weather.get("/v1/models", headers={"host": host})
+    assert reply.status_code == 403
+    assert reply.json()["error"]["code"] == "wrong_host"
+
+
+def test_with_a_key_any_name_will_do(server: Server) -> None:
+    with server("weather", ["secret"]) as client:
+        headers = {"host": "models.example", "authorization": "Bearer secret"}
+        assert client.get("/v1/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"prompt": "x", "max_tokens": 0}, "不得小于 1"),
+        ({"prompt": "x", "temperature": "hot"}, "须为数字"),
+        ({"prompt": "x", "temperature": 99}, "不得大于 10"),
+        ({"prompt": "x", "n": 2}, "仅支持 1"),
+        ({"prompt": "x", "stream": "perhaps"}, "true 或 false"),
+        ({"prompt": "x", "stop": ["a"] * 17}, "最多允许 16 个"),
+        ({"prompt": 3}, "须为文本"),
+    ],
+)
+def test_wrong_values_are_explained_in_the_clients_language(
+    weather: httpx.Client, body: dict[str, Any], said: str
+) -> None:
+    reply = weather.post("/v1/completions", json=body, headers={"accept-language": "zh-CN"})
+    message = reply.json()["error"]["message"]
+    assert reply.status_code == 400
+    assert said in message
+    assert not re.search("[a-z]{4,} [a-z]{2,} ", message)
 
 
 def test_large_bodies_are_413(server: Server) -> None:

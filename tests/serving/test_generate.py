@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
+
+from llmwright.inference.predictor import Predictor
+from llmwright.serving.model import ServedModel
+
+Server = Callable[..., Any]
 
 
 def test_form_is_answered_under_the_users_names(weather: httpx.Client) -> None:
@@ -92,8 +99,8 @@ def test_wrong_fields_are_named(
         (b'{"description": "\\ud800"}', "application/json", "not_unicode"),
         (b'{"description": "x"}', "application/x-www-form-urlencoded", "json_as_form"),
         (b"description=x", "text/plain", "content_type"),
-        (b"x", "multipart/form-data; boundary=b", "unreadable"),
-        (b"x", "multipart/form-data", "unreadable"),
+        (b"x", "multipart/form-data; boundary=b", "unreadable_form"),
+        (b"x", "multipart/form-data", "unreadable_form"),
     ],
 )
 def test_bodies_that_cannot_be_read_are_400(
@@ -107,6 +114,46 @@ def test_bodies_that_cannot_be_read_are_400(
 def test_files_are_refused(weather: httpx.Client) -> None:
     reply = weather.post("/generate", files={"description": ("a.txt", b"text")})
     assert reply.status_code == 400
+    assert "files are not taken" in reply.json()["error"]["message"]
+
+
+def test_a_chat_model_takes_one_of_both(talk: httpx.Client) -> None:
+    body = {"prompt": "hello", "messages": [{"role": "user", "content": "bye"}]}
+    reply = talk.post("/generate", json=body)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "two_fields")
+
+
+@pytest.mark.parametrize(
+    ("turns", "code"),
+    [
+        ([{"role": "assistant", "content": "hi"}], "TASK-013"),
+        ([{"role": "nobody", "content": "hi"}], "TASK-012"),
+    ],
+)
+def test_conversations_that_cannot_be_answered_are_400(
+    talk: httpx.Client, turns: list[dict[str, str]], code: str
+) -> None:
+    reply = talk.post("/generate", json={"messages": turns})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, code)
+
+
+def test_the_servers_limit_binds_the_models_own_default(server: Server) -> None:
+    with server("poems", max_new_tokens=3) as client:
+        reply = client.post("/generate", json={"prompt": "白"}).json()
+        assert len(reply["text"]) == 3
+        assert reply["finish_reason"] == "length"
+        choice = client.post("/v1/completions", json={"prompt": "白"}).json()["choices"][0]
+        assert choice["text"] == reply["text"]
+
+
+def test_words_of_a_column_called_text(models: Callable[[str], ServedModel]) -> None:
+    names = models("names")
+    contract = names.contract.model_copy(update={"fields": {"tokens": "text", "tags": "tags"}})
+    loaded = names.predictor
+    model = ServedModel(Predictor(contract, loaded.tokenizer, loaded.engine), "names")
+    row, _ = model.read({"text": ["Bo", "saw", "London"]})
+    assert row == model.read({"text": "Bo saw London"})[0] == {"tokens": ["Bo", "saw", "London"]}
+    assert model.fields.describe() == "text"
 
 
 def test_hostile_texts_are_answered(weather: httpx.Client) -> None:

@@ -175,7 +175,7 @@ def test_examples_are_inputs_under_the_users_names(
     assert found
     for example in found:
         assert set(example) == {field}
-        row, _ = model.fields.read(example)
+        row, _ = model.read(example)
         assert model.predictor.encode(row).input_ids_T.size > 0
 
 

@@ -89,6 +89,27 @@ def test_exactly_slots_and_queue_are_answered(server: Server, models: Models) ->
         assert ask(0).status_code == 200
 
 
+def test_a_list_of_prompts_takes_one_place(server: Server, models: Models) -> None:
+    model = HeldModel(models("weather"))
+    settings = {"max_concurrency": 2, "max_queue": 1}
+    with server("weather", model=model, **settings) as client, ThreadPoolExecutor(3) as pool:
+
+        def ask(count: int) -> httpx.Response:
+            with httpx.Client(base_url=client.base_url, timeout=30, trust_env=False) as own:
+                body = {"prompt": ["x"] * count, "max_tokens": 1}
+                return own.post("/v1/completions", json=body)
+
+        waiting = []
+        for count, depth in ((20, 18), (20, 38), (20, 58)):
+            waiting.append(pool.submit(ask, count))
+            wait_until(lambda: metric(client, "llmwright_queue_depth") == depth)  # noqa: B023
+        refused = client.post("/v1/completions", json={"prompt": "x"})
+        assert refused.status_code == 503
+        assert "3 requests" in refused.json()["error"]["message"]
+        model.release.set()
+        assert [len(one.result().json()["choices"]) for one in waiting] == [20, 20, 20]
+
+
 def test_rows_that_wait_together_share_a_batch(server: Server, models: Models) -> None:
     model = HeldClassifier(models("intents"))
     with server("intents", model=model, max_batch=8) as client:
@@ -128,7 +149,7 @@ def test_a_client_that_leaves_frees_its_place(server: Server, models: Models) ->
     model = HeldModel(models("weather"))
     model.release.set()
     with server("weather", model=model, max_concurrency=1, max_queue=0) as client:
-        body = {"prompt": "x", "stream": True}
+        body = {"prompt": "x", "stream": True, "max_tokens": 4000}
         with client.stream("POST", "/v1/completions", json=body) as reply:
             first = list(itertools.islice(reply.iter_lines(), 4))
             assert first[0].startswith("data: ")
@@ -148,7 +169,7 @@ def test_leaving_before_the_answer_frees_the_place_too(server: Server, models: M
             httpx.Client(base_url=client.base_url, timeout=0.3, trust_env=False) as hasty,
             pytest.raises(httpx.ReadTimeout),
         ):
-            hasty.post("/v1/completions", json={"prompt": "x"})
+            hasty.post("/v1/completions", json={"prompt": "x", "max_tokens": 4000})
         wait_until(lambda: model.closed == 1, seconds=1)
         wait_until(lambda: metric(client, 'llmwright_requests_total{code="499"') == 1)
 
@@ -157,11 +178,12 @@ def test_a_request_has_a_deadline(server: Server, models: Models) -> None:
     model = HeldModel(models("weather"))
     model.release.set()
     with server("weather", model=model, request_timeout_seconds=0.3) as client:
-        reply = client.post("/v1/completions", json={"prompt": "x"})
+        body = {"prompt": "x", "max_tokens": 4000}
+        reply = client.post("/v1/completions", json=body)
         assert (reply.status_code, reply.json()["error"]["code"]) == (504, "timeout")
         wait_until(lambda: model.closed == 1, seconds=1)
         # A stream that has begun can only end with the error as its last event.
-        streamed = client.post("/v1/completions", json={"prompt": "x", "stream": True})
+        streamed = client.post("/v1/completions", json={**body, "stream": True})
         assert '"code":"timeout"' in streamed.text.strip().split("\n\n")[-1]
         assert "[DONE]" not in streamed.text
 

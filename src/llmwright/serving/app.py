@@ -69,6 +69,7 @@ def create_app(
     app.add_middleware(
         Gate,
         keys=Keys(keys or []),
+        host=config.host,
         metrics=metrics,
         routes=_paths(app),
         max_body_bytes=config.max_body_bytes,

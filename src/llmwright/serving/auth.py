@@ -6,12 +6,14 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.datastructures import Headers
 
 from llmwright.core.errors import ConfigError
+from llmwright.core.locale import text
 from llmwright.serving.config import ServeConfig
 
 # Health probes of orchestrators carry no key; everything else needs one.
@@ -71,13 +73,11 @@ def read_keys(config: ServeConfig, root: Path) -> list[str]:
 
     Raises:
         ConfigError: The address is not loopback and there is no key (``SERVE-001``), or a key or
-            the file of keys is empty or cannot be read (``SERVE-004``).
+            the file of keys is empty, cannot be read or not be sent (``SERVE-004``).
     """
     keys: list[str] = []
     if config.api_key is not None:
-        keys.append(config.api_key.get_secret_value().strip())
-    if "" in keys:
-        raise ConfigError("SERVE-004", where="api_key", reason='""')
+        keys.append(_checked(config.api_key.get_secret_value().strip(), "api_key", "api_key"))
     if config.api_key_file is not None:
         keys += _read_file(root / config.api_key_file.expanduser())
     if not keys and not config.is_loopback():
@@ -94,7 +94,22 @@ def _read_file(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         reason = f"{path}: {error.reason}"
         raise ConfigError("SERVE-004", where="api_key_file", reason=reason) from error
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    keys = []
+    for number, line in enumerate(lines, start=1):
+        # A "#" inside of a key is a part of it.
+        if key := re.split(r"(?:^|\s)#", line)[0].strip():
+            keys.append(_checked(key, f"{path}:{number}", "api_key_file"))
     if not keys:
-        raise ConfigError("SERVE-004", where="api_key_file", reason=str(path))
+        reason = text("serving.key_file_empty", path=path)
+        raise ConfigError("SERVE-004", where="api_key_file", reason=reason)
     return keys
+
+
+def _checked(key: str, place: str, where: str) -> str:
+    """Return a key that a header can carry."""
+    if not key:
+        raise ConfigError("SERVE-004", where=where, reason=text("serving.key_empty"))
+    if not (key.isascii() and key.isprintable()):
+        reason = text("serving.key_not_ascii", place=place)
+        raise ConfigError("SERVE-004", where=where, reason=reason)
+    return key

@@ -35,7 +35,7 @@ class Call:
         jobs: Its work.
 
     Raises:
-        ApiError: No place is left for all of them (503); none of them is then worked on.
+        ApiError: No place is left (503).
     """
 
     def __init__(self, request: Request, jobs: Sequence[Job]) -> None:
@@ -49,8 +49,7 @@ class Call:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
         self._watch = asyncio.create_task(self._watch_client())
         try:
-            for job in jobs:
-                self.service.worker.submit(job)
+            self.service.worker.submit(jobs)
         except ApiError:
             self.close()
             raise

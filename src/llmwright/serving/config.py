@@ -31,7 +31,8 @@ class ServeConfig(Config):
     """Key that requests must carry as `Authorization: Bearer KEY`. Other users of the machine can
     see command lines: prefer the variable `LLMWRIGHT_SERVE__API_KEY` or `api_key_file`."""
     api_key_file: Path | None = None
-    """File with one API key per line; `#` begins a comment. Any of the keys opens every route."""
+    """File with one API key per line; `#` at the start of a line or behind a
+    space begins a comment. Any of the keys opens every route."""
     max_concurrency: int = Field(4, ge=1)
     """Texts that are written at the same time, token by token in turn. More let nobody wait but
     make each slower."""
@@ -62,9 +63,14 @@ class ServeConfig(Config):
 
     def is_loopback(self) -> bool:
         """Say whether only this machine can reach the address."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a name or an address stands for this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -7,6 +7,7 @@ defects of ours. ``code`` is the name of the sentence in ``locale/<language>/ser
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -125,7 +126,6 @@ def _framework(request: Request, error: Exception) -> JSONResponse:
         _language(request),
         path=request.url.path,
         method=request.method,
-        detail=error.detail,
         limit=request.app.state.service.config.max_body_bytes,
     )
     headers = dict(error.headers or {})
@@ -135,8 +135,11 @@ def _framework(request: Request, error: Exception) -> JSONResponse:
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     lang = _language(request)
-    first: dict[str, Any] = dict(error.errors()[0])
-    place = [str(part) for part in first["loc"] if part != "body"]
+    # Of the forms a field may have, one of the right type tells more than the others.
+    first: dict[str, Any] = min(error.errors(), key=lambda each: each["type"].endswith("_type"))
+    parts = [str(part) for part in first["loc"] if part != "body"]
+    # Pydantic also names the form it tried, as in "constrained-str".
+    place = list(itertools.takewhile(lambda part: part.replace("_", "").isalnum(), parts))
     param: str | None = ".".join(place) or None
     if first["type"] == "json_invalid":
         code, param = "invalid_json", None
@@ -152,9 +155,19 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
         lang,
         param=param,
         path=request.url.path,
-        reason=first.get("ctx", {}).get("error") or first["msg"],
+        reason=_reason(first, lang),
     )
     return JSONResponse(envelope(400, sentence, code, param), 400)
+
+
+def _reason(problem: dict[str, Any], lang: locale.Language) -> str:
+    """Return pydantic's complaint in our words; in its own where it is an unusual one."""
+    # Pydantic joins choices by "or", which is no Chinese word.
+    values = {name: str(v).replace(" or ", ", ") for name, v in problem.get("ctx", {}).items()}
+    key = f"serving.reason.{problem['type']}"
+    if key in locale.catalogue(lang, "serving")["text"]:
+        return locale.text(key, lang, **values)
+    return str(problem["msg"])
 
 
 def install(app: FastAPI) -> None:

@@ -13,6 +13,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmwright.serving.auth import OPEN_ROUTES, Keys
+from llmwright.serving.config import is_loopback
 from llmwright.serving.errors import ApiError, ClientLeft, describe, language_of
 from llmwright.serving.metrics import Metrics
 
@@ -56,6 +58,8 @@ class Gate:
     Args:
         app: What answers.
         keys: Keys that open it.
+        host: Address it listens on. Without keys only requests that name it or this machine are
+            let in: a page of another site that made its own name point here gets nothing.
         metrics: Where requests are counted.
         routes: Known paths; others are counted together.
         max_body_bytes: Largest body; what is declared larger is refused unread.
@@ -66,6 +70,7 @@ class Gate:
         self,
         app: ASGIApp,
         keys: Keys,
+        host: str,
         metrics: Metrics,
         routes: frozenset[str],
         max_body_bytes: int,
@@ -73,6 +78,7 @@ class Gate:
     ) -> None:
         self._app = app
         self._keys = keys
+        self._host = host
         self._metrics = metrics
         self._routes = routes
         self._max_body_bytes = max_body_bytes
@@ -120,6 +126,9 @@ class Gate:
     async def _enter(
         self, scope: Scope, headers: Headers, record: Record, receive: Receive, send: Send
     ) -> None:
+        if not self._keys and not _is_here(headers.get("host", ""), self._host):
+            self._metrics.refused("wrong_host")
+            raise ApiError(403, "wrong_host", host=headers["host"][:100])
         record.key = self._keys.holder(headers)
         if record.key is None and scope["path"] not in OPEN_ROUTES:
             self._metrics.refused("unauthorized")
@@ -160,6 +169,15 @@ class Gate:
         }
         told = {name: value for name, value in line.items() if value is not None}
         ACCESS.info(json.dumps(told, ensure_ascii=False))
+
+
+def _is_here(header: str, own: str) -> bool:
+    """Say whether a ``Host`` header names this machine; programs may leave it out, not browsers."""
+    try:
+        name = urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return False
+    return not header or name == own.lower() or is_loopback(name)
 
 
 def _at_most(limit: int, receive: Receive) -> Receive:

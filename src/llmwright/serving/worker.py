@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from llmwright.data.records import Row
@@ -58,6 +59,7 @@ class Job:
         self.cancelled = False
         self.pieces: Iterator[Piece] | None = None
         self.last_piece: float | None = None
+        self.request: Sequence[Job] = (self,)
         self.forget: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
         self._results: asyncio.Queue[Any] = asyncio.Queue()
@@ -129,8 +131,8 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join(timeout=self._config.request_timeout_seconds)
 
-    def submit(self, job: Job) -> Job:
-        """Queue a job.
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue the jobs of one request, which together take one place.
 
         Raises:
             ApiError: No place is left, or the server is stopping (503).
@@ -138,17 +140,19 @@ class Worker:
         with self._wake:
             if self._closing:
                 raise ApiError(503, "shutting_down")
-            ahead = len(self._waiting) + len(self._writing) + len(self._batch)
+            held = [*self._waiting, *self._writing, *self._batch]
+            ahead = len({id(job.request) for job in held})
             if ahead >= self._config.max_concurrency + self._config.max_queue:
                 self._metrics.refused("queue_full")
-                wait = math.ceil(ahead * self._seconds_per_job)
+                wait = math.ceil(len(held) * self._seconds_per_job)
                 headers = {"retry-after": str(min(60, max(1, wait)))}
                 raise ApiError(503, "queue_full", headers=headers, waiting=ahead)
-            job.forget = lambda: self._forget(job)
-            self._waiting.append(job)
+            for job in jobs:
+                job.request = jobs
+                job.forget = partial(self._forget, job)
+            self._waiting.extend(jobs)
             self._metrics.queue_depth.set(len(self._waiting))
             self._wake.notify()
-        return job
 
     def heartbeat_age(self) -> float:
         """Return for how many seconds the model has been busy with one step; 0 when idle."""

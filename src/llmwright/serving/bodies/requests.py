@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from llmwright.serving.writing import Writing
 
@@ -21,7 +22,7 @@ def _encodable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("lone surrogates are no valid Unicode") from None
+        raise PydanticCustomError("not_unicode", "lone surrogates are no valid Unicode") from None
     return text
 
 

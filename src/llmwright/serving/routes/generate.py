@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 
 from llmwright.serving.bodies.requests import Options
 from llmwright.serving.call import Call
@@ -66,8 +67,13 @@ async def _read(request: Request, service: Service) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in FORMS:
         limit = service.config.max_body_bytes
-        async with request.form(max_files=0, max_part_size=limit) as form:
-            return _form_values(form)
+        try:
+            async with request.form(max_files=0, max_part_size=limit) as form:
+                return _form_values(form)
+        except HTTPException as error:
+            if error.status_code != 400:
+                raise
+            raise ApiError(400, "unreadable_form") from error
     if kind != "application/json":
         raise ApiError(400, "content_type", found=kind or "-")
     try:

@@ -40,8 +40,8 @@ async def docs(request: Request) -> Response:
 
 
 def _page(name: str, state: dict[str, Any]) -> Response:
-    # "</" would end the script element that holds the state.
-    held = json.dumps(state, ensure_ascii=False).replace("</", "<\\/")
+    # "</script" would end the element that holds the state, "<!--" would hide its end.
+    held = json.dumps(state, ensure_ascii=False).replace("<", "\\u003c")
     document = _template(name).replace("__STATE__", held)
     headers = {
         "content-security-policy": POLICY,
