@@ -83,8 +83,14 @@ def _perform(verb: str, given: dict[str, Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a reference to an artifact as the text the config holds."""
-    return str(value.path) if isinstance(value, Artifact) else value
+    """Return settings in which artifacts and paths are the text that configs hold."""
+    if isinstance(value, Artifact):
+        return str(value.path)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def predict(
@@ -262,6 +268,7 @@ def train(
     selection: Literal["auto", "loss", "accuracy"] = "auto",
     patience: int | None = None,
     checkpoint_every_steps: int | None = None,
+    checkpoint_every_minutes: float = 5.0,
     log_every_steps: int = 10,
     sample_prompts: list[str] = DEFAULT,
     seed: int = 42,

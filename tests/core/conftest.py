@@ -11,7 +11,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from llmwright.core import index, registry  # noqa: E402
+from llmwright.core import registry  # noqa: E402
 from llmwright.core.project import Project  # noqa: E402
 
 
@@ -31,7 +31,6 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         if kind not in before or kind in OWN:
             del registry._REGISTRIES[kind]
     registry._WAITING.clear()
-    index._ACTIVE.clear()
 
 
 @pytest.fixture
@@ -50,10 +49,12 @@ def project(tmp_path: Path) -> Project:
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python code in a process of its own that knows the tiny table."""
 
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+
     def run(code: str, *args: object, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, args)],
-            env={**os.environ, "PYTHONPATH": str(HERE), **settings},
+            env={**os.environ, "PYTHONPATH": path, **settings},
             capture_output=True,
             text=True,
             check=False,

@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from tiny_table import Python
 
@@ -45,7 +46,7 @@ def test_the_same_content_is_the_same_artifact(store: Store) -> None:
 
 def test_an_artifact_is_found_again(store: Store) -> None:
     made = publish(store, seen=1)
-    assert store.find(made.id[:4]) == made
+    assert store.find(made.id[:4]) == made.path
     assert store.get(made.id) == made
     assert store.get(made.id[:4]) is None
     assert store.get("*") is None
@@ -140,7 +141,7 @@ def test_publishing_mends_a_damaged_artifact(store: Store) -> None:
 
 def test_a_removed_artifact_is_gone_and_can_be_made_again(store: Store) -> None:
     made = publish(store)
-    store.remove(made)
+    store.remove(made.path)
     assert store.list() == []
     assert publish(store) == made
 
@@ -150,7 +151,7 @@ def test_a_kill_while_removing_leaves_nothing_visible(
 ) -> None:
     made = publish(store)
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # the kill
-    store.remove(made)
+    store.remove(made.path)
     assert visible(store) == []
 
 
@@ -161,7 +162,7 @@ def test_the_metadata_may_hold_paths_and_dates(store: Store) -> None:
 
 
 def test_drafts_of_dead_processes_are_removed_and_those_of_live_ones_kept(
-    store: Store, python: Python
+    store: Store, python: Python, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = """
 import os, sys
@@ -177,7 +178,7 @@ sys.stdin.read()
 """
     drafts = store.root.parent / "drafts"
     python(code, store.root.parent, "die")
-    (dead,) = drafts.iterdir()
+    (dead,) = [path for path in drafts.iterdir() if path.is_dir()]
     live = subprocess.Popen(
         [sys.executable, "-c", code, str(store.root.parent), "live"],
         stdin=subprocess.PIPE,
@@ -185,16 +186,21 @@ sys.stdin.read()
     )
     assert live.stdout is not None
     live.stdout.readline()
-    # A pid that was given to another process since: same number, another start.
-    reused = drafts / f"{os.getpid()}-123-abcdef01"
-    reused.mkdir()
+    (living,) = {path for path in drafts.iterdir() if path.is_dir()} - {dead}
     (drafts / ".DS_Store").touch()
+    # The clock was set.
+    created = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: created(self) + 5)
     publish(store)
-    left = [path for path in drafts.iterdir() if path.is_dir()]
-    assert dead not in left
-    assert reused not in left
-    assert [path.name.split("-")[0] for path in left] == [str(live.pid)]
+    assert (living / "half.bin").is_file()
+    assert {path.name for path in drafts.iterdir()} == {
+        ".DS_Store",
+        living.name,
+        f"{living.name}.lock",
+    }
     live.communicate(b"")
+    publish(store)
+    assert [path.name for path in drafts.iterdir()] == [".DS_Store"]
 
 
 def test_two_threads_publish_the_same_content_at_once(store: Store) -> None:
@@ -254,3 +260,12 @@ def test_an_unwritable_store_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ResourceError) as caught, blocked.draft("model"):
         pass
     assert caught.value.code == "CORE-021"
+
+
+def test_a_damaged_artifact_is_found_and_removed_by_its_name(store: Store) -> None:
+    sound, damaged = publish(store), publish(store, "other")
+    (damaged.path / MANIFEST).write_text("{")
+    assert store.find(damaged.id[:6]) == damaged.path
+    assert store.get(sound.id) == sound
+    store.remove(store.find(damaged.id))
+    assert store.list() == [sound]

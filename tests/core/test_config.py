@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pytest
-from pydantic import model_validator
+from pydantic import Field, SecretStr, model_validator
 from tiny_table import COLOURS, STYLES, Bounds, CountConfig, Cut, GatherConfig, ShapeConfig, Upper
 
-from llmwright.core.config import Choice, Config, Input, Kind, inputs_of, parse
+from llmwright.core.config import HIDDEN, Choice, Config, Input, Kind, inputs_of, parse
 from llmwright.core.errors import ConfigError
 from llmwright.core.registry import Registry, register
 
@@ -62,7 +62,7 @@ def test_an_unknown_nested_key_is_compared_with_its_neighbours() -> None:
     ("values", "code", "key", "said"),
     [
         ({"style": "uper"}, "CORE-041", "style", 'No style is called "uper". Did you mean "upper"'),
-        ({"style": 3}, "CORE-041", "style", "needs a kind: cut, upper"),
+        ({"style": 3}, "CORE-041", "style", "needs a kind, one of: cut, upper"),
         ({"style": {"kind": "cut"}}, "CORE-042", "style.num_chars", "missing"),
         ({"style": "cut"}, "CORE-042", "style.num_chars", "missing"),
         ({"style": {"kind": "cut", "num_chars": "x"}}, "CORE-041", "style.num_chars", "'x'"),
@@ -71,7 +71,7 @@ def test_an_unknown_nested_key_is_compared_with_its_neighbours() -> None:
         ({"more": ["upper", {"kind": "cut"}]}, "CORE-042", "more.1.num_chars", "missing"),
         ({"colour": "gren"}, "CORE-041", "colour", 'Did you mean "green"? Choices: green, red.'),
         ({"style": Bounds()}, "CORE-041", "style", "needs a kind"),
-        ({"colour": None}, "CORE-041", "colour", "string"),
+        ({"colour": None}, "CORE-041", "colour", "must be text"),
     ],
     ids=str,
 )  # fmt: skip
@@ -198,3 +198,52 @@ def test_inputs_are_found_in_nested_kinds() -> None:
         ("model.name", Input("model", optional=True), None),
     ]
     assert [name for name, _, _ in inputs_of(CountConfig())] == ["text"]
+
+
+class DoorConfig(Config):
+    """A config with a secret."""
+
+    key: SecretStr | None = None
+    """The key."""
+    width: int = Field(1, gt=0)
+    """How wide."""
+    keys: dict[str, SecretStr] = {}
+    """Further keys."""
+
+    @model_validator(mode="after")
+    def _narrow(self) -> Self:
+        if self.width > 9:
+            raise ValueError("too wide")
+        return self
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"key": 12345678},
+        {"key": ["12345678"]},
+        {"key": "12345678", "width": 10},
+        {"keys": {"a": 12345678}},
+    ],
+)
+def test_a_secret_is_never_shown(values: dict[str, Any]) -> None:
+    error = failure(DoorConfig, values)
+    assert error.code == "CORE-041"
+    assert "12345678" not in str(error)
+    assert HIDDEN in str(error)
+
+
+@pytest.mark.parametrize(
+    ("values", "english", "chinese"),
+    [
+        ({"width": 0}, "it must be greater than 0", "必须大于 0"),
+        ({"width": "x"}, "it must be a whole number", "必须是整数"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_users_language(
+    values: dict[str, Any], english: str, chinese: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert english in failure(DoorConfig, values).message
+    monkeypatch.setenv("LLMWRIGHT_LANG", "zh")
+    assert chinese in failure(DoorConfig, values).message
+    assert "需要 kind" in failure(ShapeConfig, {"style": 3}).message

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,14 @@ def test_a_cut_within_a_chinese_character_is_no_error(tmp_path: Path) -> None:
 
 def test_no_file_means_no_events(tmp_path: Path) -> None:
     assert list(read_events(tmp_path / "none")) == []
+
+
+def test_figures_that_are_no_numbers_survive_as_json() -> None:
+    line = to_line(Metric("loss", float("inf")))
+    assert json.loads(line, parse_constant=lambda word: pytest.fail(word))["value"] is None
+    event = from_line(line)[1]
+    assert isinstance(event, Metric)
+    assert math.isnan(event.value)
+    progress = from_line(to_line(Progress("train", 1, 2, "", {"loss": float("nan")})))[1]
+    assert isinstance(progress, Progress)
+    assert math.isnan(progress.values["loss"])

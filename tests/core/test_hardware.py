@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import psutil
+import pynvml
 import pytest
 from tiny_table import Python
 
@@ -69,3 +70,17 @@ def test_a_limit_on_memory_counts(cgroup: Path) -> None:
     found = hardware()
     assert found.memory_bytes == 1_000_000_000
     assert found.available_memory_bytes == 600_000_000
+
+
+def test_a_gpu_that_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", fail)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 2)
+    assert hardware().gpus == ()
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", fail)
+    assert hardware().gpus == ()

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from tiny_table import Python
 
@@ -18,15 +22,18 @@ ME = os.getpid()
 def row(name: str, **changes: object) -> RunRow:
     base = RunRow(
         id=name, operation="shape", step="shape", status="running", fingerprint="f",
-        config={"名": 1}, versions={"torch": "2"}, pid=ME, pid_started=process_started(ME) or 0,
+        config={"名": 1}, versions={"torch": "2"}, pid=ME,
         started=1.0, finished=None, used=1.0, artifact=None, error=None,
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> Index:
-    return Index(tmp_path / ".llmwright")
+def index(tmp_path: Path) -> Iterator[Index]:
+    index = Index(tmp_path / ".llmwright")
+    yield index
+    for held in index._held.values():
+        held.close()
 
 
 def test_looking_creates_nothing(index: Index) -> None:
@@ -56,21 +63,65 @@ def test_the_last_made_or_used_comes_first_even_when_the_clock_goes_back(
     assert [r.id for r in index.runs()] == ["a", "c", "b"]
 
 
+BEGIN = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from llmwright.core.index import Index
+from test_index import row
+index = Index(Path(sys.argv[1]))
+index.begin_run(row("a"), {})
+if sys.argv[3] == "die":
+    os.kill(os.getpid(), 9)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
 def test_a_run_whose_process_is_gone_is_lost(index: Index, python: Python) -> None:
-    gone = int(python("import os; print(os.getpid())").stdout)
-    index.begin_run(row("a", pid=gone, pid_started=time.time()), {})
+    python(BEGIN, index.path.parent, Path(__file__).parent, "die")
+    assert index.runs()[0].status == "lost"
+    assert index.begin_run(row("b"), {})[1]
+
+
+def test_a_run_is_seen_as_running_whatever_the_clock_says(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [sys.executable, "-c", BEGIN, str(index.path.parent), str(Path(__file__).parent), "-"]
+    live = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert live.stdout is not None
+    live.stdout.readline()
+    # The clock was set.
+    created = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: created(self) + 5)
+    assert index.runs()[0].status == "running"
+    with pytest.raises(ConfigError) as caught:
+        index.begin_run(row("b"), {})
+    assert caught.value.code == "CORE-061"
+    live.communicate(b"")
     assert index.runs()[0].status == "lost"
 
 
-def test_a_pid_that_another_process_has_now_is_lost(index: Index) -> None:
-    parent = os.getppid()
-    started = process_started(parent)
+def test_a_process_keeps_its_mark_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = process_started(ME)
     assert started is not None
-    assert is_alive(parent, started)
-    index.begin_run(row("a", pid=parent, pid_started=started - 500), {})
-    assert index.runs()[0].status == "lost"
-    index.begin_run(row("b", pid=parent, pid_started=started, fingerprint="g"), {})
-    assert index.runs(id="b")[0].status == "running"
+    created = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: created(self) + 5)
+    assert is_alive(ME, started)
+    assert not is_alive(os.getppid(), started)
+
+
+def test_a_run_that_could_not_be_written_is_not_held(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(Index, "_insert", fail)
+        with pytest.raises(ResourceError):
+            index.begin_run(row("a"), {})
+    assert index.begin_run(row("a"), {}) == (row("a"), False)
 
 
 def test_the_same_work_running_is_refused_and_unfinished_work_is_continued(index: Index) -> None:
@@ -86,10 +137,8 @@ def test_the_same_work_running_is_refused_and_unfinished_work_is_continued(index
 
 
 def test_a_row_this_process_left_behind_is_lost(index: Index) -> None:
-    from llmwright.core import index as module
-
     index.begin_run(row("a"), {})
-    module._ACTIVE.clear()  # as when the disk was full and the end could not be written
+    index._held.pop("a").close()  # as when the disk was full and the end could not be written
     assert index.runs()[0].status == "lost"
     assert index.begin_run(row("b"), {})[1]
 
@@ -156,7 +205,7 @@ def test_an_index_without_tables_yet_is_empty(index: Index) -> None:
 
 
 def test_a_job_row_of_the_supervisor_counts_more(index: Index) -> None:
-    started = process_started(ME) or 0.0
+    started = process_started(ME) or ""
     ended = JobRow("j", ["x"], ME, started, "finished", 0, 1.0, 2.0)
     index.save_job(ended)
     index.save_job(replace(ended, status="running", exit_code=None), overwrite=False)

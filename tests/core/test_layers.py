@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from llmwright.core.errors import ConfigError
@@ -65,12 +67,16 @@ def test_values_are_yaml_with_numbers_as_people_write_them(raw: str, value: obje
     assert (found, type(found)) == (value, type(value))
 
 
+def no_text(parts: Sequence[str]) -> bool:
+    return False
+
+
 def test_overrides_nest_and_the_last_wins() -> None:
     words = ["train.lr=3e-4", "train.optimizer=sgd", "train.optimizer.momentum=0.9", "train.lr=1"]
-    assert parse_overrides(words) == {
+    assert parse_overrides(words, no_text) == {
         "train": {"lr": 1, "optimizer": {"kind": "sgd", "momentum": 0.9}}
     }
-    assert parse_overrides(["a=b=c"]) == {"a": "b=c"}
+    assert parse_overrides(["a=b=c"], no_text) == {"a": "b=c"}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_overrides_nest_and_the_last_wins() -> None:
 )
 def test_what_is_no_override_is_named(word: str, code: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_overrides([word])
+        parse_overrides([word], no_text)
     assert caught.value.code == code
 
 
@@ -95,13 +101,13 @@ def test_the_environment_sets_sections() -> None:
         "OTHER__TRAIN": "1",
         "LLMWRIGHT_TRAIN__EPOCHS": "2",
     }
-    found = from_environment(environment, ["train", "prepare"])
+    found = from_environment(environment, ["train", "prepare"], no_text)
     assert found == {"train": {"optimizer": {"lr": 3e-4}, "epochs": 2}}
 
 
 def test_a_mistyped_variable_is_not_ignored() -> None:
     with pytest.raises(ConfigError, match="train") as caught:
-        from_environment({"LLMWRIGHT_TRIAN__LR": "1"}, ["train"])
+        from_environment({"LLMWRIGHT_TRIAN__LR": "1"}, ["train"], no_text)
     assert (caught.value.code, caught.value.where) == ("CORE-052", "LLMWRIGHT_TRIAN__LR")
 
 

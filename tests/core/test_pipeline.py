@@ -109,7 +109,7 @@ def test_a_new_version_of_an_operation_runs_it(project: Project) -> None:
 def test_a_removed_artifact_is_made_again(project: Project) -> None:
     gathered, _ = run(project)
     assert gathered.artifact is not None
-    project.store.remove(gathered.artifact)
+    project.store.remove(gathered.artifact.path)
     done = run(project)
     assert reused(done) == [False, True]
     assert done[0].artifact == gathered.artifact
@@ -300,7 +300,7 @@ def test_lineage_leads_back_to_the_files(project: Project) -> None:
         f"└─ text: text {gathered.artifact.id}",
         "   └─ poem.txt",
     ]
-    project.store.remove(gathered.artifact)
+    project.store.remove(gathered.artifact.path)
     left = list(lineage.lines(lineage.trace(project, shaped.artifact)))
     assert left[1] == f"└─ text: ? {gathered.artifact.id}  (?)"
 
@@ -340,3 +340,42 @@ def test_a_service_may_run_several_times_at_once(project: Project) -> None:
     outside = pipeline.execute(project, service, config, "gather", [again])
     assert inside
     assert inside[0].run != outside.run
+
+
+@pytest.mark.parametrize("reference", ["~nouser/x", "x" * 300, "a\0b"])
+def test_any_text_may_be_asked_for_and_is_not_found(project: Project, reference: str) -> None:
+    with pytest.raises(InputError) as caught:
+        pipeline.by_reference(project, reference)
+    assert caught.value.code == "CORE-031"
+
+
+def test_a_damaged_artifact_stops_only_who_needs_it(project: Project) -> None:
+    gathered, shaped = pipeline.run_project(project, TABLE)
+    assert gathered.artifact is not None
+    assert shaped.artifact is not None
+    (shaped.artifact.path / "manifest.json").write_text("{")
+    assert pipeline.find_artifact(project, "text", None) == gathered.artifact
+    with pytest.raises(CheckError):
+        pipeline.find_artifact(project, "shaped", None)
+
+
+def test_an_input_that_the_config_can_do_without_leaves_no_trace(
+    project: Project,
+) -> None:
+    seen: list[events.Event] = []
+    operation = TABLE["shape"]
+    config = operation.config_class().model_validate({})
+
+    class Alone(type(config)):  # type: ignore[misc]
+        """Needs no text."""
+
+        def takes_newest(self, field: str) -> bool:
+            return False
+
+    gathered = pipeline.run_project(project, TABLE, only=["gather"])
+    alone = Alone()
+    assert pipeline.resolve_inputs(project, config).keys() == {"text"}
+    assert pipeline.resolve_inputs(project, alone) == {}
+    with pytest.raises(KeyError):
+        pipeline.execute(project, operation, alone, "shape", [seen.append], before=gathered)
+    assert any("gather" in e.text for e in seen if isinstance(e, events.Notice))

@@ -111,12 +111,15 @@ def test_lists_make_named_steps(tmp_path: Path) -> None:
     ]
 
 
-def test_layers_win_in_order_and_origins_say_so(tmp_path: Path) -> None:
+def test_layers_win_in_order_and_origins_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMWRIGHT_GATHER__SHARE", "0.3")
+    monkeypatch.setenv("LLMWRIGHT_GATHER__TASK", "e")
     file = write(tmp_path, "gather: {source: x, share: 1e-2, task: t}\nshape: {style: upper}\n")
     project = Project.load(
         file,
         TABLE,
-        environment={"gather": {"share": 0.3, "task": "e"}},
         overrides={"gather": {"task": "o"}, "shape": {"style": {"mark": "!"}}},
     )
     (gather, _), (shape, shaping) = [
@@ -139,11 +142,14 @@ def test_origins_forget_what_another_kind_replaced(tmp_path: Path) -> None:
     assert project.origins == {"shape.style.kind": "command line"}
 
 
-def test_an_error_in_an_override_does_not_point_at_the_file(tmp_path: Path) -> None:
+def test_an_error_in_an_override_does_not_point_at_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "gather:\n  source: x\n  share: 0.5\n"
     error = failure(tmp_path, text, overrides={"gather": {"share": "much"}})
     assert (error.code, error.where) == ("CORE-041", "command line")
-    error = failure(tmp_path, text, environment={"gather": {"share": "much"}})
+    monkeypatch.setenv("LLMWRIGHT_GATHER__SHARE", "much")
+    error = failure(tmp_path, text)
     assert error.where == "environment"
 
 
@@ -178,3 +184,32 @@ def test_a_recipe_lies_below_the_file(tmp_path: Path) -> None:
     assert project.values["prepare"] == recipe["prepare"]
     assert project.name == "mine"
     assert "recipe weather" in set(project.origins.values())
+
+
+def test_the_paths_of_a_recipe_lead_to_its_own_files(tmp_path: Path) -> None:
+    source = recipe_values("weather")["prepare"]["source"]
+    assert Path(source).is_absolute()
+    assert "," in Path(source).read_text(encoding="utf-8")
+    assert recipe_values("weather")["name"] == "weather"
+    sources = recipe_values("intents")["prepare"]["source"]
+    assert all(Path(path).is_file() for path in sources.values())
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"), [("k #x", "k #x"), ("null", "null"), ("1e5", "1e5"), ("*x", "*x")]
+)
+def test_text_in_the_environment_is_taken_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: str, value: str
+) -> None:
+    file = write(tmp_path, "gather: {source: x}\nshape: {style: {kind: cut, num_chars: 2}}\n")
+    monkeypatch.setenv("LLMWRIGHT_GATHER__SOURCE", raw)
+    monkeypatch.setenv("LLMWRIGHT_SHAPE__STYLE__NUM_CHARS", "3")
+    (_, gather), (_, shape) = pipeline.configs(Project.load(file, TABLE), TABLE)
+    assert gather.source == value
+    assert shape.style.num_chars == 3
+
+
+def test_yaml_within_itself_is_a_clear_error(tmp_path: Path) -> None:
+    error = failure(tmp_path, "gather: &a [*a]\n")
+    assert error.code == "CORE-051"
+    assert "within itself" in error.message

@@ -57,21 +57,25 @@ def predict(
     """Answer one input, or a file of them."""
     from llmwright import api
 
+    if bool(words) == bool(source):
+        raise click.UsageError(text("cli.predict_needs"))
+    if out and not source:
+        raise click.UsageError(text("cli.out_needs_file"))
     project = find_project(folder)
     plugins.load_project_plugins(project)
     settings = _settings(max_new_tokens, temperature)
     if source is not None:
         target = out or source.with_suffix(".answers.jsonl")
-        terminal = render.Terminal(as_json)
-        done = api.predict_file(
-            source,
-            target,
-            model=model,
-            engine=engine,
-            project=project,
-            consumers=[terminal],
-            **settings,
-        )
+        with render.Terminal(as_json) as terminal:
+            done = api.predict_file(
+                source,
+                target,
+                model=model,
+                engine=engine,
+                project=project,
+                consumers=[terminal],
+                **settings,
+            )
         if as_json:
             render.print_json(done)
         else:
@@ -79,16 +83,18 @@ def predict(
                 text("cli.answered", path=target, count=done["count"], skipped=done["skipped"])
             )
         return
-    if not words:
-        raise click.UsageError(text("cli.predict_needs"))
     answers = api.predict([_row(words)], model=model, engine=engine, project=project, **settings)
     render.print_json(answers[0])
 
 
 def _row(words: tuple[str, ...]) -> dict[str, Any] | str:
-    """Return ``FIELD=VALUE`` words as a row, or the words as one text."""
-    if all("=" in word for word in words):
-        return dict(word.split("=", 1) for word in words)
+    """Return ``FIELD=VALUE`` words as a row, or the words as one text.
+
+    A sum (``1+1=2``) or a sentence before the sign is no name of a field.
+    """
+    pairs = [word.split("=", 1) for word in words]
+    if all(len(pair) == 2 and pair[0].isidentifier() for pair in pairs):
+        return dict(pairs)
     return " ".join(words)
 
 

@@ -34,6 +34,9 @@ COMMANDS = {
     "doctor": "llmwright.cli.settings:doctor",
 }
 
+# How click begins the one message that has no class of its own.
+EXTRA = "Got unexpected extra argument"
+
 
 class Table(click.Group):
     """A group that knows all names but imports only the command that is asked for."""
@@ -95,7 +98,8 @@ def invoke(args: list[str]) -> int:
     """Run one command and return its exit code; every error is shown, none is raised."""
     as_json = "--json" in args
     try:
-        cli.main(args=args, prog_name="llmwright", standalone_mode=False)
+        # Commands that start themselves again need the words as they were typed.
+        cli.main(args=list(args), prog_name="llmwright", standalone_mode=False, obj=args)
     except LLMwrightError as error:
         return show_error(
             error.code, error.message, error.fix, error.where, error.exit_code, as_json
@@ -109,7 +113,7 @@ def invoke(args: list[str]) -> int:
         return 0
     except click.ClickException as error:
         fix = text("cli.see_help_of", command=_path_of(error))
-        return show_error("CLI-002", error.format_message(), fix, None, 2, as_json)
+        return show_error("CLI-002", message_of(error), fix, None, 2, as_json)
     except BrokenPipeError:
         return 1
     except Exception as error:  # a defect of ours: show it whole
@@ -117,6 +121,33 @@ def invoke(args: list[str]) -> int:
         message = f"{type(error).__name__}: {error}"
         return show_error("CORE-099", message, text("cli.defect"), None, 1, as_json)
     return 0
+
+
+def message_of(error: click.ClickException) -> str:
+    """Return what was asked wrongly in the user's language."""
+    match error:
+        case click.NoSuchOption():
+            near = (text("cli.did_you_mean", name=name) for name in error.possibilities or ())
+            return " ".join([text("cli.no_such_option", name=error.option_name), *near])
+        case click.BadOptionUsage():
+            params = error.ctx.command.params if error.ctx else []
+            flags = {name for p in params if getattr(p, "is_flag", False) for name in p.opts}
+            key = "cli.flag_has_value" if error.option_name in flags else "cli.needs_value"
+            return text(key, name=error.option_name)
+        case click.MissingParameter(param=click.Parameter() as param):
+            return text("cli.missing", name=param.get_error_hint(error.ctx))
+        case click.BadParameter(param=click.Parameter() as param):
+            return text("cli.bad_value", name=param.opts[-1], reason=_reason(param, error.message))
+        case click.UsageError(ctx=click.Context()) if error.message.startswith(EXTRA):
+            return text("cli.extra", words=error.message.partition("(")[2].rpartition(")")[0])
+    return error.format_message()
+
+
+def _reason(param: click.Parameter, other: str) -> str:
+    if isinstance(param.type, click.Path):
+        return text("cli.no_folder")
+    keys = {"integer": "core.value_int_parsing", "float": "core.value_float_parsing"}
+    return text(keys[param.type.name]) if param.type.name in keys else other
 
 
 def _path_of(error: click.ClickException) -> str:

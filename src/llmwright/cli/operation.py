@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,15 @@ from llmwright.cli import render
 from llmwright.cli.options import PROJECT
 from llmwright.cli.results import show_done
 from llmwright.core import jobs, layers, pipeline, plugins, schema
-from llmwright.core.config import parse
+from llmwright.core.config import Config, LocalPath, is_secret, is_text, parse, places_at
+from llmwright.core.errors import ConfigError
 from llmwright.core.locale import text
-from llmwright.core.operation import Operation
-from llmwright.core.project import Project, Section
+from llmwright.core.operation import Operation, field_at
+from llmwright.core.project import Project, Section, text_in
 from llmwright.operations import OPERATIONS
 
 # Options every working command has; names a config field must not take.
-COMMON = ("project", "json", "quiet", "detach", "fresh", "help")
+COMMON = ("project", "json", "quiet", "detach", "fresh", "step", "help")
 
 
 def common_options() -> list[click.Parameter]:
@@ -48,13 +51,14 @@ def command_of(operation: Operation) -> click.Command:
     ]
     params += [option_of(field) for field in fields]
     params += common_options()
+    params.append(click.Option(["--step"], metavar="NAME", help=text("cli.option_step")))
 
     def callback(words: tuple[str, ...], folder: Path | None, **given: Any) -> None:
-        shared = {name: given.pop(name) for name in ("as_json", "quiet", "detach", "fresh")}
-        if shared["detach"]:
-            start_detached(folder)
-            return
+        shared = {name: given.pop(name) for name in ("as_json", "quiet", "detach", "fresh", "step")}
         values = _given_values(operation, fields, words, given)
+        if shared["detach"]:
+            start_detached(folder, {operation.verb: values})
+            return
         _run(operation, folder, values, shared)
 
     about = f"{text('cli.' + operation.verb)}\n\n{text('cli.overrides')}"
@@ -90,13 +94,64 @@ def _given_values(
         if raw is not None:
             keep = field.is_text or field.is_flag
             values[field.name] = raw if keep else layers.parse_value(raw, field.name)
-    return layers.merge(values, layers.parse_overrides(overrides))
+    cls = operation.config_class()
+    named = layers.parse_overrides(overrides, lambda parts: is_text(cls, parts))
+    return layers.merge(values, named)
 
 
-def find_project(folder: Path | None, overrides: dict[str, Any] | None = None) -> Project:
-    """Return the project of this command, with environment and overrides laid over its file."""
-    environment = layers.from_environment(os.environ, OPERATIONS)
-    return Project.find(OPERATIONS, folder, environment=environment, overrides=overrides)
+def find_project(folder: Path | None, words: Iterable[str] = ()) -> Project:
+    """Return the project of this command, KEY=VALUE words laid over its file."""
+    given = layers.parse_overrides(words, text_in(OPERATIONS))
+    project = Project.find(OPERATIONS, folder)
+    for verb, values in given.items():
+        if verb in OPERATIONS and isinstance(values, dict):
+            given[verb] = typed_here(OPERATIONS[verb].config_class(), values, project.root)
+    return Project.find(OPERATIONS, folder, given) if given else project
+
+
+def typed_here(cls: type[Config], values: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return settings of the command line in which paths are as the project file has them.
+
+    Args:
+        cls: Class of the settings.
+        values: Settings whose paths start at the current folder, or else at the project's.
+        root: The project's folder.
+    """
+    placed = values
+    for key, value in layers.flat(values).items():
+        marks = [mark for _, found in places_at(cls, key.split(".")) for mark in found]
+        if any(isinstance(mark, LocalPath) for mark in marks):
+            several = isinstance(value, list)
+            words = [_from_root(word, root) for word in (value if several else [value])]
+            placed = layers.merge(placed, layers.nested(key, words if several else words[0]))
+    return placed
+
+
+def _from_root(word: Any, root: Path) -> Any:
+    here = Path.cwd()
+    if here == root or not isinstance(word, str):
+        return word
+    path = here / os.path.expanduser(word)
+    if not glob.glob(str(path), recursive=True) and not os.path.exists(path):
+        return word
+    path = Path(os.path.normpath(path))
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _section(project: Project, verb: str, step: str | None) -> Section:
+    """Return the section of the project file that a command is about.
+
+    Raises:
+        ConfigError: There are several and none is named (``CLI-001``), or none has this name
+            (``CORE-059``).
+    """
+    found = {s.step: s for s in project.sections(OPERATIONS) if s.verb == verb}
+    named = ", ".join(found)
+    if step is not None and step not in found:
+        raise ConfigError("CORE-059", step=step, steps=named or "-")
+    if step is None and len(found) > 1:
+        raise ConfigError("CLI-001", verb=verb, count=len(found), steps=named)
+    return found[step] if step else next(iter(found.values()), Section(verb, verb, {}, verb))
 
 
 def _run(
@@ -104,24 +159,38 @@ def _run(
 ) -> None:
     project = find_project(folder)
     plugins.load_project_plugins(project)
-    sections = [s for s in project.sections(OPERATIONS) if s.verb == operation.verb]
-    verb = operation.verb
-    section = sections[0] if len(sections) == 1 else Section(verb, verb, {}, verb)
+    section = _section(project, operation.verb, shared["step"])
+    values = typed_here(operation.config_class(), values, project.root)
     config = parse(
         operation.config_class(),
         layers.merge(section.values, values),
         section.where,
         project.lines | dict.fromkeys(layers.flat({section.where: values}), "command line"),
     )
-    terminal = render.Terminal(shared["quiet"] or shared["as_json"])
-    done = pipeline.execute(project, operation, config, section.step, [terminal], shared["fresh"])
+    with render.Terminal(shared["quiet"] or shared["as_json"]) as terminal:
+        done = pipeline.execute(
+            project, operation, config, section.step, [terminal], shared["fresh"]
+        )
     show_done([done], shared["as_json"])
 
 
-def start_detached(folder: Path | None) -> None:
-    """Start this very command line, without ``--detach``, as a job."""
+def start_detached(folder: Path | None, values: dict[str, Any]) -> None:
+    """Start this very command line, without ``--detach``, as a job.
+
+    Args:
+        folder: The project.
+        values: Settings of the command line, by section.
+
+    Raises:
+        ConfigError: One of them is a secret, which the list of jobs would keep (``CLI-003``).
+    """
+    for key in layers.flat(values):
+        place = field_at(OPERATIONS, key.split("."))
+        if place is not None and is_secret(*place):
+            variable = layers.PREFIX + key.upper().replace(".", "__")
+            raise ConfigError("CLI-003", key=key, variable=variable)
     project = find_project(folder)
-    words = [word for word in sys.argv[1:] if word != "--detach"]
+    words = [word for word in click.get_current_context().obj if word != "--detach"]
     argv = [sys.executable, "-m", "llmwright.cli", *words]
     job = jobs.start(project.home, argv, Path.cwd())
     if "--json" in words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from llmwright.cli.operation import find_project
 from llmwright.core import artifacts as store
 from llmwright.core import events, jobs, layers, pipeline
 from llmwright.core import lineage as history
-from llmwright.core.errors import InputError, closest
-from llmwright.core.index import RunRow
+from llmwright.core.artifacts import Artifact
+from llmwright.core.errors import CheckError, InputError, LLMwrightError, closest
+from llmwright.core.index import RunRow, run_folder
 from llmwright.core.locale import text
 from llmwright.core.project import Project
 
@@ -82,16 +84,16 @@ def show(identity: str, folder: Path | None, as_json: bool) -> None:
         render.print_json({**asdict(row), "inputs": project.index.inputs(row.id)})
         return
     render.print_table(row.id, ["", ""], _facts(row, project.index.inputs(row.id)))
-    terminal = render.Terminal()
-    for _, event in events.read_events(project.home / "runs" / row.id / "events.jsonl"):
-        if not isinstance(event, events.Progress):
-            terminal(event)
+    with render.Terminal() as terminal:
+        for _, event in events.read_events(run_folder(project.home, row.id) / "events.jsonl"):
+            if not isinstance(event, events.Progress):
+                terminal(event)
 
 
 def _facts(row: RunRow, inputs: dict[str, str]) -> list[tuple[str, object]]:
     """Return what is known of a run, one setting per line, those that were not given left out."""
     values = asdict(row) | {"versions": ", ".join(f"{n} {v}" for n, v in row.versions.items())}
-    for moment in ("started", "finished", "used", "pid_started"):
+    for moment in ("started", "finished", "used"):
         values[moment] = values[moment] and _when(values[moment])
     flat = [(k, v) for k, v in layers.flat(values).items() if v is not None]
     return [*flat, *((f"← {name}", made) for name, made in inputs.items())]
@@ -135,14 +137,28 @@ def artifacts(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     """List artifacts; subcommands check and remove them."""
     if ctx.invoked_subcommand:
         return
-    found = find_project(folder).store.list()
+    found, damaged = _open(find_project(folder).store.folders())
     if as_json:
         body = [{"id": a.id, "kind": a.kind, "path": a.path, **a.metadata} for a in found]
-        render.print_json({"artifacts": body})
+        render.print_json({"artifacts": body, "damaged": list(damaged)})
         return
     cells = [(a.kind, a.id, render.size(store.size_bytes(a)), a.path) for a in found]
     headings = [text("cli.kind"), text("cli.id"), text("cli.size"), text("cli.folder")]
     render.print_table("", headings, cells)
+    for error in damaged.values():
+        render.print_error(error.code, error.message, error.fix, error.where)
+
+
+def _open(folders: Sequence[Path]) -> tuple[list[Artifact], dict[Path, LLMwrightError]]:
+    """Return the artifacts of these folders, and of those that are damaged what is wrong."""
+    found: list[Artifact] = []
+    damaged: dict[Path, LLMwrightError] = {}
+    for folder in folders:
+        try:
+            found.append(Artifact.open(folder))
+        except (InputError, CheckError) as error:
+            damaged[folder] = error
+    return found, damaged
 
 
 @artifacts.command("check", help=text("cli.artifacts_check"))
@@ -150,11 +166,22 @@ def artifacts(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
 @options.project
 @options.as_json
 def check(references: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
-    """Compare every byte of artifacts with their manifests."""
+    """Compare every byte of artifacts with their manifests; all of them, then say what is wrong."""
     project = find_project(folder)
-    chosen = [pipeline.by_reference(project, name) for name in references] or project.store.list()
+    folders = [pipeline.folder_of(project, name) for name in references]
+    chosen, damaged = _open(folders or project.store.folders())
     for artifact in chosen:
-        store.check(artifact)
+        try:
+            store.check(artifact)
+        except CheckError as error:
+            damaged[artifact.path] = error
+    faults = list(damaged.values())
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        said = "\n".join(f"  {fault.code} {fault.message}" for fault in faults)
+        total = len(folders or project.store.folders())
+        raise CheckError("CORE-035", count=len(faults), total=total, faults=said)
     if as_json:
         render.print_json({"checked": [artifact.id for artifact in chosen]})
     else:
@@ -168,12 +195,12 @@ def check(references: tuple[str, ...], folder: Path | None, as_json: bool) -> No
 def remove(reference: str, folder: Path | None, as_json: bool) -> None:
     """Delete one artifact; its step runs again when it is needed."""
     project = find_project(folder)
-    artifact = pipeline.by_reference(project, reference)
-    project.store.remove(artifact)
+    path = pipeline.folder_of(project, reference)
+    project.store.remove(path)
     if as_json:
-        render.print_json({"removed": artifact.id, "kind": artifact.kind})
+        render.print_json({"removed": path.name, "kind": path.parent.name})
     else:
-        click.echo(text("cli.removed", kind=artifact.kind, identity=artifact.id))
+        click.echo(text("cli.removed", kind=path.parent.name, identity=path.name))
 
 
 @click.command(help=text("cli.lineage"))

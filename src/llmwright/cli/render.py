@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import click
 from rich.console import Console
@@ -21,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from llmwright.core import events
+from llmwright.core import events, files
 from llmwright.core.locale import catalogue, language, text
 
 # Without a terminal a progress line is written this often, so that log files stay readable.
@@ -30,7 +29,7 @@ PLAIN_EVERY_SECONDS = 10.0
 
 def print_json(value: Any) -> None:
     """Write one JSON value to stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    click.echo(files.to_json(value, indent=2))
 
 
 def print_error(code: str, message: str, fix: str, where: str | None) -> None:
@@ -64,7 +63,7 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
 
 
 class Terminal:
-    """A consumer of events that shows them live on stderr.
+    """A consumer of events that shows them live on stderr, and gives the cursor back in the end.
 
     Args:
         quiet: Show warnings and errors only.
@@ -77,6 +76,14 @@ class Terminal:
         self._tasks: dict[str, TaskID] = {}
         self._last_plain: dict[str, float] = {}
         self._figures: list[events.Metric] = []
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the progress bars away, however the work ended."""
+        self._close()
 
     def __call__(self, event: events.Event) -> None:
         """Show one event."""

@@ -28,7 +28,7 @@ def config() -> None:
 @options.as_json
 def show(words: tuple[str, ...], origins: bool, folder: Path | None, as_json: bool) -> None:
     """Show the merged and validated settings of the project."""
-    project = find_project(folder, layers.parse_overrides(words))
+    project = find_project(folder, words)
     project_plugins.load_project_plugins(project)
     values = {
         section.where: parsed.model_dump(mode="json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from llmwright.cli.operation import common_options, find_project, start_detached
 from llmwright.cli.results import describe, show_done, show_tables
 from llmwright.core import layers, pipeline
 from llmwright.core.locale import text
+from llmwright.core.project import text_in
 from llmwright.operations import OPERATIONS
 
 
@@ -64,8 +66,8 @@ def demo(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
     """Run a recipe from raw text to an answer over HTTP."""
     from llmwright.recipes import demonstration, shipped
 
-    terminal = render.Terminal(quiet or as_json)
-    shown = demonstration.run(shipped.find(name), folder, [terminal])
+    with render.Terminal(quiet or as_json) as terminal:
+        shown = demonstration.run(shipped.find(name), folder, [terminal])
     if as_json:
         steps = [describe(one) for one in shown.done]
         body = {"folder": str(shown.folder), "command": shown.command, "reply": shown.reply}
@@ -76,7 +78,7 @@ def demo(name: str, folder: Path | None, as_json: bool, quiet: bool) -> None:
     reply = json.dumps(shown.reply, ensure_ascii=False)
     click.echo(f"{text('cli.reply')}\n  {reply}")
     click.echo(f"\n{text('cli.demo_done', seconds=render.seconds(shown.seconds))}")
-    click.echo(text("cli.next", folder=shown.folder))
+    click.echo(text("cli.next", folder=shlex.quote(str(shown.folder)), step=shown.served))
 
 
 def _run(
@@ -89,11 +91,11 @@ def _run(
     only: tuple[str, ...],
 ) -> None:
     if detach:
-        start_detached(folder)
+        start_detached(folder, layers.parse_overrides(words, text_in(OPERATIONS)))
         return
-    project = find_project(folder, layers.parse_overrides(words))
-    terminal = render.Terminal(quiet or as_json)
-    done = pipeline.run_project(project, OPERATIONS, [terminal], only, fresh)
+    project = find_project(folder, words)
+    with render.Terminal(quiet or as_json) as terminal:
+        done = pipeline.run_project(project, OPERATIONS, [terminal], only, fresh)
     show_done(done, as_json)
 
 

@@ -8,22 +8,20 @@ its kind and files, so the same content is the same artifact.
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
-import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from llmwright.core import files
 from llmwright.core.errors import CheckError, InputError, closest
-from llmwright.core.index import is_alive, process_started
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"
 ID_LENGTH = 16
 
 
@@ -85,16 +83,21 @@ class Store:
             ResourceError: Disk full (``CORE-020``) or folder not writable (``CORE-021``).
         """
         with files.disk_errors(self.root):
-            self._drafts.mkdir(parents=True, exist_ok=True)
             self._remove_abandoned()
-            path = self._drafts / _owned_name()
-            path.mkdir()
-            draft = Draft(path, kind)
-            try:
+            with self._own_folder() as path:
+                path.mkdir()
+                draft = Draft(path, kind)
                 yield draft
                 draft.artifact = self._publish(draft)
-            finally:
-                shutil.rmtree(path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _own_folder(self) -> Iterator[Path]:
+        """Yield a new path that is this process's own, as a lock says; removed in the end."""
+        path = self._drafts / uuid.uuid4().hex
+        held = files.hold(_lock_of(path))
+        assert held is not None, f"{path} has a new name and yet is held"
+        with _removing(path, held):
+            yield path
 
     def _publish(self, draft: Draft) -> Artifact:
         listing = list_files(draft.path)
@@ -113,7 +116,7 @@ class Store:
             "files": listing,
         }
         # The manifest vouches for the files, the digest for the manifest.
-        manifest = json.loads(json.dumps(manifest, default=str))
+        manifest = json.loads(files.to_json(manifest))
         manifest["digest"] = files.sha256_json(manifest)
         files.write_json(draft.path / MANIFEST, manifest)
         for folder in [draft.path, *(p for p in draft.path.rglob("*") if p.is_dir())]:
@@ -150,57 +153,83 @@ class Store:
 
     def _discard(self, folder: Path) -> None:
         """Take a folder out of sight in one step, then delete it."""
-        hidden = self._drafts / _owned_name()
-        self._drafts.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+        with self._own_folder() as hidden, contextlib.suppress(FileNotFoundError):
             folder.rename(hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:
-        for path in self._drafts.iterdir():
-            parts = path.name.split("-")
-            if len(parts) != 3 or not (parts[0] + parts[1]).isdigit():
-                continue
-            if not is_alive(int(parts[0]), int(parts[1]) / 100):
-                shutil.rmtree(path, ignore_errors=True)
+        """Remove what processes that ended left behind: folders whose lock is free."""
+        found = self._drafts.iterdir() if self._drafts.is_dir() else ()
+        for path in {_draft_of(p) for p in found if p.is_dir() or p.suffix == LOCK}:
+            held = files.hold(_lock_of(path), tries=1)
+            if held is not None:
+                with _removing(path, held):
+                    pass
+
+    def folders(self) -> list[Path]:
+        """Return the folders of all artifacts, by kind and id, damaged ones too."""
+        return sorted(path for path in self.root.glob("*/*") if path.is_dir())
 
     def list(self) -> list[Artifact]:
-        """Return all artifacts, by kind and id."""
-        return [Artifact.open(path.parent) for path in sorted(self.root.glob(f"*/*/{MANIFEST}"))]
+        """Return all artifacts, by kind and id.
+
+        Raises:
+            CheckError: A manifest is damaged (``CORE-033``).
+        """
+        return [Artifact.open(path) for path in self.folders()]
+
+    def folder(self, identity: str) -> Path | None:
+        """Return the folder of the artifact with exactly this id, sound or not, or None."""
+        found = [kind / identity for kind in self.root.glob("*") if identity]
+        return next((path for path in found if path.is_dir()), None)
 
     def get(self, identity: str) -> Artifact | None:
-        """Return the artifact with exactly this id, or None."""
-        for manifest in self.root.glob(f"*/{glob.escape(identity)}/{MANIFEST}"):
-            return Artifact.open(manifest.parent)
-        return None
+        """Return the artifact with exactly this id, or None.
 
-    def find(self, identity: str) -> Artifact:
-        """Return the artifact whose id starts with ``identity``.
+        Raises:
+            CheckError: Its manifest is damaged (``CORE-033``).
+        """
+        folder = self.folder(identity)
+        return Artifact.open(folder) if folder else None
+
+    def find(self, identity: str) -> Path:
+        """Return the folder of the artifact whose id starts with ``identity``, sound or not.
 
         Raises:
             InputError: None or several do (``CORE-031``).
         """
-        stored = self.list()
-        found = [a for a in stored if a.id.startswith(identity)]
+        stored = self.folders()
+        found = [path for path in stored if path.name.startswith(identity)]
         if len(found) != 1:
-            hint = closest(identity, (a.id for a in found or stored))
+            hint = closest(identity, (path.name for path in found or stored))
             raise InputError("CORE-031", identity=identity, count=len(found), hint=hint)
         return found[0]
 
-    def remove(self, artifact: Artifact) -> None:
+    def remove(self, folder: Path) -> None:
         """Delete an artifact's folder; a kill on the way leaves nothing visible.
 
         Raises:
             ResourceError: No permission (``CORE-021``).
         """
-        with files.disk_errors(artifact.path):
-            self._discard(artifact.path)
+        with files.disk_errors(folder):
+            self._discard(folder)
 
 
-def _owned_name() -> str:
-    """Return a new name that says whose it is: a later process removes those of dead ones."""
-    started = process_started(os.getpid()) or time.time()
-    return f"{os.getpid()}-{round(started * 100)}-{uuid.uuid4().hex[:8]}"
+def _lock_of(draft: Path) -> Path:
+    return draft.with_name(draft.name + LOCK)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(LOCK))
+
+
+@contextlib.contextmanager
+def _removing(path: Path, held: IO[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        held.close()
+        _lock_of(path).unlink(missing_ok=True)
 
 
 def identity_of(kind: str, listing: dict[str, dict[str, Any]]) -> str:

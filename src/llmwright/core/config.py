@@ -1,11 +1,12 @@
 """Configuration classes: frozen, strict, documented, with choices by ``kind``.
 
 A field's attribute docstring is its help on the command line, in the schema and in the Studio.
-Three annotations give fields their meaning:
+Four annotations give fields their meaning:
 
 - ``Annotated[OptimizerKind, Choice(OPTIMIZERS)]``: one registered kind with its own fields;
 - ``Annotated[str, Name(METRICS)]``: a registered name;
-- ``Annotated[str | None, Input("dataset")]``: a reference to an artifact.
+- ``Annotated[str | None, Input("dataset")]``: a reference to an artifact;
+- ``Annotated[str, LocalPath()]``: text that may name a local file.
 """
 
 from __future__ import annotations
@@ -23,15 +24,21 @@ from pydantic import (
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    SecretStr,
     model_validator,
 )
 from pydantic_core import PydanticCustomError, ValidationError, core_schema
 
 from llmwright.core.errors import ConfigError, closest
-from llmwright.core.locale import error_text
+from llmwright.core.locale import error_text, text, text_or
 from llmwright.core.registry import Registry, load_object
 
 C = TypeVar("C", bound="Config")
+
+# Types whose values are written as plain text; a key of digits or a file called 1 is no number.
+TEXTS: tuple[Any, ...] = (str, SecretStr, Path)
+# Stands in messages for what must not be shown.
+HIDDEN = "***"
 
 
 class Config(BaseModel):
@@ -57,6 +64,17 @@ class Config(BaseModel):
             if isinstance(given, dict) and "kind" not in given and isinstance(info.default, Kind):
                 filled[name] = {"kind": info.default.kind, **given}
         return filled
+
+    def takes_newest(self, field: str) -> bool:
+        """Say whether an `Input` without a reference stands for the newest artifact.
+
+        Where it says no, another setting makes the input superfluous: it is not looked for, and
+        neither the fingerprint nor the lineage names it.
+
+        Args:
+            field: Name of the field, dotted where it is nested.
+        """
+        return True
 
     def local_files(self, root: Path) -> list[Path]:
         """Return the local files this config reads, whose hashes enter the step's fingerprint."""
@@ -100,7 +118,7 @@ class Choice:
         values = {"kind": value} if isinstance(value, str) else value
         if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
             names = ", ".join(self.registry.names())
-            raise PydanticCustomError("choice", "needs a kind: {names}", {"names": names})
+            raise _choice_error(text("core.needs_kind", names=names))
         member = self._member(values["kind"], base)
         try:
             return member.model_validate(values)
@@ -113,11 +131,8 @@ class Choice:
             raise _unknown(name, self.registry)
         member: Any = self.registry.get(name)
         if not (isinstance(member, type) and issubclass(member, base)):
-            raise PydanticCustomError(
-                "choice",
-                'the plugin\'s {what} "{name}" is not a subclass of {base}',
-                {"what": self.registry.kind, "name": name, "base": base.__qualname__},
-            )
+            what, parent = self.registry.kind, base.__qualname__
+            raise _choice_error(text("core.no_subclass", what=what, name=name, base=parent))
         return member
 
     def __get_pydantic_core_schema__(
@@ -166,6 +181,10 @@ def _needs_nothing(member: type[Kind]) -> bool:
 def _unknown(name: str, registry: Registry[Any]) -> PydanticCustomError:
     hint = closest(name, registry.names())
     message, _ = error_text("CORE-011", {"kind": registry.kind, "name": name, "hint": hint})
+    return _choice_error(message)
+
+
+def _choice_error(message: str) -> PydanticCustomError:
     return PydanticCustomError("choice", "{message}", {"message": message})
 
 
@@ -206,6 +225,60 @@ class Input:
 
     kind: str
     optional: bool = False
+
+
+class LocalPath:
+    """Annotation: text that may name a local file or folder.
+
+    It starts at the project's folder; typed on the command line, at the current one.
+    """
+
+
+def places_at(cls: type[BaseModel], parts: Sequence[str]) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Return the types that a value at a dotted place may have, each with its annotations.
+
+    Args:
+        cls: The config class.
+        parts: Names of fields; keys of mappings and numbers of entries between them.
+    """
+    found: list[tuple[Any, tuple[Any, ...]]] = [(cls, ())]
+    for part in parts:
+        found = [each for kind, marks in found for each in _inside(kind, marks, part)]
+    return found
+
+
+def alternatives(annotation: Any, marks: Sequence[Any] = ()) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Return the members of a union, each with its annotations; anything else alone."""
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        return alternatives(inner, (*marks, *more))
+    if get_origin(annotation) in (Union, UnionType):
+        return [each for part in get_args(annotation) for each in alternatives(part, marks)]
+    return [(annotation, tuple(marks))]
+
+
+def _inside(kind: Any, marks: tuple[Any, ...], part: str) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    choice = next((mark for mark in marks if isinstance(mark, Choice)), None)
+    if choice is not None:
+        for member in map(choice.registry.get, choice.registry.names()):
+            yield from _inside(member, (), part)
+    elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        info = kind.model_fields.get(part)
+        yield from alternatives(info.annotation, info.metadata) if info else ()
+    elif get_origin(kind) in (list, tuple, dict):
+        yield from alternatives(get_args(kind)[-1], marks)
+
+
+def is_text(cls: type[BaseModel], parts: Sequence[str]) -> bool:
+    """Say whether a value at a dotted place is text, taken as it is written."""
+    kinds = [kind for kind, _ in places_at(cls, parts) if kind is not NoneType]
+    return bool(kinds) and all(kind in TEXTS for kind in kinds)
+
+
+def is_secret(cls: type[BaseModel], parts: Sequence[str]) -> bool:
+    """Say whether a value at or around a dotted place must never be shown or kept."""
+    ends = range(1, len(parts) + 1)
+    return any(kind is SecretStr for end in ends for kind, _ in places_at(cls, parts[:end]))
 
 
 def inputs_of(config: Config, prefix: str = "") -> Iterator[tuple[str, Input, str | None]]:
@@ -283,21 +356,36 @@ def _flatten(item: Any, cls: type[BaseModel]) -> Iterator[dict[str, Any]]:
         for inner in item["ctx"]["inner"]:
             yield {**inner, "loc": (*item["loc"], *inner["loc"])}
         return
+    location = [str(part) for part in item["loc"]]
     hint = ""
     if item["type"] == "extra_forbidden":
         hint = closest(str(item["loc"][-1]), _class_at(cls, item["loc"][:-1]).model_fields)
     yield {
         "loc": item["loc"],
         "type": item["type"],
-        "msg": item["msg"].removeprefix("Value error, ").rstrip(".。"),
-        "input": _shown(item["input"]),
+        "msg": _reason(item),
+        "input": HIDDEN if is_secret(cls, location) else _shown(item["input"], cls, location),
         "hint": hint,
     }
 
 
-def _shown(value: Any) -> str:
-    text = str(value) if isinstance(value, BaseModel) else repr(value)
-    return text if len(text) <= 80 else text[:79] + "…"
+def _reason(item: Any) -> str:
+    """Return what is wrong in the user's language; pydantic's own words where we have none."""
+    values = dict(item.get("ctx", {}))
+    if item["type"] == "literal_error":
+        values["expected"] = values["expected"].replace(" or ", ", ")
+    message = item["msg"].removeprefix("Value error, ")
+    return text_or(f"core.value_{item['type']}", message, **values).rstrip(".。")
+
+
+def _shown(value: Any, cls: type[BaseModel], location: Sequence[str]) -> str:
+    if isinstance(value, Mapping):
+        value = {
+            key: HIDDEN if is_secret(cls, [*location, str(key)]) else item
+            for key, item in value.items()
+        }
+    shown = str(value) if isinstance(value, BaseModel) else repr(value)
+    return shown if len(shown) <= 80 else shown[:79] + "…"
 
 
 def _class_at(cls: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
+
+from llmwright.core import files
 
 
 @dataclass(frozen=True)
@@ -135,15 +138,24 @@ def _drop_cut_line(path: Path) -> None:
 def to_line(event: Event) -> str:
     """Return an event as one line of JSON."""
     body = {"time": round(time.time(), 3), "event": type(event).__name__}
-    return json.dumps({**body, **dataclasses.asdict(event)}, ensure_ascii=False)
+    return files.to_json({**body, **dataclasses.asdict(event)})
 
 
 def from_line(line: str) -> tuple[float, Event]:
     """Return time and event of one line; the inverse of `to_line`."""
     body = json.loads(line)
     when = float(body.pop("time"))
+    # A figure that is null was no number (a loss that overflowed).
+    if "value" in body:
+        body["value"] = _figure(body["value"])
+    if "values" in body:
+        body["values"] = {name: _figure(value) for name, value in body["values"].items()}
     event: Event = _TYPES[body.pop("event")](**body)
     return when, event
+
+
+def _figure(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def read_events(path: Path) -> Iterator[tuple[float, Event]]:

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old state or the new one, never something between."""
+"""Files that a crash leaves in the old state or the new one, and locks that end with a process."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
+import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from llmwright.core.errors import LLMwrightError, ResourceError
 
 CHUNK_BYTES = 1 << 20
 # No space left, quota reached, file larger than allowed.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Between two tries to take a lock; who only looks holds it for less.
+LOCK_PAUSE_SECONDS = 0.005
 
 
 def sha256_file(path: Path) -> str:
@@ -58,7 +63,7 @@ def write_json(path: Path, value: Any) -> None:
         ResourceError: As `disk_errors`.
     """
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False, default=str)
+    text = to_json(value, indent=2)
     with disk_errors(path):
         try:
             temporary.write_text(text + "\n", encoding="utf-8")
@@ -70,9 +75,86 @@ def write_json(path: Path, value: Any) -> None:
         sync_folder(path.parent)
 
 
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON as every reader takes it: ``NaN`` and infinity, which JSON has not, are null."""
+    return json.dumps(
+        _finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def read_json(path: Path) -> Any:
     """Return the JSON value of a file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def hold(path: Path, tries: int = 20) -> IO[bytes] | None:
+    """Lock a file, made when missing, and return it open; None where another process holds it.
+
+    Closing the file ends the lock, and so does the end of the process, whatever ended it. The
+    system keeps it: clocks and process numbers do not matter, and other containers see it too.
+
+    Args:
+        path: The file; it may be removed while it is held.
+        tries: How often to try, at least once.
+
+    Raises:
+        ResourceError: As `disk_errors`; also where the file system has no locks (``CORE-021``).
+    """
+    with disk_errors(path):
+        for turn in range(tries):
+            time.sleep(LOCK_PAUSE_SECONDS if turn else 0)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+            if _lock(file, path) and _is_at(file, path):
+                return file
+            file.close()
+    return None
+
+
+def is_held(path: Path) -> bool:
+    """Say whether a process holds a file; also where that cannot be seen."""
+    try:
+        with path.open("rb") as file:
+            return not _lock(file, path, alone=False)
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Say whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _lock(file: IO[bytes], path: Path, alone: bool = True) -> bool:
+    """Take a lock at once, alone or with others who only look; say whether it was free."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise ResourceError("CORE-021", path=path, reason=reason) from error
+    return True
 
 
 @contextlib.contextmanager

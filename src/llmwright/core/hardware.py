@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -124,11 +126,19 @@ def _gpus() -> tuple[Gpu, ...]:
     except pynvml.NVMLError:
         return ()
     found = []
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-        name = pynvml.nvmlDeviceGetName(handle)
-        found.append(Gpu(str(name), int(memory.total), int(memory.free), (major, minor)))
-    pynvml.nvmlShutdown()
+    # A GPU that is lost or may not be asked is none that a run could use.
+    with contextlib.suppress(pynvml.NVMLError):
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            with contextlib.suppress(pynvml.NVMLError):
+                found.append(_gpu(pynvml.nvmlDeviceGetHandleByIndex(index)))
+        pynvml.nvmlShutdown()
     return tuple(found)
+
+
+def _gpu(handle: Any) -> Gpu:
+    import pynvml
+
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    name = pynvml.nvmlDeviceGetName(handle)
+    return Gpu(str(name), int(memory.total), int(memory.free), (major, minor))

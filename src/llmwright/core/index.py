@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import psutil
 
@@ -20,14 +21,12 @@ from llmwright.core.errors import ConfigError, ResourceError
 Status = Literal["running", "finished", "failed", "stopped", "lost"]
 
 BUSY_SECONDS = 30
-# Runs that this very process is executing; a "running" row of ours that is not here was left over.
-_ACTIVE: set[str] = set()
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, operation TEXT NOT NULL, step TEXT NOT NULL, status TEXT NOT NULL,
     fingerprint TEXT NOT NULL, config TEXT NOT NULL, versions TEXT NOT NULL,
-    pid INTEGER NOT NULL, pid_started REAL NOT NULL,
+    pid INTEGER NOT NULL,
     started REAL NOT NULL, finished REAL, used REAL NOT NULL, artifact TEXT, error TEXT
 );
 CREATE TABLE IF NOT EXISTS inputs (
@@ -35,7 +34,7 @@ CREATE TABLE IF NOT EXISTS inputs (
     PRIMARY KEY (run, field)
 );
 CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY, argv TEXT NOT NULL, pid INTEGER NOT NULL, pid_started REAL NOT NULL,
+    id TEXT PRIMARY KEY, argv TEXT NOT NULL, pid INTEGER NOT NULL, pid_started TEXT NOT NULL,
     status TEXT NOT NULL, exit_code INTEGER, started REAL NOT NULL, finished REAL
 );
 CREATE INDEX IF NOT EXISTS runs_by_fingerprint ON runs(fingerprint);
@@ -44,7 +43,11 @@ CREATE INDEX IF NOT EXISTS runs_by_fingerprint ON runs(fingerprint);
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run as the index knows it; a ``running`` one whose process is gone reads as ``lost``."""
+    """One run as the index knows it; a ``running`` one whose lock is free reads as ``lost``.
+
+    The process that executes a run holds a lock on a file in its folder, so that its end is seen
+    from other containers and machines too, where its ``pid`` means nothing.
+    """
 
     id: str
     operation: str
@@ -54,7 +57,6 @@ class RunRow:
     config: dict[str, Any]
     versions: dict[str, str]
     pid: int
-    pid_started: float
     started: float
     finished: float | None
     used: float
@@ -69,28 +71,42 @@ class JobRow:
     id: str
     argv: list[str]
     pid: int
-    pid_started: float
+    pid_started: str
     status: Status
     exit_code: int | None
     started: float
     finished: float | None
 
 
-def process_started(pid: int) -> float | None:
-    """Return when a live process started, in seconds since 1970; None when it is gone."""
+def process_started(pid: int) -> str | None:
+    """Return a mark of a live process that no other has, on any machine; None when it is gone.
+
+    It does not follow the clock: on Linux it is the ticks since the machine's start, with the id of
+    that start and of the namespace in which the number means this process.
+    """
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
-        return process.create_time()
-    except psutil.Error:
+        if sys.platform != "linux":
+            return f"{process.create_time():.2f}"
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (psutil.Error, OSError):
         return None
+    # The name in brackets may hold anything; after it start the fields from the third on.
+    ticks = stat.rpartition(")")[2].split()[19]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return f"{boot} {os.readlink('/proc/self/ns/pid')} {ticks}"
 
 
-def is_alive(pid: int, started: float) -> bool:
-    """Say whether this very process still runs: a reused pid has another start time."""
-    now = process_started(pid)
-    return now is not None and abs(now - started) < 1.0
+def is_alive(pid: int, started: str) -> bool:
+    """Say whether this very process still runs here."""
+    return process_started(pid) == started
+
+
+def run_folder(home: Path, run: str) -> Path:
+    """Return a run's own folder below ``.llmwright``."""
+    return home / "runs" / run
 
 
 class Index:
@@ -102,6 +118,8 @@ class Index:
 
     def __init__(self, root: Path) -> None:
         self.path = root / "index.sqlite"
+        # Locks of the runs that this process executes.
+        self._held: dict[str, IO[bytes]] = {}
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
@@ -149,20 +167,34 @@ class Index:
         Raises:
             ConfigError: A live process is doing the same work (``CORE-061``).
         """
-        resumed = False
-        with self._transaction() as connection:
-            query = "SELECT * FROM runs WHERE fingerprint=? ORDER BY used DESC"
-            found = connection.execute(query, (row.fingerprint,)).fetchall() if resume else []
-            for earlier in map(_run_row, found):
-                if earlier.status == "running":
-                    raise ConfigError("CORE-061", run=earlier.id, pid=earlier.pid)
-            unfinished = [e["id"] for e in found if e["status"] != "finished"]
-            if unfinished:
-                row, resumed = replace(row, id=unfinished[0]), True
-            # Before the row can be seen: a thread that reads it must not take it for left over.
-            _ACTIVE.add(row.id)
-            self._insert(connection, row, inputs)
-        return row, resumed
+        held: IO[bytes] | None = None
+        try:
+            with self._transaction() as connection:
+                unfinished = self._unfinished(connection, row) if resume else None
+                row = replace(row, id=unfinished or row.id)
+                # Before the row can be seen: who reads it must not take it for left over.
+                held = files.hold(self._lock_of(row.id))
+                if held is None:
+                    raise ConfigError("CORE-061", run=row.id, pid=row.pid)
+                self._insert(connection, row, inputs)
+        except BaseException:
+            if held is not None:
+                held.close()
+            raise
+        self._held[row.id] = held
+        return row, unfinished is not None
+
+    def _unfinished(self, connection: sqlite3.Connection, row: RunRow) -> str | None:
+        """Return the last unfinished run that does the same; none of them may be running."""
+        query = "SELECT * FROM runs WHERE fingerprint=? ORDER BY used DESC"
+        found = [self._run_row(r) for r in connection.execute(query, (row.fingerprint,))]
+        for earlier in found:
+            if earlier.status == "running":
+                raise ConfigError("CORE-061", run=earlier.id, pid=earlier.pid)
+        return next((earlier.id for earlier in found if earlier.status != "finished"), None)
+
+    def _lock_of(self, run: str) -> Path:
+        return run_folder(self.path.parent, run) / "lock"
 
     def _insert(self, connection: sqlite3.Connection, row: RunRow, inputs: dict[str, str]) -> None:
         body = {
@@ -190,7 +222,8 @@ class Index:
                     (status, time.time(), _now(connection), artifact, _json_or_none(error), run),
                 )
         finally:
-            _ACTIVE.discard(run)
+            if run in self._held:
+                self._held.pop(run).close()
 
     def use_run(self, run: str) -> None:
         """Note that a finished run's result was taken again: it counts as the newest."""
@@ -203,7 +236,15 @@ class Index:
         rows = self._read(
             f"SELECT * FROM runs WHERE {where} ORDER BY used DESC", tuple(equal.values())
         )
-        return [_run_row(row) for row in rows]
+        return [self._run_row(row) for row in rows]
+
+    def _run_row(self, row: sqlite3.Row) -> RunRow:
+        body = {name: row[name] for name in RunRow.__dataclass_fields__}
+        for name in ("config", "versions", "error"):
+            body[name] = json.loads(body[name]) if body[name] else None
+        if body["status"] == "running" and not files.is_held(self._lock_of(row["id"])):
+            body["status"] = "lost"
+        return RunRow(**body)
 
     def inputs(self, run: str) -> dict[str, str]:
         """Return field → artifact id of what a run read."""
@@ -244,19 +285,8 @@ def _json_or_none(value: dict[str, str] | None) -> str | None:
     return json.dumps(value, ensure_ascii=False) if value else None
 
 
-def _seen_status(row: sqlite3.Row, active: bool = True) -> Status:
-    lost = row["status"] == "running" and not (active and is_alive(row["pid"], row["pid_started"]))
-    status: Status = "lost" if lost else row["status"]
-    return status
-
-
-def _run_row(row: sqlite3.Row) -> RunRow:
-    body = dict(row)
-    for name in ("config", "versions", "error"):
-        body[name] = json.loads(body[name]) if body[name] else None
-    active = row["pid"] != os.getpid() or row["id"] in _ACTIVE
-    return RunRow(**{**body, "status": _seen_status(row, active)})
-
-
 def _job_row(row: sqlite3.Row) -> JobRow:
-    return JobRow(**{**dict(row), "argv": json.loads(row["argv"]), "status": _seen_status(row)})
+    body = {**dict(row), "argv": json.loads(row["argv"])}
+    if row["status"] == "running" and not is_alive(row["pid"], row["pid_started"]):
+        body["status"] = "lost"
+    return JobRow(**body)

@@ -64,7 +64,7 @@ def start(home: Path, argv: list[str], cwd: Path) -> JobRow:
             start_new_session=True,
         )
     _STARTED.append(process)
-    began = process_started(process.pid) or time.time()
+    began = process_started(process.pid) or ""
     row = JobRow(job, argv, process.pid, began, "running", None, time.time(), None)
     # The supervisor writes the same row; where it was quicker, its own counts.
     Index(home).save_job(row, overwrite=False)
@@ -148,7 +148,7 @@ def supervise(home: Path, job: str, cwd: Path, argv: list[str]) -> int:
     index = Index(home)
     pid = os.getpid()
     now = time.time()
-    row = JobRow(job, argv, pid, process_started(pid) or now, "running", None, now, None)
+    row = JobRow(job, argv, pid, process_started(pid) or "", "running", None, now, None)
     index.save_job(row)
     flag = folder_of(home, job) / CANCELLED
     code = _run_to_end(argv, cwd, flag)

@@ -7,7 +7,7 @@ Each layer is plain nested mappings; what comes later wins. The origin of each v
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -16,6 +16,8 @@ from llmwright.core.errors import ConfigError, closest
 
 Values = dict[str, Any]
 PREFIX = "LLMWRIGHT_"
+# Says whether the value at a dotted place is text, taken as it is written.
+IsText = Callable[[Sequence[str]], bool]
 
 
 class Loader(yaml.SafeLoader):
@@ -92,8 +94,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Values:
     return found
 
 
-def parse_overrides(words: Iterable[str]) -> Values:
-    """Return the nested values of ``key.sub=value`` words; values are read as YAML.
+def parse_overrides(words: Iterable[str], is_text: IsText) -> Values:
+    """Return the nested values of ``key.sub=value`` words; what is not text is read as YAML.
 
     Raises:
         ConfigError: A word has no ``=`` (``CORE-043``) or its value is not YAML (``CORE-044``).
@@ -103,7 +105,9 @@ def parse_overrides(words: Iterable[str]) -> Values:
         key, sign, raw = word.partition("=")
         if not sign or not key:
             raise ConfigError("CORE-043", word=word)
-        values = merge(values, nested(key.strip(), parse_value(raw, key)))
+        key = key.strip()
+        value = raw if is_text(key.split(".")) else parse_value(raw, key)
+        values = merge(values, nested(key, value))
     return values
 
 
@@ -115,13 +119,14 @@ def parse_value(raw: str, key: str) -> Any:
     """
     try:
         return yaml.load(raw, Loader=Loader) if raw else ""
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            "CORE-044", key=key, value=raw, reason=str(error).split("\n")[0]
-        ) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigError("CORE-044", key=key, value=raw, reason=reason) from error
 
 
-def from_environment(environment: Mapping[str, str], sections: Iterable[str]) -> Values:
+def from_environment(
+    environment: Mapping[str, str], sections: Iterable[str], is_text: IsText
+) -> Values:
     """Return values of variables such as ``LLMWRIGHT_TRAIN__LR=3e-4`` (``__`` for each dot).
 
     Raises:
@@ -136,5 +141,6 @@ def from_environment(environment: Mapping[str, str], sections: Iterable[str]) ->
         if parts[0] not in known:
             hint = closest(parts[0], known)
             raise ConfigError("CORE-052", where=name, section=parts[0], hint=hint)
-        values = merge(values, nested(".".join(parts), parse_value(raw, name)))
+        value = raw if is_text(parts) else parse_value(raw, name)
+        values = merge(values, nested(".".join(parts), value))
     return values

@@ -68,6 +68,13 @@ def text(key: str, lang: Language | None = None, **values: object) -> str:
     return template.format(**values) if values else template
 
 
+def text_or(key: str, other: str, **values: object) -> str:
+    """Return the sentence with this key, filled in, or another text where there is none."""
+    package = key.split(".", 1)[0]
+    known = key in catalogue("en", package).get("text", {})
+    return text(key, None, **values) if known else other
+
+
 def help_text(key: str, english: str, lang: Language | None = None) -> str:
     """Return the help of a config field (``TrainConfig.lr``) or command, in the user's language."""
     if (lang or language()) == "en":

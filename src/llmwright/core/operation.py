@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,3 +55,15 @@ class Operation:
 
 
 Table = dict[str, Operation]
+
+
+def field_at(table: Table, parts: Sequence[str]) -> tuple[type[Config], Sequence[str]] | None:
+    """Return config class and field that a dotted key of the project file stands for.
+
+    The number or name of an entry, where a section is a list, is left out.
+    """
+    if parts[0] not in table or len(parts) < 2:
+        return None
+    cls = table[parts[0]].config_class()
+    first = 1 if parts[1] in cls.model_fields else 2
+    return (cls, parts[first:]) if len(parts) > first else None

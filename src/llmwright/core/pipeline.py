@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +24,7 @@ from llmwright.core.errors import (
     ResourceError,
     StoppedError,
 )
-from llmwright.core.index import RunRow, Status, process_started
+from llmwright.core.index import RunRow, Status, run_folder
 from llmwright.core.locale import text
 from llmwright.core.operation import Operation, Table
 from llmwright.core.project import Project, Section
@@ -141,10 +141,13 @@ def execute(
     """
     started = time.monotonic()
     inputs = resolve_inputs(project, config, before)
+    for sentence in _unused(config, step, before):
+        for consumer in consumers:
+            consumer(events.Notice(sentence))
     fingerprint = fingerprint_of(project, operation, config, inputs)
     if operation.makes and operation.reuse and not fresh:
         for row in project.index.runs(fingerprint=fingerprint, status="finished"):
-            artifact = _reusable(project, row)
+            artifact = project.store.get(row.artifact or "")
             if artifact is not None:
                 _announce_reuse(row, artifact, step, consumers)
                 project.index.use_run(row.id)
@@ -182,7 +185,7 @@ def _perform(
     consumers: Sequence[events.Emit],
     resumed: bool,
 ) -> Artifact | None:
-    folder = project.home / "runs" / row.id
+    folder = run_folder(project.home, row.id)
     origin = {
         "run": row.id,
         "operation": row.operation,
@@ -231,7 +234,6 @@ def _record_failure(project: Project, row: RunRow, run: Run, error: BaseExceptio
 
 
 def _new_row(operation: Operation, config: Config, step: str, fingerprint: str) -> RunRow:
-    pid = os.getpid()
     now = time.time()
     return RunRow(
         id=f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{step}-{secrets.token_hex(2)}",
@@ -241,8 +243,7 @@ def _new_row(operation: Operation, config: Config, step: str, fingerprint: str) 
         fingerprint=fingerprint,
         config=config.model_dump(mode="json"),
         versions=library_versions(),
-        pid=pid,
-        pid_started=process_started(pid) or now,
+        pid=os.getpid(),
         started=now,
         finished=None,
         used=now,
@@ -251,29 +252,36 @@ def _new_row(operation: Operation, config: Config, step: str, fingerprint: str) 
     )
 
 
-def _reusable(project: Project, row: RunRow) -> Artifact | None:
-    return project.store.get(row.artifact) if row.artifact else None
-
-
 def resolve_inputs(
     project: Project, config: Config, before: Sequence[Done] = ()
 ) -> dict[str, Artifact]:
     """Return the artifact behind each reference of a config, by dotted field.
 
     A reference is a folder, a step's name or the beginning of an id. Without one, the newest
-    artifact of that kind is taken: of the steps ``before``, else of all the project made.
+    artifact of that kind is taken, unless the config can do without: of the steps ``before``, else
+    of all the project made.
 
     Raises:
         InputError: Nothing there (``CORE-062``) or of another kind (``CORE-063``).
     """
     found: dict[str, Artifact] = {}
     for name, mark, reference in inputs_of(config):
+        if reference is None and not config.takes_newest(name):
+            continue
         artifact = find_artifact(project, mark.kind, reference, before)
         if artifact is None and not mark.optional:
             raise InputError("CORE-062", field=name, kind=mark.kind.replace("|", " / "))
         if artifact is not None:
             found[name] = artifact
     return found
+
+
+def _unused(config: Config, step: str, before: Sequence[Done]) -> Iterator[str]:
+    """Yield what to say of steps of this pass whose result one might expect to be used."""
+    made = {done.artifact.kind: done.step for done in before if done.artifact}
+    for name, mark, reference in inputs_of(config):
+        if mark.kind in made and reference is None and not config.takes_newest(name):
+            yield text("core.not_used", made=made[mark.kind], step=step, field=name)
 
 
 def find_artifact(
@@ -299,19 +307,30 @@ def by_reference(project: Project, reference: str, before: Sequence[Done] = ()) 
 
     Raises:
         InputError: There is none (``CORE-030``, ``CORE-031``).
+        CheckError: Its manifest is damaged (``CORE-033``).
     """
-    folder = Path(reference).expanduser()
-    folders = [path for path in (folder, project.root / folder) if path.is_dir()]
+    return Artifact.open(folder_of(project, reference, before))
+
+
+def folder_of(project: Project, reference: str, before: Sequence[Done] = ()) -> Path:
+    """Return the folder of the artifact that a reference stands for, sound or not.
+
+    Raises:
+        InputError: There is none (``CORE-030``, ``CORE-031``).
+    """
+    # These two, unlike those of Path, take any text for what it is.
+    folder = os.path.expanduser(reference)
+    folders = [path for path in (Path(folder), project.root / folder) if os.path.isdir(path)]
     for path in folders:
         if (path / MANIFEST).is_file():
-            return Artifact.open(path)
+            return path
     for done in before:
         if done.step == reference and done.artifact is not None:
-            return done.artifact
+            return done.artifact.path
     for row in project.index.runs(step=reference, status="finished"):
-        artifact = _reusable(project, row)
-        if artifact is not None:
-            return artifact
+        found = project.store.folder(row.artifact or "")
+        if found is not None:
+            return found
     if folders:
         raise InputError("CORE-030", path=folders[0])
     return project.store.find(reference)
@@ -322,9 +341,9 @@ def _newest(project: Project, kinds: list[str], before: Sequence[Done]) -> Artif
         if done.artifact is not None and done.artifact.kind in kinds:
             return done.artifact
     for row in project.index.runs(status="finished"):
-        artifact = _reusable(project, row)
-        if artifact is not None and artifact.kind in kinds:
-            return artifact
+        folder = project.store.folder(row.artifact or "")
+        if folder is not None and folder.parent.name in kinds:
+            return Artifact.open(folder)
     return None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -14,8 +15,11 @@ import yaml
 
 from llmwright.core import layers
 from llmwright.core.artifacts import Store
+from llmwright.core.config import is_text
 from llmwright.core.errors import ConfigError, closest
 from llmwright.core.index import Index
+from llmwright.core.locale import text
+from llmwright.core.operation import Table, field_at
 
 FILE_NAME = "llmwright.yaml"
 STORE_NAME = ".llmwright"
@@ -82,37 +86,37 @@ class Project:
         return str(self.values.get("name") or self.root.name)
 
     @classmethod
-    def find(cls, verbs: Iterable[str], start: Path | None = None, **settings: Any) -> Project:
+    def find(
+        cls, table: Table, start: Path | None = None, overrides: dict[str, Any] | None = None
+    ) -> Project:
         """Return the project around a folder, or a project without a file in that very folder.
 
         Args:
-            verbs: Operations that may have sections.
+            table: Operations that may have sections.
             start: Folder to begin at; the current one by default.
-            **settings: ``environment`` and ``overrides``, as in `load`.
+            overrides: As in `load`.
         """
         folder = (start or Path.cwd()).resolve()
         for candidate in (folder, *folder.parents) if folder.is_dir() else ():
             if (candidate / FILE_NAME).is_file():
-                return cls.load(candidate / FILE_NAME, verbs, **settings)
+                return cls.load(candidate / FILE_NAME, table, overrides)
         project = cls(folder)
-        project._lay_settings_over(set(verbs), **settings)
+        project._lay_settings_over(table, overrides)
         return project
 
     @classmethod
     def load(
         cls,
         file: Path,
-        verbs: Iterable[str],
-        environment: dict[str, Any] | None = None,
+        table: Table,
         overrides: dict[str, Any] | None = None,
     ) -> Project:
         """Return the project of a file, with recipe, environment and overrides merged in.
 
         Args:
             file: The project file.
-            verbs: Operations that may have sections.
-            environment: Nested values from environment variables.
-            overrides: Nested values from the command line; they win.
+            table: Operations that may have sections.
+            overrides: Nested values from the command line or a call; they win.
 
         Raises:
             ConfigError: No such file (``CORE-050``), not YAML (``CORE-051``), an unknown section
@@ -123,22 +127,18 @@ class Project:
             raise ConfigError("CORE-050", path=file)
         values, lines = read_yaml(file)
         project = cls(file.resolve().parent, file.resolve(), lines=lines)
-        project._refuse_unknown(values, set(verbs))
+        project._refuse_unknown(values, table)
         recipe = values.get("recipe")
         if recipe:
             project._lay_over(recipe_values(str(recipe)), f"recipe {recipe}")
         project._lay_over(values, file.name)
-        project._lay_settings_over(set(verbs), environment, overrides)
+        project._lay_settings_over(table, overrides)
         return project
 
-    def _lay_settings_over(
-        self,
-        verbs: set[str],
-        environment: dict[str, Any] | None = None,
-        overrides: dict[str, Any] | None = None,
-    ) -> None:
+    def _lay_settings_over(self, table: Table, overrides: dict[str, Any] | None) -> None:
+        environment = layers.from_environment(os.environ, table, text_in(table))
         for values, origin in ((environment, "environment"), (overrides, "command line")):
-            self._refuse_unknown(values or {}, verbs)
+            self._refuse_unknown(values or {}, table)
             for key, value in (values or {}).items():
                 old = self.values.get(key)
                 known = isinstance(old, list) and isinstance(value, dict)
@@ -146,7 +146,7 @@ class Project:
                     raise ConfigError("CORE-045", where=origin, key=key, count=len(old or []))
             self._lay_over(values or {}, origin)
 
-    def _refuse_unknown(self, values: dict[str, Any], verbs: set[str]) -> None:
+    def _refuse_unknown(self, values: dict[str, Any], verbs: Table) -> None:
         for key in map(str, values):
             where = self.lines.get(key)
             if key in PLANNED and key not in verbs:
@@ -205,19 +205,38 @@ class Project:
         return Section(verb, step, values, where)
 
 
+def text_in(table: Table) -> layers.IsText:
+    """Return what says whether a dotted key of the project file takes text as it is written."""
+
+    def says(parts: Sequence[str]) -> bool:
+        found = field_at(table, parts)
+        return found is not None and is_text(*found)
+
+    return says
+
+
 def recipe_values(name: str) -> dict[str, Any]:
-    """Return the settings of a recipe shipped in the package.
+    """Return the settings of a recipe shipped in the package; paths lead to its own files.
 
     Raises:
         ConfigError: No recipe has this name (``CORE-056``).
     """
-    folder = resources.files("llmwright") / "recipes"
+    folder = Path(str(resources.files("llmwright"))) / "recipes"
     names = [entry.name for entry in folder.iterdir() if (entry / FILE_NAME).is_file()]
     if name not in names:
         raise ConfigError("CORE-056", name=name, hint=closest(name, names))
-    text = (folder / name / FILE_NAME).read_text(encoding="utf-8")
-    values: dict[str, Any] = yaml.load(text, Loader=layers.Loader)
+    values: dict[str, Any] = _whole_paths(read_yaml(folder / name / FILE_NAME)[0], folder / name)
     return values
+
+
+def _whole_paths(value: Any, folder: Path) -> Any:
+    """Return settings in which what names a file of the folder does so from everywhere."""
+    if isinstance(value, dict):
+        return {key: _whole_paths(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_paths(item, folder) for item in value]
+    is_path = isinstance(value, str) and (folder / value).is_file()
+    return str(folder / value) if is_path else value
 
 
 def read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -228,9 +247,14 @@ def read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
             stands twice (``CORE-057``).
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        tree = yaml.compose(text, Loader=layers.Loader)
-        values = yaml.load(text, Loader=layers.Loader)
+        written = file.read_text(encoding="utf-8-sig")
+        tree = yaml.compose(written, Loader=layers.Loader)
+        values = yaml.load(written, Loader=layers.Loader)
+        lines: dict[str, str] = {}
+        _collect_lines(tree, "", file.name, lines)
+    except RecursionError as error:
+        reason = text("core.too_deep")
+        raise ConfigError("CORE-051", where=file.name, path=file, reason=reason) from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file.name}:{mark.line + 1}" if mark else file.name
@@ -239,9 +263,8 @@ def read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     if values is None:
         return {}, {}
     if not isinstance(values, dict):
-        raise ConfigError("CORE-051", where=file.name, path=file, reason="not a mapping")
-    lines: dict[str, str] = {}
-    _collect_lines(tree, "", file.name, lines)
+        reason = text("core.no_mapping")
+        raise ConfigError("CORE-051", where=file.name, path=file, reason=reason)
     return values, lines
 
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import types
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import SecretStr
 from pydantic.json_schema import models_json_schema
 from pydantic_core import PydanticUndefined
 
 from llmwright.core import locale
-from llmwright.core.config import Choice, Config, Input, Name
+from llmwright.core.config import TEXTS, Choice, Config, Input, Name, alternatives, is_text
 from llmwright.core.operation import Table
 from llmwright.core.project import HEAD
-
-# Types whose values are written as plain text; a key of digits or a file called 1 is no number.
-TEXTS: tuple[Any, ...] = (str, SecretStr, Path)
 
 
 @dataclass(frozen=True)
@@ -48,8 +42,9 @@ def fields_of(cls: type[Config]) -> list[Field]:
     """Return the settings of a config class in their order."""
     found = []
     for name, info in cls.model_fields.items():
-        kinds = [a for a in _alternatives(info.annotation) if a is not type(None)]
-        marks = [*info.metadata, *_inner_marks(info.annotation)]
+        places = alternatives(info.annotation, info.metadata)
+        kinds = [kind for kind, _ in places if kind is not type(None)]
+        marks = [mark for _, found_marks in places for mark in found_marks]
         choices = _choices(marks, kinds)
         required = info.is_required()
         found.append(
@@ -59,28 +54,11 @@ def fields_of(cls: type[Config]) -> list[Field]:
                 help=locale.help_text(f"{cls.__name__}.{name}", info.description or ""),
                 default=None if required else _default_text(info.get_default()),
                 is_flag=kinds == [bool],
-                is_text=bool(kinds) and all(kind in TEXTS for kind in kinds),
+                is_text=is_text(cls, [name]),
                 choices=choices,
             )
         )
     return found
-
-
-def _alternatives(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is Annotated:
-        return _alternatives(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [a for part in get_args(annotation) for a in _alternatives(part)]
-    return [annotation]
-
-
-def _inner_marks(annotation: Any) -> list[Any]:
-    """Return the marks of the parts of a union, as in ``Annotated[str, Name(X)] | None``."""
-    if get_origin(annotation) is Annotated:
-        return list(get_args(annotation)[1:])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [mark for part in get_args(annotation) for mark in _inner_marks(part)]
-    return []
 
 
 def _choices(marks: list[Any], kinds: list[Any]) -> tuple[str, ...]:
