@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -105,4 +112,85 @@ def test_not_a_hub_id() -> None:
 
 def test_load_needs_a_source() -> None:
     with pytest.raises(ConfigError, match="TOK-004"):
-        load_for_config(TokenizeConfig(kind="load"), (), Framing())
+        TokenizeConfig(kind="load")
+
+
+def test_a_home_of_nobody_is_no_path() -> None:
+    with pytest.raises(InputError, match="TOK-010"):
+        load_tokenizer("~nosuchuser/tok")
+
+
+def test_a_slow_tokenizer_is_refused(tmp_path: Path) -> None:
+    # Only a vocabulary of a class that transformers has in Python alone.
+    (tmp_path / "vocab.json").write_text('{"<pad>": 0, "<unk>": 1, "<s>": 2, "</s>": 3, "|": 4}')
+    config = {"tokenizer_class": "Wav2Vec2CTCTokenizer"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="TOK-013.*Wav2Vec2CTCTokenizer"):
+        load_tokenizer(tmp_path)
+
+
+class Hub(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_response(404)
+        self.send_header("X-Error-Code", "RepoNotFound")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub_url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def fetch_in_another_process(name: str, endpoint: str, home: Path) -> str:
+    """The hub's address is read once, when the library is imported."""
+    program = (
+        "import sys\n"
+        "from llmwright.core.errors import LLMwrightError\n"
+        "from llmwright.tokenization.hub import fetch\n"
+        "try: fetch(sys.argv[1])\n"
+        "except LLMwrightError as error: print(error)\n"
+    )
+    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, name], env=env, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_a_repository_that_is_not_there(hub_url: str, tmp_path: Path) -> None:
+    said = fetch_in_another_process("nobody/nothing", hub_url, tmp_path)
+    assert said.startswith(f"[TOK-016] {hub_url} has no nobody/nothing at revision main")
+
+
+def test_a_network_error_without_words_is_named_by_its_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import huggingface_hub
+
+    def fail(*args: object, **values: object) -> str:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(ResourceError, match="TOK-017.*ConnectionResetError"):
+        load_tokenizer("nobody/nothing")
+
+
+def test_reasons_are_in_the_users_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMWRIGHT_LANG", "zh")
+    for name, content in {"vocab.txt": "a\nb\n", "x.model": "no", "tokenizer.json": "[]"}.items():
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InputError, match="TOK-012") as info:
+            load_tokenizer(tmp_path / name)
+        assert not re.search("not a|neither|among", info.value.message), info.value.message

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmwright.core.errors import InputError, ResourceError
+from llmwright.tokenization.config import located
 
 # Without an answer within this time the hub counts as not reachable; downloads may take long.
 TIMEOUT_SECONDS = 10.0
@@ -24,7 +25,7 @@ def find_local(name: str | Path, root: Path | None = None) -> Path | None:
     Raises:
         InputError: It is written like a path, but nothing is there (``TOK-010``).
     """
-    path = (root or Path()) / Path(name).expanduser()
+    path = located(name, root or Path())
     if path.exists():
         return path
     written = str(name)
@@ -34,6 +35,11 @@ def find_local(name: str | Path, root: Path | None = None) -> Path | None:
     if is_path or "\\" in written or Path(written).suffix in (".json", ".model", ".txt", ".bpe"):
         raise InputError("TOK-010", path=path)
     return None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def fetch(name: str, revision: str | None = None, patterns: Sequence[str] = MODEL_FILES) -> Path:
@@ -65,6 +71,6 @@ def fetch(name: str, revision: str | None = None, patterns: Sequence[str] = MODE
         found = revision or "main"
         raise InputError("TOK-016", name=name, revision=found, hub=constants.ENDPOINT) from error
     except (OSError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled, httpx.HTTPError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0][:200]
+        reason = first_line(error.__cause__ or error)
         raise ResourceError("TOK-017", name=name, hub=constants.ENDPOINT, reason=reason) from error
     return Path(folder)

@@ -11,7 +11,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from llmwright.tokenization.config import JiebaStep, TokenizeConfig
-from llmwright.tokenization.special import Framing, finish
+from llmwright.tokenization.special import Framing
+from llmwright.tokenization.wholes import train_words
 
 if TYPE_CHECKING:
     import jieba
@@ -54,20 +55,12 @@ def train_jieba(
         texts: Raw training texts (cut here).
         framing: Special tokens and what is put around a text.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordLevel(unk_token=framing.special.unk))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    if config.lowercase:
-        tokenizer.normalizer = normalizers.Lowercase()
     # Words are joined without spaces; the marks say where the text had white space.
     restore = [decoders.Replace(mark, space) for space, mark in MARKS.items()]
     tokenizer.decoder = decoders.Sequence([*restore, decoders.Fuse()])
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=config.vocab_size,
-        min_frequency=config.min_frequency,
-        special_tokens=framing.tokens(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator((cut(text) for text in texts), trainer)
-    return finish(tokenizer, framing, [JiebaStep().model_dump()])
+    words = (cut(text) for text in texts)
+    return train_words(tokenizer, config, words, framing, [JiebaStep().model_dump()])

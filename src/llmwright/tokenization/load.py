@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmwright.core.errors import ConfigError, InputError
+from llmwright.core.locale import text
 from llmwright.tokenization import hub, sentencepiece
 from llmwright.tokenization.config import TokenizeConfig
 from llmwright.tokenization.special import Framing, ensure_pad, named_roles, wrap
@@ -27,22 +28,21 @@ def load_for_config(
     """Return the tokenizer that `source` names; nothing is trained.
 
     Args:
-        config: `source`, `revision` and, for a vocab.txt, `lowercase` are used.
+        config: `source`, `revision`, `chat_template` and, for a vocab.txt, `lowercase` are used.
         texts: Not used.
-        framing: Only its chat template is used, where one was asked for.
+        framing: Only its chat template is used, unless `chat_template` is ``auto``.
         root: Where a relative `source` starts.
 
     Raises:
-        ConfigError: No `source` is given (``TOK-004``).
+        ConfigError: As `load_tokenizer`.
         InputError: As `load_tokenizer`.
         ResourceError: As `load_tokenizer`.
     """
-    if not config.source:
-        raise ConfigError("TOK-004", where="tokenize.source")
+    assert config.source is not None
     tokenizer = load_tokenizer(
         config.source, revision=config.revision, lowercase=config.lowercase, root=root
     )
-    if framing.chat_template is not None:
+    if config.chat_template != "auto":
         tokenizer.chat_template = framing.chat_template
     return tokenizer
 
@@ -64,6 +64,7 @@ def load_tokenizer(
         root: Where a relative path starts; the current folder when not given.
 
     Raises:
+        ConfigError: ``lowercase`` for anything but a vocab.txt (``TOK-009``).
         InputError: No such path (``TOK-010``), no tokenizer in the folder (``TOK-011``), a file
             that cannot be read (``TOK-012``), only a slow Python tokenizer (``TOK-013``), one
             that needs its own code (``TOK-014``), not a hub id (``TOK-015``), no such repository
@@ -80,7 +81,7 @@ def load_tokenizer(
     except Exception as error:  # the Rust library raises plain Exception
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             raise InputError("TOK-014", path=path) from error
-        raise InputError("TOK-012", path=path, reason=_first_line(error)) from error
+        raise InputError("TOK-012", path=path, reason=hub.first_line(error)) from error
     if not tokenizer.is_fast:
         raise InputError("TOK-013", path=path, found=type(tokenizer).__name__)
     ensure_pad(tokenizer)
@@ -91,6 +92,7 @@ def _from_folder(folder: Path, lowercase: bool) -> PreTrainedTokenizerFast:
     if (folder / "tokenizer.json").is_file() and not (folder / "tokenizer_config.json").is_file():
         return _from_file(folder / "tokenizer.json", lowercase)
     if (folder / "tokenizer_config.json").is_file():
+        _refuse(lowercase)
         from transformers import AutoTokenizer
 
         # False, not None: None would ask on the terminal whether to run the repository's code.
@@ -105,10 +107,11 @@ def _from_folder(folder: Path, lowercase: bool) -> PreTrainedTokenizerFast:
 
 
 def _from_file(path: Path, lowercase: bool) -> PreTrainedTokenizerFast:
-    if path.suffix == ".model":
-        return sentencepiece.read_model(path)
     if path.suffix == ".txt":
         return _from_wordpiece_vocabulary(path, lowercase)
+    _refuse(lowercase)
+    if path.suffix == ".model":
+        return sentencepiece.read_model(path)
     if path.suffix == ".bpe":
         return _from_bpe_files(path.with_name("encoder.json"), path)
     values = json.loads(path.read_text(encoding="utf-8"))
@@ -117,7 +120,12 @@ def _from_file(path: Path, lowercase: bool) -> PreTrainedTokenizerFast:
     for vocabulary, merges in BPE_PAIRS:
         if path.name == vocabulary or path.with_name(merges).is_file():
             return _from_bpe_files(path, path.with_name(merges))
-    raise InputError("TOK-012", path=path, reason="neither a tokenizer.json nor a vocabulary")
+    raise InputError("TOK-012", path=path, reason=text("tokenization.not_a_tokenizer"))
+
+
+def _refuse(lowercase: bool) -> None:
+    if lowercase:
+        raise ConfigError("TOK-009", where="tokenize.lowercase", names="lowercase", kind="load")
 
 
 def _wrap_file(path: Path) -> PreTrainedTokenizerFast:
@@ -149,7 +157,7 @@ def _from_wordpiece_vocabulary(path: Path, lowercase: bool) -> PreTrainedTokeniz
     roles = named_roles(path.read_text(encoding="utf-8").splitlines())
     missing = {"unk_token", "cls_token", "sep_token"} - set(roles)
     if missing:
-        reason = f"no {', '.join(sorted(missing))} among its lines"
+        reason = text("tokenization.lines_missing", names=", ".join(sorted(missing)))
         raise InputError("TOK-012", path=path, reason=reason)
     tokenizer = Tokenizer(models.WordPiece.from_file(str(path), unk_token=roles["unk_token"]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
@@ -163,7 +171,3 @@ def _from_wordpiece_vocabulary(path: Path, lowercase: bool) -> PreTrainedTokeniz
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in (start, end)],
     )
     return wrap(tokenizer, roles)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

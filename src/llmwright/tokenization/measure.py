@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from llmwright.tokenization.steps import apply_steps, steps_of
+from llmwright.tokenization.texts import Text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -21,49 +22,59 @@ MAX_TEXTS = 5000
 WORD = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W\u3400-\u4dbf\u4e00-\u9fff]+")
 
 
-def sample(texts: Sequence[str], max_texts: int = MAX_TEXTS) -> list[str]:
+T = TypeVar("T")
+
+
+def sample(texts: Sequence[T], max_texts: int = MAX_TEXTS) -> list[T]:
     """Return at most ``max_texts`` texts, evenly spaced, always the same ones."""
     if len(texts) <= max_texts:
         return list(texts)
     return [texts[int(index)] for index in np.linspace(0, len(texts) - 1, max_texts)]
 
 
-def measure(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> dict[str, Any]:
+def measure(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text]) -> dict[str, Any]:
     """Return figures about a tokenizer on these texts.
 
     Special tokens around a text are not counted.
 
     Args:
         tokenizer: The tokenizer; its text steps are run first.
-        texts: Raw texts.
+        texts: Raw texts; a list of words is encoded word by word, as tagging does.
 
     Returns:
         ``num_texts``, ``num_characters``, ``num_words``, ``num_tokens``; ``tokens_per_character``
         and ``tokens_per_word``; ``unknown_rate`` (unknown tokens / tokens); ``coverage`` (share of
         characters that are not inside an unknown token); ``exact`` (share of texts that decode to
-        themselves); ``tokens_per_text`` (mean, median, 95 %, longest); ``vocabulary_used`` (share
-        of entries that occur). A ratio over nothing is None.
+        themselves, for words apart from white space); ``tokens_per_text`` (mean, median, 95 %,
+        longest); ``vocabulary_used`` (share of entries that occur). A ratio over nothing is None.
     """
     steps, unknown = steps_of(tokenizer), tokenizer.unk_token_id
     lengths: list[int] = []
     used: set[int] = set()
     characters = words = unknown_tokens = covered = exact = prepared_characters = 0
     for text in texts:
-        prepared = apply_steps(steps, text)
+        is_words = not isinstance(text, str)
+        parts = [text] if isinstance(text, str) else text
+        prepared = [apply_steps(steps, part) for part in parts]
         encoded = tokenizer(
-            prepared, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+            prepared if is_words else prepared[0],
+            is_split_into_words=is_words,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            verbose=False,
         )
         ids = encoded["input_ids"]
         hidden = [o for i, o in zip(ids, encoded["offset_mapping"], strict=True) if i == unknown]
         lengths.append(len(ids))
         used.update(ids)
-        characters += len(text)
-        words += len(WORD.findall(text))
-        prepared_characters += len(prepared)
+        characters += sum(map(len, parts))
+        words += len(parts) if is_words else len(WORD.findall(parts[0]))
+        num_prepared = sum(map(len, prepared))
+        prepared_characters += num_prepared
         unknown_tokens += len(hidden)
-        covered += len(prepared) - sum(end - start for start, end in hidden)
+        covered += num_prepared - sum(end - start for start, end in hidden)
         decoded = tokenizer.decode(ids, skip_special_tokens=True)
-        exact += decoded == text
+        exact += _bare(decoded) == _bare("".join(parts)) if is_words else decoded == text
     tokens = sum(lengths)
     return {
         "num_texts": len(texts),
@@ -78,6 +89,10 @@ def measure(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> dict[st
         "tokens_per_text": _spread(lengths),
         "vocabulary_used": _ratio(len(used), len(tokenizer)),
     }
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
 
 
 def _ratio(part: float, whole: float) -> float | None:

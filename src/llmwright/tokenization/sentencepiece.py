@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmwright.core.errors import InputError
+from llmwright.core.locale import text
 from llmwright.tokenization.special import wrap
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def read_model(path: Path) -> PreTrainedTokenizerFast:
     proto = _parse(path)
     trained = proto.trainer_spec
     if trained.model_type not in (UNIGRAM, BPE):
-        raise InputError("TOK-012", path=path, reason="neither a Unigram nor a BPE model")
+        raise InputError("TOK-012", path=path, reason=text("tokenization.not_unigram_or_bpe"))
     tokenizer = _build(proto)
     pieces = [piece.piece for piece in proto.pieces]
     ids = {
@@ -57,9 +58,11 @@ def _parse(path: Path) -> Any:
     try:
         proto.ParseFromString(path.read_bytes())
     except DecodeError as error:
-        raise InputError("TOK-012", path=path, reason="not a SentencePiece model") from error
+        raise InputError(
+            "TOK-012", path=path, reason=text("tokenization.not_sentencepiece")
+        ) from error
     if not proto.pieces:
-        raise InputError("TOK-012", path=path, reason="not a SentencePiece model")
+        raise InputError("TOK-012", path=path, reason=text("tokenization.not_sentencepiece"))
     return proto
 
 

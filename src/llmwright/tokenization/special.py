@@ -27,7 +27,7 @@ CHATML = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ bos_token + 'assistant\\n' }}{% endif %}"
 )
-# What the template writes besides the messages; a vocabulary for chats needs these characters.
+# What the template writes besides the messages; a vocabulary for chats must hold these words.
 CHAT_ROLES = ("system\n", "user\n", "assistant\n", "tool\n")
 
 # How published tokenizers write their special tokens, where a bare file does not name their roles.
@@ -65,6 +65,15 @@ class Framing:
         if self.frame == "cls_sep":
             names += ["cls", "sep", "mask"]
         return [getattr(self.special, name) for name in names]
+
+    def certain(self, tokenizer: Tokenizer) -> list[str]:
+        """Return the pieces that a vocabulary of whole words must hold, however rare they are."""
+        found: dict[str, None] = {}
+        for text in CHAT_ROLES if self.chat_template is not None else ():
+            if tokenizer.normalizer is not None:
+                text = tokenizer.normalizer.normalize_str(text)
+            found |= dict.fromkeys(p for p, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
+        return list(found)
 
     def processor(self, tokenizer: Tokenizer) -> TemplateProcessing | None:
         """Return what puts the special tokens around one text or two; None where nothing is put."""

@@ -68,7 +68,7 @@ def train_wordpiece(
 
     Args:
         config: `vocab_size`, `min_frequency` and `lowercase` (which also strips accents) are used.
-        texts: Training texts.
+        texts: Training texts; they are gone through twice.
         framing: Special tokens and what is put around a text.
 
     Raises:
@@ -80,7 +80,6 @@ def train_wordpiece(
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = spaced_decoder("##")
-    texts = list(texts)
     special = framing.tokens()
     trainer = trainers.WordPieceTrainer(
         vocab_size=config.vocab_size,
@@ -105,7 +104,7 @@ def train_unigram(
 
     Args:
         config: `vocab_size` and `lowercase` are used.
-        texts: Training texts.
+        texts: Training texts; they are gone through twice.
         framing: Special tokens and what is put around a text.
 
     Raises:
@@ -134,7 +133,6 @@ def train_unigram(
         show_progress=False,
     )
     special = framing.tokens()
-    texts = list(texts)
     smallest = len({character for text in texts for character in text}) + len(special) + 1
     if config.vocab_size < smallest:
         raise _no_room(config, smallest)

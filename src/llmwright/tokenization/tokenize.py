@@ -11,12 +11,12 @@ from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.data.records import Dataset
-from llmwright.tokenization.config import TOKENIZERS, TokenizeConfig
+from llmwright.tokenization.config import TOKENIZERS, TokenizeConfig, located
 from llmwright.tokenization.load import load_for_config
 from llmwright.tokenization.measure import measure, sample
 from llmwright.tokenization.special import CHATML, Frame, Framing
 from llmwright.tokenization.steps import steps_of
-from llmwright.tokenization.texts import has_chat, texts_of, training_texts
+from llmwright.tokenization.texts import TEXT_COLUMNS, TrainingTexts, has_chat, texts_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -49,9 +49,8 @@ def tokenize(config: TokenizeConfig, inputs: dict[str, Artifact], run: Run) -> A
     """
     source = inputs.get("dataset")
     dataset = Dataset.open(source.path) if source is not None else None
-    run.progress("train", 0, None)
     framing = _framing(config, dataset, run.root)
-    tokenizer = build_tokenizer(config, dataset, framing, run.root)
+    tokenizer = build_tokenizer(config, dataset, framing, run)
     report = _report(config, tokenizer, dataset, run)
     with run.draft("tokenizer") as draft:
         tokenizer.save_pretrained(draft.path)
@@ -63,14 +62,15 @@ def tokenize(config: TokenizeConfig, inputs: dict[str, Artifact], run: Run) -> A
 
 
 def build_tokenizer(
-    config: TokenizeConfig, dataset: Dataset | None, framing: Framing, root: Path
+    config: TokenizeConfig, dataset: Dataset | None, framing: Framing, run: Run
 ) -> PreTrainedTokenizerFast:
     """Return the tokenizer a config asks for, trained on the dataset's training split."""
     if config.kind == "load":
-        return load_for_config(config, (), framing, root)
+        return load_for_config(config, (), framing, run.root)
     if dataset is None:
         raise ConfigError("TOK-001", where="tokenize.dataset", kind=config.kind)
-    texts = list(training_texts(dataset))
+    run.progress("train", 0, dataset.info.counts.get("train"), "rows")
+    texts = TrainingTexts(dataset, lambda done, total: run.progress("train", done, total, "rows"))
     if not any(text.strip() for text in texts):
         raise InputError("TOK-005", path=dataset.path)
     return TOKENIZERS.get(config.kind)(config, texts, framing)
@@ -92,7 +92,7 @@ def _template(config: TokenizeConfig, chat: bool, root: Path) -> str | None:
         return CHATML if chat and config.kind != "load" else None
     if choice in ("chatml", "none"):
         return CHATML if choice == "chatml" else None
-    path = root / choice
+    path = located(choice, root)
     if not path.is_file():
         raise ConfigError("TOK-006", where="tokenize.chat_template", path=path)
     return path.read_text(encoding="utf-8")
@@ -116,8 +116,10 @@ def _report(
         return report
     for split in [name for name in ("train", "validation") if name in dataset.splits]:
         run.progress("measure", len(report["splits"]), len(dataset.splits), "splits")
-        rows = dataset.rows(split)
-        texts = sample([t for row in rows for t in texts_of(row, dataset.info.row_type)])
+        row_type = dataset.info.row_type
+        indices = sample(range(dataset.info.counts[split]))
+        rows = dataset.stream(split, TEXT_COLUMNS[row_type], indices)
+        texts = sample([text for row in rows for text in texts_of(row, row_type)])
         report["splits"][split] = measure(tokenizer, texts)
     return report
 

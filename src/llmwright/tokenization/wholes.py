@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from llmwright.tokenization.config import TokenizeConfig
+from llmwright.tokenization.repeatable import with_special
 from llmwright.tokenization.special import Framing, finish
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def train_char(
     # Not ".", which leaves out line ends.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
-    return _train_words(tokenizer, config, texts, framing)
+    return train_words(tokenizer, config, texts, framing)
 
 
 def train_word(
@@ -54,7 +55,7 @@ def train_word(
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     # No word starts with NUL, so no word is mistaken for the continuation of another.
     tokenizer.decoder = spaced_decoder("\x00")
-    return _train_words(tokenizer, config, texts, framing)
+    return train_words(tokenizer, config, texts, framing)
 
 
 def spaced_decoder(continuation: str) -> Decoder:
@@ -76,10 +77,23 @@ def spaced_decoder(continuation: str) -> Decoder:
     )
 
 
-def _train_words(
-    tokenizer: Tokenizer, config: TokenizeConfig, texts: Iterable[str], framing: Framing
+def train_words(
+    tokenizer: Tokenizer,
+    config: TokenizeConfig,
+    texts: Iterable[str],
+    framing: Framing,
+    steps: Sequence[dict[str, Any]] = (),
 ) -> PreTrainedTokenizerFast:
-    from tokenizers import normalizers, trainers
+    """Return a tokenizer with a vocabulary of the pieces that its pre-tokenizer makes.
+
+    Args:
+        tokenizer: Has the pre-tokenizer and the decoder.
+        config: `vocab_size`, `min_frequency` and `lowercase` are used.
+        texts: Training texts, after the steps.
+        framing: Special tokens and what is put around a text.
+        steps: Text steps that must run before it.
+    """
+    from tokenizers import models, normalizers, trainers
 
     if config.lowercase:
         tokenizer.normalizer = normalizers.Lowercase()
@@ -90,4 +104,13 @@ def _train_words(
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return finish(tokenizer, framing)
+    if certain := framing.certain(tokenizer):
+        # The trainer leaves out what is rare; these come first, the rest by frequency.
+        by_frequency = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+        entries = dict.fromkeys(
+            [*framing.tokens(), *certain, *(token for token, _ in by_frequency)]
+        )
+        ids = {token: index for index, token in enumerate([*entries][: config.vocab_size])}
+        model = models.WordLevel(ids, unk_token=framing.special.unk)
+        tokenizer = with_special(tokenizer, model, framing.tokens())
+    return finish(tokenizer, framing, steps)
