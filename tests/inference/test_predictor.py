@@ -164,3 +164,14 @@ def test_a_wrong_engine_or_folder_is_said(saved: Saved, tmp_path: Path) -> None:
     with pytest.raises(InputError) as nothing:
         Predictor.open(tmp_path)
     assert nothing.value.code == "TASK-001"
+
+
+@pytest.mark.parametrize("content", [b"{broken", b"\xff\xfe\x00", b"[]", b'{"graphs": 3}'])
+def test_a_damaged_description_of_an_export_is_said(
+    content: bytes, saved: Saved, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(saved("classifier"), tmp_path / "export"))
+    (folder / "export.json").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        Predictor.open(folder)
+    assert error.value.code == "INFER-006"

@@ -183,6 +183,18 @@ def test_what_cannot_be_loaded_fails(make: Callable[[str], Project]) -> None:
     assert broken(project.failed()[1]) == {"files_intact", "loads"}
 
 
+@pytest.mark.parametrize("name", ["contract.json", "manifest.json"])
+@pytest.mark.parametrize("content", [b"{broken", b"\xff\xfe\x00", b"{}"])
+def test_damaged_descriptions_are_said(
+    name: str, content: bytes, make: Callable[[str], Project]
+) -> None:
+    project = make("classifier")
+    (project.model.path / name).write_bytes(content)
+    error, report = project.failed()
+    assert broken(report) == {"files_intact"} | ({"loads"} if "contract" in name else set())
+    assert name in error.message
+
+
 def test_a_larger_tolerance_accepts(make: Callable[[str], Project], tmp_path: Path) -> None:
     project = make("classifier")
     folder = project.copy(tmp_path / "copy")

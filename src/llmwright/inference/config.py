@@ -13,8 +13,7 @@ from llmwright.core.registry import Registry
 if TYPE_CHECKING:
     from llmwright.inference.engine import Engine
 
-# What runs a model's numbers on this machine. Addresses have no engine: `Predictor.open` gives
-# them a predictor of their own.
+# What runs a model's numbers on this machine.
 ENGINES: Registry[type[Engine]] = Registry(
     "engine",
     {

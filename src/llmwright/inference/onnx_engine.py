@@ -75,6 +75,20 @@ def _ort(array: np.ndarray) -> onnxruntime.OrtValue:
     return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
+def _read_info(path: Path) -> dict[str, Any]:
+    """Return what ``export.json`` says.
+
+    Raises:
+        InputError: It is damaged (``INFER-006``).
+    """
+    try:
+        info = files.read_json(path)
+        graphs = {str(name): str(file) for name, file in info.get("graphs", {}).items()}
+    except (ValueError, AttributeError) as error:
+        raise InputError("INFER-006", path=path, reason=str(error)) from error
+    return {**info, "graphs": graphs}
+
+
 class OnnxEngine(Engine):
     """Runs an export.
 
@@ -99,18 +113,17 @@ class OnnxEngine(Engine):
     @classmethod
     def fits(cls, folder: Path) -> bool:
         """Say whether a folder is an ONNX export."""
-        if not (folder / EXPORT_FILE).is_file():
-            return False
-        return bool(files.read_json(folder / EXPORT_FILE).get("format") == "onnx")
+        path = folder / EXPORT_FILE
+        return path.is_file() and bool(_read_info(path).get("format") == "onnx")
 
     @classmethod
     def open(cls, folder: Path, contract: Contract) -> OnnxEngine:
         """Return the engine with all graphs of an export loaded.
 
         Raises:
-            InputError: A graph is missing or damaged (``INFER-006``).
+            InputError: A graph or ``export.json`` is missing or damaged (``INFER-006``).
         """
-        info = files.read_json(folder / EXPORT_FILE)
+        info = _read_info(folder / EXPORT_FILE)
         graphs = {name: Graph(folder / file) for name, file in info["graphs"].items()}
         return cls(folder, contract, graphs, info)
 

@@ -240,17 +240,18 @@ def record_probes(
     return updated
 
 
-def run_bounded(items: Sequence[Any], run: Any, max_seconds: float = MAX_SECONDS) -> Iterator[Any]:
+def run_bounded(
+    items: Sequence[Any], run: Any, max_seconds: float = MAX_SECONDS, size: int | None = None
+) -> Iterator[Any]:
     """Yield ``run(part)`` of consecutive parts; no part begins after the time once 4 were done."""
     started = time.monotonic()
-    size = MIN_PROBES
     place = 0
     while place < len(items):
         if place >= MIN_PROBES and time.monotonic() - started > max_seconds:
             return
-        yield run(items[place : place + size])
-        place += size
-        size = CHUNK
+        end = place + (size or (CHUNK if place else MIN_PROBES))
+        yield run(items[place:end])
+        place = end
 
 
 def record(

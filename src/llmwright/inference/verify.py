@@ -15,7 +15,8 @@ from llmwright.core.pipeline import by_reference
 from llmwright.core.project import Project
 from llmwright.core.runs import Run
 from llmwright.inference.config import VerifyConfig
-from llmwright.inference.endpoint_engine import EndpointPredictor, is_address
+from llmwright.inference.endpoint import Endpoint, is_address
+from llmwright.inference.opening import open_tokenizer
 from llmwright.inference.page.parity import parity_page, shown
 from llmwright.inference.parity import Check, ParityTable, compare, limits_for
 from llmwright.inference.predictor import Predictor
@@ -79,12 +80,13 @@ def _check_address(url: str, config: VerifyConfig, inputs: dict[str, Artifact]) 
     folder = inputs["model"].path
     probes, contract = Probes.open(folder), Contract.open(folder)
     key = os.environ.get(config.api_key_variable)
-    predictor = EndpointPredictor(url, contract, config.served_model, key)
+    endpoint = Endpoint(url, contract, config.served_model, key)
     limits = limits_for("url", config.tolerance, config.min_agreement)
     try:
-        return compare_remote(predictor, probes, limits, config.timeout_seconds)
+        tokenizer = open_tokenizer(folder)
+        return compare_remote(endpoint, probes, tokenizer, limits, config.timeout_seconds)
     finally:
-        predictor.close()
+        endpoint.close()
 
 
 def _check_folder(folder: Path, config: VerifyConfig, inputs: dict[str, Artifact]) -> ParityTable:
@@ -113,7 +115,8 @@ def _bytes_check(folder: Path) -> Check:
     try:
         artifacts.check(Artifact.open(folder))
     except CheckError as error:
-        return Check("files_intact", str(error.values["files"]), "", False)
+        # A damaged manifest vouches for no file.
+        return Check("files_intact", str(error.values.get("files", artifacts.MANIFEST)), "", False)
     return Check("files_intact", "", "", True)
 
 

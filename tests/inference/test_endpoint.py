@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import threading
@@ -10,19 +11,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError, InputError
 from llmwright.core.runs import Run, Store
 from llmwright.inference.config import VerifyConfig
-from llmwright.inference.endpoint_engine import EndpointPredictor
-from llmwright.inference.predictor import LocalPredictor, Predictor
-from llmwright.inference.probes import record_probes
+from llmwright.inference.endpoint import Endpoint
+from llmwright.inference.parity import limits_for
+from llmwright.inference.predictor import Predictor
+from llmwright.inference.probes import Probe, Probes, record_probes
+from llmwright.inference.remote import Judge
 from llmwright.inference.sampling import log_softmax
 from llmwright.inference.verify import verify
 from llmwright.tasks.contract import Contract
 
+TAGS = ["B-LOC", "I-LOC", "O"]
 Saved = Callable[[str], Path]
 Rows = Callable[[str], list[dict[str, Any]]]
 
@@ -47,6 +52,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("authorization") != "Bearer key":
             self.send_json({"error": {"message": "no key"}}, 401)
             return
+        if self.server.models is not None:
+            self.send_json(self.server.models)
+            return
         card: dict[str, Any] = {"id": "tiny"}
         if self.server.ours:
             contract = self.server.predictor.contract
@@ -60,34 +68,33 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length))
         settings = {"max_new_tokens": body.pop("max_tokens", None)}
         settings["temperature"] = body.pop("temperature", None)
-        predictor: LocalPredictor = self.server.predictor
+        predictor: Predictor = self.server.predictor
         if self.path == "/generate":
             unknown = set(body) - {*self.server.inputs}
             if unknown:
                 self.send_json({"error": {"message": f"no field {unknown}"}}, 400)
                 return
-            answer = next(predictor.predict([body], **settings))
+            answer = next(predictor.predict([predictor.read(body)], **settings))
             if "text" in answer:
-                answer = {self.server.outputs[0]: answer["text"]}
+                reason = answer["finish_reason"]
+                answer = {self.server.outputs[0]: answer["text"], "finish_reason": reason}
             self.send_json(self.server.change(answer))
-        elif body.get("stream"):
-            self.send_response(200)
-            self.end_headers()
-            for piece in predictor.stream({"prompt": body["prompt"]}, **settings):
-                data = json.dumps({"choices": [{"text": piece}]})
-                self.wfile.write(f"data: {data}\n\n".encode())
-            self.wfile.write(b"data: [DONE]\n\n")
+        elif self.server.reply is not None:
+            self.send_json(self.server.reply)
+        elif "logprobs" in body and not self.server.log_probs:
+            self.send_json({"error": {"message": "no logprobs"}}, 400)
         else:
             self.send_json({"choices": [self.choice(body["prompt"], settings)]})
 
     def choice(self, prompt: str, settings: dict[str, Any]) -> dict[str, Any]:
-        predictor: LocalPredictor = self.server.predictor
-        answer = next(predictor.predict([{"prompt": prompt}], **settings))
-        state = predictor.engine.begin([predictor.encode({"prompt": prompt}).input_ids_T])
+        predictor: Predictor = self.server.predictor
+        row = predictor.read(prompt)
+        answer = next(predictor.predict([row], **settings))
+        state = predictor.engine.begin([predictor.encode(row).input_ids_T])
         first = log_softmax(state.logits_BV)[0]
         token = predictor.tokenizer.decode([int(first.argmax())])
         log_probs = {"tokens": [token], "token_logprobs": [float(first.max()) + self.server.shift]}
-        return {"text": answer["text"], "finish_reason": "length", "logprobs": log_probs}
+        return {**answer, "logprobs": log_probs if self.server.log_probs else None}
 
 
 Serve = Callable[..., str]
@@ -104,10 +111,11 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         defaults: dict[str, Any] = {
             "ours": True, "inputs": ["text"], "outputs": ["label", "scores"], "shift": 0.0,
             "labels": server.predictor.contract.labels, "change": lambda answer: answer,
+            "models": None, "reply": None, "log_probs": True,
         }  # fmt: skip
         for name, value in (defaults | values).items():
             setattr(server, name, value)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
 
@@ -159,9 +167,11 @@ def test_our_server_with_a_generator_under_the_users_names(
     serve: Serve, saved: Saved, rows_of: Rows, tmp_path: Path
 ) -> None:
     model, run = recorded("seq2seq", saved, rows_of, tmp_path)
-    url = serve(model.path, inputs=["description"], outputs=["weather"])
+    url = serve(model.path, inputs=["description"], outputs=["weather"], log_probs=False)
     report = verify(VerifyConfig(target=url), {"model": model}, run)
-    assert report.metadata["parity"]["checks"]["texts_equal"] == 1.0
+    checks = report.metadata["parity"]["checks"]
+    assert (checks["texts_equal"], checks["log_probs_given"]) == (1.0, 0.0)
+    assert "score_difference" not in checks
 
 
 def test_a_text_of_any_column_is_a_prompt_to_our_server(
@@ -170,7 +180,7 @@ def test_a_text_of_any_column_is_a_prompt_to_our_server(
     model, run = recorded("decoder", saved, rows_of, tmp_path)
     contract = Contract.open(model.path)
     contract.model_copy(update={"fields": {"text": "paragraphs"}}).save(model.path)
-    url = serve(model.path, inputs=["prompt"], outputs=["text"])
+    url = serve(model.path, inputs=["prompt"], outputs=["text"], log_probs=False)
     report = verify(VerifyConfig(target=url), {"model": model}, run)
     assert report.metadata["parity"]["checks"]["texts_equal"] == 1.0
 
@@ -182,32 +192,148 @@ def test_a_foreign_server_is_checked_by_text_and_log_probs(
     report = verify(VerifyConfig(target=serve(model.path, ours=False)), {"model": model}, run)
     assert report.metadata["parity"]["checks"]["texts_equal"] == 1.0
     assert report.metadata["parity"]["checks"]["score_difference"] < 1e-4
+    assert report.metadata["parity"]["checks"]["log_probs_given"] == 1.0
+    plain = serve(model.path, ours=False, log_probs=False)
+    report = verify(VerifyConfig(target=plain), {"model": model}, run)
+    assert report.metadata["parity"]["checks"]["texts_equal"] == 1.0
+    assert report.metadata["parity"]["checks"]["log_probs_given"] == 0.0
     shifted = serve(model.path, ours=False, shift=0.01)
     with pytest.raises(CheckError, match="largest difference of a score"):
         verify(VerifyConfig(target=shifted), {"model": model}, run)
 
 
-def test_streams_and_answers_of_a_foreign_server(serve: Serve, saved: Saved) -> None:
-    folder = saved("decoder")
-    local, remote = (
-        Predictor.open(folder),
-        EndpointPredictor(serve(folder, ours=False), api_key="key"),
-    )
-    row = {"prompt": "The weather"}
-    expected = next(local.predict([row], max_new_tokens=5))["text"]
-    assert next(remote.predict([row], max_new_tokens=5))["text"] == expected
-    assert "".join(remote.stream(row, max_new_tokens=5)) == expected
-    remote.close()
-
-
 def test_what_goes_wrong_is_said(serve: Serve, saved: Saved) -> None:
     url = serve(saved("classifier"))
+    contract = Contract.open(saved("classifier"))
 
     def code(**values: Any) -> str:
         with pytest.raises(InputError) as error:
-            EndpointPredictor(**{"address": url, "api_key": "key", **values})
+            Endpoint(**{"address": url, "contract": contract, "api_key": "key", **values})
         return error.value.code
 
     assert code(api_key=None) == "INFER-008"
     assert code(served_model="other") == "INFER-013"
     assert code(address="http://127.0.0.1:9") == "INFER-007"
+    assert code(address="http://[::1") == "INFER-007"
+    assert code(address="http://") == "INFER-007"
+
+
+@pytest.mark.parametrize(
+    ("models", "code"),
+    [
+        ([], "INFER-009"),
+        ({"models": []}, "INFER-009"),
+        ({"data": [{"name": "x"}]}, "INFER-009"),
+        ({"data": 3}, "INFER-009"),
+        ({"data": []}, "INFER-024"),
+    ],
+)
+def test_strange_lists_of_models_are_said(
+    models: Any, code: str, serve: Serve, saved: Saved
+) -> None:
+    url = serve(saved("decoder"), models=models)
+    with pytest.raises(InputError) as error:
+        Endpoint(url, Contract.open(saved("decoder")), api_key="key")
+    assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        [],
+        {"choices": []},
+        {"choices": [{}]},
+        {"choices": ["x"]},
+        {"choices": [{"text": "x", "logprobs": [3]}]},
+        {"choices": [{"text": "x", "logprobs": {"tokens": ["x"], "token_logprobs": ["y"]}}]},
+    ],
+)
+def test_strange_answers_are_said(reply: Any, serve: Serve, saved: Saved) -> None:
+    url = serve(saved("decoder"), ours=False, reply=reply)
+    endpoint = Endpoint(url, Contract.open(saved("decoder")), api_key="key")
+    with pytest.raises(InputError) as error:
+        endpoint.ask({"text": "a"}, 4)
+    assert error.value.code == "INFER-009"
+    endpoint.close()
+
+
+def test_a_foreign_server_cannot_classify(serve: Serve, saved: Saved) -> None:
+    url = serve(saved("classifier"), ours=False)
+    endpoint = Endpoint(url, Contract.open(saved("classifier")), api_key="key")
+    with pytest.raises(InputError) as error:
+        endpoint.ask({"text": "a"})
+    assert error.value.code == "INFER-014"
+    endpoint.close()
+
+
+def judge_of(folder: Path) -> tuple[Judge, list[Probe]]:
+    predictor = Predictor.open(folder)
+    probes = Probes.open(folder).probes
+    return Judge(predictor.contract, predictor.tokenizer, limits_for("url")), probes
+
+
+def test_a_text_may_differ_only_at_a_close_race(
+    saved: Saved, rows_of: Rows, tmp_path: Path
+) -> None:
+    model, _ = recorded("decoder", saved, rows_of, tmp_path)
+    judge, probes = judge_of(model.path)
+    tokenizer = judge.tokenizer
+    ids = tokenizer("The weather is fine")["input_ids"]
+    probe = probes[0]
+    text = tokenizer.decode(ids)
+    probe.answer = {"text": text, "finish_reason": "stop"}
+    probe.token_ids_U = np.array([*ids, 3])
+    probe.top_log_probs_UK = np.tile(np.float32([-0.1, -3.0]), (len(ids) + 1, 1))
+    middle = len(ids) // 2
+    start = tokenizer.decode(ids[:middle])
+
+    def agrees(found: str, reason: str | None = "stop") -> bool:
+        return judge.agreement({"text": found, "finish_reason": reason}, probe) == [True]
+
+    assert agrees(text)
+    assert agrees(text, None)
+    # A server that lost its stop token.
+    assert not agrees(text, "length")
+    assert not agrees(text + " and on", "length")
+    assert not agrees(start + "?")
+    probe.top_log_probs_UK[middle] = [-0.69, -0.69]
+    assert agrees(start + "?")
+    assert not agrees("?" + text)
+    assert not agrees(text, "length")
+    probe.top_log_probs_UK[-1] = [-0.69, -0.69]
+    assert agrees(text + " and on", "length")
+
+
+def test_tags_may_differ_only_where_they_were_close(
+    saved: Saved, rows_of: Rows, tmp_path: Path
+) -> None:
+    model, _ = recorded("tagger", saved, rows_of, tmp_path)
+    judge, probes = judge_of(model.path)
+    probe = probes[2]
+    assert probe.logits is not None
+    tags = probe.answer["tags"]
+    other = [TAGS[(TAGS.index(tag) + 1) % 3] for tag in tags]
+    # The first piece of the first word.
+    probe.logits[0] = 1.0
+    assert judge.agreement({"tags": tags}, probe) == [True] * len(tags)
+    assert judge.agreement({"tags": other}, probe) == [True] + [False] * (len(tags) - 1)
+    assert judge.agreement({"tags": tags[1:]}, probe) == [False] * len(tags)
+
+
+def test_labels_may_differ_only_where_they_were_close(
+    saved: Saved, rows_of: Rows, tmp_path: Path
+) -> None:
+    model, _ = recorded("classifier", saved, rows_of, tmp_path)
+    judge, probes = judge_of(model.path)
+    several = dataclasses.replace(
+        judge, contract=judge.contract.model_copy(update={"multi_label": True})
+    )
+    probe = dataclasses.replace(probes[0], answer={"labels": ["rain"]})
+    probe.logits = np.array([0.0, 3.0, -2.0])
+    assert several.agreement({"labels": ["rain", "cold"]}, probe) == [True]
+    assert several.agreement({"labels": ["rain", "sun"]}, probe) == [False]
+    assert several.agreement({"labels": []}, probe) == [False]
+    probe.answer = {"label": "rain"}
+    assert judge.agreement({"label": "cold"}, probe) == [False]
+    probe.logits = np.array([3.0, 3.0, -2.0])
+    assert judge.agreement({"label": "cold"}, probe) == [True]
