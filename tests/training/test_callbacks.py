@@ -7,11 +7,13 @@ import json
 import pytest
 import torch
 
-from llmwright.core.errors import InputError
-from llmwright.core.events import Metric, Notice
+from llmwright.core.errors import CheckError, ConfigError, InputError
+from llmwright.core.events import Metric, Notice, Progress, Sample
 from llmwright.inference.probes import Probes
 from llmwright.models.load import load_model, load_tokenizer
 from llmwright.tasks.contract import Contract
+from llmwright.training.checkpoint import Checkpoints
+from llmwright.training.objectives.classification import SingleLabelObjective
 
 ROWS = [{"text": f"{c} {t}", "label": c} for c in ("red", "blue") for t in ("sun", "snow", "day")]
 # The validation split says the opposite: the longer it is trained, the worse it gets.
@@ -88,11 +90,12 @@ def test_of_equal_accuracies_the_smaller_loss_is_better(bench, tiny) -> None:
 
 def test_history_and_evaluation_intervals(contrary, bench) -> None:
     done = record(contrary(log_every_steps=5, max_steps=22))
-    assert [e["step"] for e in done["history"]] == [5, 10, 15, 20]
+    # The steps since the last whole interval are in it, too.
+    assert [e["step"] for e in done["history"]] == [5, 10, 15, 20, 22]
     # The last step is measured, too.
     assert [e["step"] for e in done["evaluations"]] == [4, 8, 12, 16, 20, 22]
     metrics = [e for e in bench.events if isinstance(e, Metric) and e.split == "train"]
-    assert [m.step for m in metrics] == [5, 10, 15, 20]
+    assert [m.step for m in metrics] == [5, 10, 15, 20, 22]
 
 
 def test_evaluation_defaults_to_5_to_20_times(contrary) -> None:
@@ -120,3 +123,96 @@ def test_the_card_says_what_it_learned(contrary) -> None:
     assert "12 train, 6 validation" in card
     assert "`blue`, `red`" in card
     assert "4 steps" in card
+
+
+def test_a_finished_epoch_is_counted_and_short_runs_have_a_history(contrary) -> None:
+    done = record(contrary(max_steps=None, epochs=3, evaluate_every_steps=None))
+    assert (done["steps"], done["epochs"]) == (9, 3)
+    # Steps between entries are 10: all of them are in one.
+    assert [e["step"] for e in done["history"]] == [9]
+    assert done["history"][0]["loss"] > 0
+
+
+def test_a_gradient_that_is_no_number_names_its_step_and_nothing_of_it_is_kept(
+    contrary, monkeypatch, bench
+) -> None:
+    plain, calls = SingleLabelObjective.loss, []
+
+    def steep(self, model, tensors, done):
+        calls.append(1)
+        loss = plain(self, model, tensors, done)
+        if len(calls) == 6:
+            # Infinitely steep where it is 0: the loss stays what it was.
+            loss = loss + (loss - loss.detach()).clamp(min=0).sqrt()
+        return loss
+
+    monkeypatch.setattr(SingleLabelObjective, "loss", steep)
+    with pytest.raises(CheckError, match="TRAIN-012.*length of the gradient") as caught:
+        contrary(checkpoint_every_steps=1)
+    assert caught.value.values["step"] == 6
+    assert "train.csv:" in caught.value.message
+    kept = bench.root / "runs" / "run" / "checkpoints"
+    assert [path.name for path in kept.glob("step-*")] == ["step-00000005"]
+    calls.clear()
+    with pytest.raises(CheckError, match="TRAIN-015"):
+        contrary("unclipped", checkpoint_every_steps=1, max_grad_norm=None)
+
+
+def test_time_alone_is_reason_for_a_checkpoint(contrary, bench, monkeypatch) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(Checkpoints, "save", lambda self, trainee, state: saved.append(state.step))
+    seldom = {"max_steps": 3, "checkpoint_every_steps": 1000, "evaluate_every_steps": 1000}
+    contrary("often", checkpoint_every_minutes=1e-9, **seldom)
+    contrary("seldom", **seldom)
+    assert saved == [1, 2, 3, 3]
+
+
+def test_the_validation_loss_is_the_plain_one_whatever_training_weighs(contrary) -> None:
+    values = {"lr": 1e-12, "max_steps": 1}
+    plain = record(contrary("plain", **values))["evaluations"]
+    weights = {"class_weights": {"red": 5.0, "blue": 0.0}, "label_smoothing": 0.3}
+    assert record(contrary("weighed", **values, **weights))["evaluations"] == plain
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "no row has an input"),
+        ('{"txt": "red sun"}\n', "no value for"),
+        ("[1, 2]\n", "probes.jsonl:1"),
+    ],
+)
+def test_a_wrong_file_of_probes_is_found_before_the_first_step(
+    contrary, bench, content, reason
+) -> None:
+    (bench.root / "probes.jsonl").write_text(content)
+    with pytest.raises(InputError, match="TRAIN-014") as caught:
+        contrary(probes={"source": "file", "file": "probes.jsonl"})
+    assert reason in caught.value.message
+    assert not [e for e in bench.events if isinstance(e, Progress) and e.stage == "train"]
+
+
+WITHOUT = [{"patience": 2}, {"selection": "loss"}, {"probes": {"source": "validation"}}]
+
+
+@pytest.mark.parametrize("values", WITHOUT)
+def test_what_needs_a_validation_split_is_refused_without_one(bench, tiny, values) -> None:
+    dataset = bench.dataset("text-classification", "classification", train=ROWS)
+    tokenizer = bench.tokenizer(["red blue sun snow day"], "cls_sep", "word")
+    with pytest.raises(ConfigError, match="TRAIN-017"):
+        bench.train({"model": tiny("encoder"), "max_steps": 1, **values}, dataset, tokenizer)
+
+
+def test_samples_need_no_validation_split(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "text", train=[{"text": "red sun"}] * 4)
+    bench.train(
+        {
+            "model": tiny(),
+            "max_steps": 2,
+            "evaluate_every_steps": 1,
+            "sample_prompts": ["red"],
+        },
+        dataset,
+        bench.tokenizer(["red sun"]),
+    )
+    assert [e.step for e in bench.events if isinstance(e, Sample)] == [1, 2]

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from llmwright.models.vae.modeling import kl_divergence
 from llmwright.tasks.contract import Contract
 from llmwright.training.config import OBJECTIVES, TrainConfig
 from llmwright.training.objectives import cross_entropy
 from llmwright.training.objectives.cross_entropy import summed_cross_entropy
 from llmwright.training.objectives.objective import ObjectiveRequest
-from llmwright.training.objectives.vae import kl_per_dimension
 
 LOGITS = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.randint(7, (50,), generator=torch.Generator().manual_seed(1))
@@ -111,14 +111,6 @@ def test_right_predictions_are_counted() -> None:
     assert objective.num_predictions(arrays) == 50
 
 
-def test_kl_divergence_is_torchs() -> None:
-    mu = torch.randn(4, 3, generator=torch.Generator().manual_seed(3))
-    logvar = torch.randn(4, 3, generator=torch.Generator().manual_seed(4))
-    gaussian = torch.distributions.Normal(mu, (logvar / 2).exp())
-    expected = torch.distributions.kl_divergence(gaussian, torch.distributions.Normal(0.0, 1.0))
-    torch.testing.assert_close(kl_per_dimension(mu, logvar), expected)
-
-
 def vae(**values):
     contract = Contract(
         task="text-generation",
@@ -155,6 +147,6 @@ def test_bound_is_reconstruction_plus_weighted_kl_with_its_floor(free_bits) -> N
     shifted = logits[:, :-1].flatten(0, 1)
     targets = torch.from_numpy(labels[:, 1:].reshape(-1).copy())
     reconstruction = functional.cross_entropy(shifted, targets, reduction="sum")
-    kl_means = kl_per_dimension(mu, torch.zeros(2, 2)).mean(dim=0)
+    kl_means = kl_divergence(mu, torch.zeros(2, 2)).mean(dim=0)
     kl = 2 * sum(max(free_bits, float(value)) for value in kl_means)
     torch.testing.assert_close(loss, reconstruction + kl)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from llmwright.core.config import Choice, Input, Kind
+from llmwright.core.errors import LLMwrightError
 from llmwright.core.registry import Registry
+from llmwright.tokenization import hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,9 +248,18 @@ class HubModel(Kind):
     """Branch, tag or commit of a hub id."""
 
     def local_files(self, root: Path) -> list[Path]:
-        """Return the files of a local folder, for the fingerprint."""
+        """Return, for the fingerprint, a local folder's files; of a hub model its configuration.
+
+        The path of the latter names the commit that the id stands for now.
+        """
         folder = (root / self.name).expanduser()
-        return sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+        if folder.is_dir():
+            return sorted(p for p in folder.iterdir() if p.is_file())
+        # What cannot be found or reached is the operation's to report, with its own words.
+        with contextlib.suppress(LLMwrightError):
+            if hub.find_local(self.name, root) is None:
+                return [hub.fetch(self.name, self.revision, ["config.json"]) / "config.json"]
+        return []
 
 
 class StepModel(Kind):

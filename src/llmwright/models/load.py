@@ -9,14 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmwright.core.errors import ConfigError, InputError, closest
-from llmwright.models.config import MODEL_TYPES
+from llmwright.models.config import MODEL_TYPES, HubModel
 from llmwright.tokenization import hub
 from llmwright.tokenization.load import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-__all__ = ["AUTO_CLASSES", "load_config", "load_model", "load_tokenizer", "locate", "save_model"]
+__all__ = [
+    "AUTO_CLASSES",
+    "load_config",
+    "load_model",
+    "load_tokenizer",
+    "locate",
+    "pinned",
+    "save_model",
+]
 
 # The classes that tasks ask for; "AutoModel" is the bare network without a head.
 AUTO_CLASSES = (
@@ -47,6 +55,24 @@ def locate(source: str | Path, *, revision: str | None = None, root: Path | None
     if not (folder / "config.json").is_file():
         raise InputError("MODEL-010", path=folder)
     return folder
+
+
+def pinned(spec: HubModel, root: Path | None = None) -> HubModel:
+    """Return a hub model with its branch or tag replaced by the commit that it stands for now.
+
+    Downloads it when needed; without network, the commit that was downloaded before. A local
+    folder stays as it is.
+
+    Args:
+        spec: The model.
+        root: Where a relative path starts.
+
+    Raises:
+        InputError, ResourceError: As `locate`.
+    """
+    if hub.find_local(spec.name, root) is not None:
+        return spec
+    return spec.model_copy(update={"revision": locate(spec.name, revision=spec.revision).name})
 
 
 def load_config(folder: Path) -> PreTrainedConfig:

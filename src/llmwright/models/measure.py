@@ -34,6 +34,16 @@ def measure(model: torch.nn.Module) -> Size:
     )
 
 
+def described_count(count: int) -> str:
+    """Return a number of parameters in full, and in short where it is long.
+
+    >>> described_count(824_960), described_count(8_496)
+    ('824,960 (0.82M)', '8,496')
+    """
+    short = short_count(count)
+    return f"{count:,}" if short == str(count) else f"{count:,} ({short})"
+
+
 def short_count(count: int) -> str:
     """Return a number of parameters as people write it.
 

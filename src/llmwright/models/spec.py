@@ -12,7 +12,7 @@ from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.locale import text
 from llmwright.models import load
 from llmwright.models.config import HubModel, ScratchModel, StepModel
-from llmwright.models.measure import measure, short_count
+from llmwright.models.measure import described_count, measure
 from llmwright.models.presets import shape_of
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def build_model(spec: Kind, request: ModelRequest) -> PreTrainedModel:
     sentence = text(
         "models.built",
         name=type(model).__name__,
-        parameters=short_count(size.num_parameters),
-        count=f"{size.num_parameters:,}",
+        parameters=described_count(size.num_parameters),
         megabytes=f"{size.size_bytes / 1e6:.1f}",
     )
     request.notice(sentence)
@@ -162,14 +161,16 @@ def _from_folder(folder: Path, request: ModelRequest) -> PreTrainedModel:
         setattr(config, name, value)
     model, info = load.read_weights(folder, config, request.auto_class, request.dtype)
     new = set(info["missing_keys"]) | {entry[0] for entry in info["mismatched_keys"]}
-    inside = sorted(key for key in new if key.startswith(f"{model.base_model_prefix}."))
+    whole = model.base_model is model
+    inside = sorted(k for k in new if whole or k.startswith(f"{model.base_model_prefix}."))
     # A pooler is the only part of a body that a checkpoint may leave out.
     inside = [key for key in inside if ".pooler." not in key]
     if inside:
         shown = ", ".join(inside[:3])
         raise InputError("MODEL-013", path=folder, name=type(model).__name__, keys=shown)
+    if not keeps_head:
+        _renew_outputs(model, len(request.labels))
     if new or not keeps_head:
-        _renew_head(model)
         request.notice(text("models.new_head", labels=len(request.labels), path=str(folder)))
     return model
 
@@ -182,15 +183,21 @@ def _same_labels(config: PreTrainedConfig, request: ModelRequest) -> bool:
     return found == request.labels
 
 
-def _renew_head(model: PreTrainedModel) -> None:
-    """Give everything outside the body new random weights: what it knew was another task."""
-    for name, module in model.named_children():
-        if name == model.base_model_prefix:
-            continue
-        for part in module.modules():
-            reset = getattr(part, "reset_parameters", None)
-            if reset is not None:
-                reset()
+def _renew_outputs(model: PreTrainedModel, num_labels: int) -> None:
+    """Give the layers that answer one value per label new weights, as a new model has them.
+
+    What they knew was other labels; all else that a checkpoint brings is kept.
+    """
+    from torch import nn
+
+    own_body = model.base_model is not model
+    body = {id(part) for part in model.base_model.modules()} if own_body else set()
+    for part in model.modules():
+        if isinstance(part, nn.Linear) and part.out_features == num_labels and id(part) not in body:
+            for weight in part.parameters():
+                # Else transformers takes them for loaded and leaves them.
+                weight._is_hf_initialized = False  # type: ignore[attr-defined]
+            model._init_weights(part)
 
 
 def max_context(config: PreTrainedConfig) -> int | None:

@@ -1,4 +1,7 @@
-"""What training data looks like in a few figures, kept in the contract to notice drift later."""
+"""What training data looks like in a few figures, kept in the contract to notice drift later.
+
+Shapes: V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from llmwright.tasks.task import Example
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+COUNTED_AT_ONCE = 1 << 20
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -31,14 +35,16 @@ def profile_of(
         examples: The same rows, encoded.
         tokenizer: Says which token stands for the unknown.
     """
-    ids_N = np.concatenate([example.input_ids_T for example in examples])
+    counts_V = token_counts(examples, len(tokenizer))
     unknown = tokenizer.unk_token_id
     profile: dict[str, Any] = {
         "rows": len(rows),
         "length_tokens": spread([len(example.input_ids_T) for example in examples]),
-        "vocabulary_used": int(np.unique(ids_N).size),
+        "vocabulary_used": int(np.count_nonzero(counts_V)),
         "vocabulary_size": len(tokenizer),
-        "unknown_rate": 0.0 if unknown is None else round(float((ids_N == unknown).mean()), 6),
+        "unknown_rate": 0.0
+        if unknown is None
+        else round(float(counts_V[unknown] / counts_V.sum()), 6),
     }
     if info.task == "seq2seq":
         lengths = [len(example.labels) for example in examples if example.labels is not None]
@@ -49,6 +55,20 @@ def profile_of(
         lengths = [len(token) for row in rows for token in row["tokens"]]
         profile["words"] = "characters" if np.mean(lengths) < 1.2 else "words"
     return profile
+
+
+def token_counts(examples: Sequence[Example], vocabulary: int) -> np.ndarray:
+    """Return how often each token occurs (V), without joining all texts in memory."""
+    counts_V = np.zeros(vocabulary, dtype=np.int64)
+    part: list[np.ndarray] = []
+    size = 0
+    for index, example in enumerate(examples):
+        part.append(example.input_ids_T)
+        size += len(example.input_ids_T)
+        if size >= COUNTED_AT_ONCE or index == len(examples) - 1:
+            counts_V += np.bincount(np.concatenate(part), minlength=vocabulary)
+            part, size = [], 0
+    return counts_V
 
 
 def spread(values: Sequence[int]) -> dict[str, float]:

@@ -70,9 +70,9 @@ class Seq2Seq(Task):
             batch["decoder_input_ids"] = decoder_BU
         return batch
 
-    def num_tokens(self, example: Example) -> int:
-        """Return the tokens of input and target together."""
-        return len(example.input_ids_T) + (0 if example.labels is None else len(example.labels))
+    def target_length(self, example: Example) -> int:
+        """Return the tokens of the target, its end token included."""
+        return 0 if example.labels is None else len(example.labels)
 
     def answer(
         self, output: Output, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract

@@ -153,7 +153,18 @@ class Task(ABC):
 
     def num_tokens(self, example: Example) -> int:
         """Return the tokens that the model reads for one example, its target included."""
-        return len(example.input_ids_T)
+        return len(example.input_ids_T) + self.target_length(example)
+
+    def target_length(self, example: Example) -> int:
+        """Return the tokens of a target that is a sequence of its own, else 0."""
+        return 0
+
+    def has_target(self, example: Example) -> bool:
+        """Say whether a model can learn anything from an example."""
+        labels = example.labels
+        return (
+            labels is not None and len(example.input_ids_T) > 0 and bool((labels != IGNORE).any())
+        )
 
     @abstractmethod
     def answer(

@@ -135,6 +135,10 @@ class TextGeneration(Task):
         windows = [ids_N[start : start + contract.max_length] for start in starts]
         return [Example(ids_T, ids_T) for ids_T in windows]
 
+    def has_target(self, example: Example) -> bool:
+        """Say whether any token is to be learned; the first is never predicted."""
+        return example.labels is not None and bool((example.labels[1:] != IGNORE).any())
+
     def document(
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> np.ndarray:

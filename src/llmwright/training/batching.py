@@ -28,9 +28,11 @@ class Batches(ABC):
 
     Attributes:
         num_tokens: Tokens in one epoch, padding not counted.
+        limits: Most rows and tokens of a batch, as given, for the record.
     """
 
     num_tokens: int
+    limits: dict[str, int | None]
 
     @abstractmethod
     def num_batches(self, epoch: int) -> int:
@@ -81,10 +83,16 @@ class BucketedRows(Batches):
         self._task = task
         self._contract = contract
         self._batch_size = batch_size or len(examples)
-        self._batch_tokens = batch_tokens
         self._seed = seed
-        self._lengths_N = np.array([task.num_tokens(example) for example in examples])
+        # Inputs and targets are padded apart, each to its own longest.
+        self._widths_N2 = np.array([(len(e.input_ids_T), task.target_length(e)) for e in examples])
+        self._lengths_N = self._widths_N2.sum(axis=1)
+        # A limit that no batch can reach would only cost planning.
+        largest = self._batch_size * int(self._widths_N2.max(axis=0).sum())
+        tight = batch_tokens is not None and largest > batch_tokens
+        self._batch_tokens = batch_tokens if tight else None
         self._planned: tuple[int, list[np.ndarray]] | None = None
+        self.limits = {"batch_size": batch_size, "batch_tokens": batch_tokens}
         self.num_tokens = int(self._lengths_N.sum())
 
     def num_batches(self, epoch: int) -> int:
@@ -125,14 +133,14 @@ class BucketedRows(Batches):
         if self._batch_tokens is None:
             size = self._batch_size
             return [sorted_N[s : s + size] for s in range(0, len(sorted_N), size)]
-        batches, start, widest = [], 0, 0
-        for end, index in enumerate(sorted_N):
-            longest = max(widest, int(self._lengths_N[index]))
-            full = (end + 1 - start) * longest > self._batch_tokens
+        batches, start, widest, widest_target = [], 0, 0, 0
+        for end, (width, target) in enumerate(self._widths_N2[sorted_N].tolist()):
+            wider, wider_target = max(widest, width), max(widest_target, target)
+            full = (end + 1 - start) * (wider + wider_target) > self._batch_tokens
             if end > start and (full or end - start == self._batch_size):
                 batches.append(sorted_N[start:end])
-                start, longest = end, int(self._lengths_N[index])
-            widest = longest
+                start, wider, wider_target = end, width, target
+            widest, widest_target = wider, wider_target
         batches.append(sorted_N[start:])
         return batches
 
@@ -178,6 +186,7 @@ class TokenStream(Batches):
         if batch_tokens is not None:
             sizes.append(max(1, batch_tokens // self._length))
         self._batch_size = min(sizes)
+        self.limits = {"batch_size": batch_size, "batch_tokens": batch_tokens}
         self._seed = seed
         self._offsets_T = np.arange(self._length + 1)
         self.num_tokens = self._num_blocks * self._length

@@ -23,7 +23,7 @@ from llmwright.training.batching import describe_rows
 from llmwright.training.checkpoint import Checkpoints
 from llmwright.training.loop import StepResult, Trainee
 from llmwright.training.state import State
-from llmwright.training.validation import Validation
+from llmwright.training.validation import Samples, Validation
 
 # Progress is for eyes; more often than this only costs time.
 SECONDS_BETWEEN_REPORTS = 0.25
@@ -39,7 +39,7 @@ class Callback(Protocol):
 
 
 class Follower:
-    """Reads losses, stops at one that is no number, and reports progress.
+    """Reads losses and gradients, stops at one that is no number, and reports progress.
 
     Args:
         trainee: Who is followed.
@@ -65,7 +65,7 @@ class Follower:
             self.read()
 
     def read(self) -> None:
-        """Read the losses of all steps so far.
+        """Read the losses and gradient norms of all steps so far, all at once.
 
         Raises:
             CheckError: One of them is no finite number (``TRAIN-012``).
@@ -73,16 +73,39 @@ class Follower:
         if not self._unread:
             return
         results, self._unread = self._unread, []
-        losses = torch.stack([result.loss for result in results]).tolist()
-        for result, loss in zip(results, losses, strict=True):
+        # Without clipping nobody computed a norm.
+        norms = [r.loss.new_zeros(()) if r.grad_norm is None else r.grad_norm for r in results]
+        pairs = torch.stack([torch.stack([r.loss for r in results]), torch.stack(norms)], dim=1)
+        values = pairs.tolist()
+        for result, (loss, norm) in zip(results, values, strict=True):
             if not math.isfinite(loss):
-                raise self._bad(result, loss)
+                raise self._bad(result, text("training.loss"), loss)
+            if not math.isfinite(norm):
+                raise self._bad(result, text("training.grad_norm"), norm)
             self._state.unsaid_losses.append(loss)
             if result.step % self._every_steps == 0:
-                self._note(result)
-        self._report(results[-1], losses[-1])
+                self._note(result.step, result.lr)
+        self._report(results[-1], values[-1][0])
 
-    def _bad(self, result: StepResult, loss: float) -> CheckError:
+    def vouch(self) -> None:
+        """Read all that is unread, and look at the weights: nothing else is worth keeping.
+
+        Raises:
+            CheckError: As `read`, or a weight is no finite number (``TRAIN-015``).
+        """
+        self.read()
+        weights = [w for g in self._trainee.optimizer.param_groups for w in g["params"]]
+        finite = torch.stack([weight.detach().isfinite().all() for weight in weights])
+        if not bool(finite.all()):
+            raise CheckError("TRAIN-015", step=self._state.step)
+
+    def finish(self) -> None:
+        """Write down the steps since the last entry of the history."""
+        self.read()
+        if self._state.unsaid_losses:
+            self._note(self._state.step, self._trainee.optimizer.param_groups[0]["lr"])
+
+    def _bad(self, result: StepResult, what: str, value: float) -> CheckError:
         found = {
             row
             for indices_B in result.group
@@ -90,14 +113,19 @@ class Follower:
         }
         where = describe_rows(self._rows, sorted(found))
         return CheckError(
-            "TRAIN-012", loss=loss, step=result.step, lr=f"{result.lr:.3g}", rows=where
+            "TRAIN-012",
+            what=what,
+            value=value,
+            step=result.step,
+            lr=f"{result.lr:.3g}",
+            rows=where,
         )
 
-    def _note(self, result: StepResult) -> None:
+    def _note(self, step: int, lr: float) -> None:
         losses, self._state.unsaid_losses = self._state.unsaid_losses, []
         mean = sum(losses) / len(losses)
-        self._state.history.append({"step": result.step, "loss": mean, "lr": result.lr})
-        self._run.emit(Metric("loss", mean, result.step, "train"))
+        self._state.history.append({"step": step, "loss": mean, "lr": lr})
+        self._run.emit(Metric("loss", mean, step, "train"))
 
     def _report(self, result: StepResult, loss: float) -> None:
         now, (then, tokens) = time.monotonic(), self._reported
@@ -121,12 +149,15 @@ class Follower:
 class Judge:
     """Measures the model on the validation split, keeps the best weights, and loses patience.
 
+    Lets the model answer the sample prompts, also without a validation split.
+
     Args:
         trainee: Who is judged.
         state: Gets the results.
         run: Gets the events.
-        follower: Reads losses first: weights behind a NaN are not worth measuring.
+        follower: Vouches first: weights behind a NaN are not worth measuring.
         validation: Measures; None when there is no validation split.
+        samples: Answers the prompts; None without any.
         checkpoints: Keeps the best weights.
         every_steps: Steps between evaluations.
         patience: Evaluations without a better one before it ends; None for ever.
@@ -139,19 +170,28 @@ class Judge:
         run: Run,
         follower: Follower,
         validation: Validation | None,
+        samples: Samples | None,
         checkpoints: Checkpoints,
         every_steps: int,
         patience: int | None,
     ) -> None:
         self._trainee, self._state, self._run = trainee, state, run
-        self._follower, self._validation, self._checkpoints = follower, validation, checkpoints
+        self._follower, self._checkpoints = follower, checkpoints
+        self._validation, self._samples = validation, samples
         self._every_steps, self._patience = every_steps, patience
 
     def after(self, result: StepResult) -> None:
-        """Measure when it is time, and always after the last step."""
+        """Measure and sample when it is time, and always after the last step."""
         due = result.step % self._every_steps == 0
-        if self._validation is not None and (due or self._trainee.budget.reached(self._state)):
-            self._follower.read()
+        if not due and not self._trainee.budget.reached(self._state):
+            return
+        if self._validation is None and self._samples is None:
+            return
+        self._follower.vouch()
+        if self._samples is not None:
+            for prompt, answer in self._samples.write(self._trainee):
+                self._run.emit(Sample(prompt, answer, self._state.step))
+        if self._validation is not None:
             self.judge(self._validation)
 
     def judge(self, validation: Validation) -> None:
@@ -161,8 +201,6 @@ class Judge:
         state.evaluations.append({"step": state.step, **measured})
         for name, value in measured.items():
             self._run.emit(Metric(name, value, state.step, "validation"))
-        for prompt, answer in validation.samples(self._trainee):
-            self._run.emit(Sample(prompt, answer, state.step))
         if state.best is None or validation.rank(measured) > validation.rank(state.best):
             state.best_step, state.num_worse = state.step, 0
             self._checkpoints.save_best(self._trainee, state.step)
@@ -181,9 +219,10 @@ class Keeper:
         trainee: Who is kept.
         state: Is kept with it.
         run: Says whether to stop.
-        follower: Reads losses first: a NaN is never kept.
+        follower: Vouches first: a NaN is never kept.
         checkpoints: Where to.
         every_steps: Steps between checkpoints.
+        every_minutes: Minutes between them, where the steps take longer.
     """
 
     def __init__(
@@ -194,10 +233,12 @@ class Keeper:
         follower: Follower,
         checkpoints: Checkpoints,
         every_steps: int,
+        every_minutes: float,
     ) -> None:
         self._trainee, self._state, self._run = trainee, state, run
         self._follower, self._checkpoints = follower, checkpoints
-        self._every_steps = every_steps
+        self._every_steps, self._every_seconds = every_steps, every_minutes * 60
+        self._kept = time.monotonic()
 
     def after(self, result: StepResult) -> None:
         """Write a checkpoint when it is time.
@@ -207,8 +248,10 @@ class Keeper:
         """
         over = self._state.stopped_early or self._trainee.budget.reached(self._state)
         stop = self._run.should_stop()
-        if over or stop or result.step % self._every_steps == 0:
-            self._follower.read()
+        due = time.monotonic() - self._kept >= self._every_seconds
+        if over or stop or due or result.step % self._every_steps == 0:
+            self._follower.vouch()
             self._checkpoints.save(self._trainee, self._state)
+            self._kept = time.monotonic()
         if stop and not over:
             raise self._run.stop()

@@ -11,7 +11,7 @@ import contextlib
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from llmwright.core import files
-from llmwright.core.errors import InputError, ResourceError
+from llmwright.core.errors import InputError, LLMwrightError, ResourceError
+from llmwright.core.locale import text
 from llmwright.training.loop import Trainee
 from llmwright.training.state import State
 
@@ -59,8 +60,8 @@ class Checkpoints:
             return path
         with complete_folder(path) as folder:
             save_model(trainee.model, str(folder / WEIGHTS))
-            torch.save(trainee.optimizer.state_dict(), folder / OPTIMIZER)
-            torch.save(random_states(), folder / RANDOM)
+            write_values(folder / OPTIMIZER, trainee.optimizer.state_dict())
+            write_values(folder / RANDOM, random_states())
             files.write_json(folder / STATE, {"identity": self._identity, **state.to_json()})
         best = None if state.best_step is None else self._best(state.best_step)
         for old in self._folder.iterdir():
@@ -68,25 +69,46 @@ class Checkpoints:
                 shutil.rmtree(old)
         return path
 
-    def restore(self, trainee: Trainee) -> State | None:
+    def restore(self, trainee: Trainee, notice: Callable[..., None]) -> State | None:
         """Bring the newest checkpoint back; return its state, or None when there is none.
 
+        A damaged one is removed where an older one is sound; that is said.
+
+        Args:
+            trainee: Gets the weights.
+            notice: Receives sentences for the user.
+
         Raises:
-            InputError: It was made by another run or cannot be read (``TRAIN-010``).
+            InputError: It was made by another run (``TRAIN-010``), or none can be read
+                (``TRAIN-016``).
         """
-        path = self.latest()
-        if path is None:
-            return None
-        try:
+        damaged: list[InputError] = []
+        for path in sorted(self._folder.glob("step-*"), reverse=True):
+            try:
+                state = self._read(path, trainee)
+            except InputError as error:
+                if error.code != "TRAIN-016":
+                    raise
+                damaged.append(error)
+                continue
+            for problem in damaged:
+                notice(text("training.damaged_checkpoint", reason=problem.message), "warning")
+                shutil.rmtree(str(problem.values["path"]))
+            return state
+        if damaged:
+            raise damaged[0]
+        return None
+
+    def _read(self, path: Path, trainee: Trainee) -> State:
+        with sound(path):
             values: dict[str, Any] = files.read_json(path / STATE)
             if values.pop("identity") != self._identity:
                 raise InputError("TRAIN-010", path=path)
+            state = State.from_json(values)
             load_model(trainee.model, str(path / WEIGHTS))
             trainee.optimizer.load_state_dict(torch.load(path / OPTIMIZER, weights_only=True))
             set_random_states(torch.load(path / RANDOM, weights_only=True))
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise InputError("TRAIN-010", path=path) from error
-        return State.from_json(values)
+        return state
 
     def save_best(self, trainee: Trainee, step: int) -> None:
         """Keep the present weights as the best ones.
@@ -100,8 +122,14 @@ class Checkpoints:
                 save_model(trainee.model, str(folder / WEIGHTS))
 
     def load_best(self, trainee: Trainee, step: int) -> None:
-        """Bring the best weights back."""
-        load_model(trainee.model, str(self._best(step) / WEIGHTS))
+        """Bring the best weights back.
+
+        Raises:
+            InputError: They cannot be read (``TRAIN-016``).
+        """
+        path = self._best(step)
+        with sound(path):
+            load_model(trainee.model, str(path / WEIGHTS))
 
     def remove(self) -> None:
         """Delete all checkpoints."""
@@ -128,11 +156,37 @@ def complete_folder(path: Path) -> Iterator[Path]:
             files.sync_folder(temporary)
             temporary.rename(path)
             files.sync_folder(path.parent)
-    except (SafetensorError, RuntimeError) as error:
-        # What these libraries raise when a write fails carries no error number.
+    except SafetensorError as error:
+        # What it raises when a write fails carries no error number.
         raise ResourceError("CORE-021", path=path, reason=str(error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def sound(path: Path) -> Iterator[None]:
+    """Read a part of a checkpoint.
+
+    Raises:
+        InputError: It is damaged (``TRAIN-016``).
+    """
+    try:
+        yield
+    except (LLMwrightError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        # Half a file makes JSON, pickle, zip and safetensors raise errors of every kind.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise InputError("TRAIN-016", path=path, reason=reason) from error
+
+
+def write_values(path: Path, values: Any) -> None:
+    """Write tensors and plain values with torch.
+
+    Through a file of Python's, whose errors say what is wrong with the disk; torch's own do not.
+    """
+    with path.open("wb") as file:
+        torch.save(values, file)
 
 
 def random_states() -> dict[str, Any]:

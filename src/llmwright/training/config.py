@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from llmwright.core.config import Choice, Config, Input, Kind
+from llmwright.core.config import Choice, Config, Input, Kind, LocalPath
 from llmwright.core.registry import Registry
 from llmwright.models.config import ModelSpec, ScratchModel
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # In YAML a label such as 0 is a number.
 LabelName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
+
+ClassWeight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 _CONFIG = "llmwright.training.config"
 _OBJECTIVES = "llmwright.training.objectives"
@@ -72,10 +74,12 @@ class ObjectiveKind(Kind):
     Attributes:
         tasks: Tasks it can serve.
         architecture: Architecture of a scratch model that it needs; empty when any will do.
+        packs: Whether plain texts are joined to one stream of tokens.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()
     architecture: ClassVar[str] = ""
+    packs: ClassVar[bool] = False
 
 
 class CausalLMLoss(ObjectiveKind):
@@ -83,6 +87,7 @@ class CausalLMLoss(ObjectiveKind):
 
     implementation: ClassVar[str] = f"{_OBJECTIVES}.causal_lm:CausalLMObjective"
     tasks: ClassVar[tuple[str, ...]] = ("text-generation",)
+    packs: ClassVar[bool] = True
 
     kind: Literal["causal_lm"] = "causal_lm"
     """Name of this objective."""
@@ -350,7 +355,7 @@ class ProbesConfig(Config):
     source: Literal["auto", "validation", "train", "generated", "file"] = "auto"
     """Where the inputs come from. They travel with the model: personal data is removed from rows.
     `auto` takes the validation split where there is one, else the training split."""
-    file: str | None = None
+    file: Annotated[str | None, LocalPath()] = None
     """For `file` only: a JSONL file of rows in the dataset's own columns."""
 
     def local_files(self, root: Path) -> list[Path]:
@@ -400,7 +405,9 @@ class TrainConfig(Config):
     """Minutes of training. A run limited by time does not repeat exactly."""
 
     batch_size: int | None = Field(None, ge=1)
-    """Rows (blocks, of plain text) in a batch; 32 when neither this nor `batch_tokens` is given."""
+    """Rows (blocks, of plain text) in a batch. When neither this nor `batch_tokens` is given, 32,
+    but fewer where long rows or a large vocabulary would take too much memory; what was taken is
+    said."""
     batch_tokens: int | None = Field(None, ge=1)
     """Tokens in a batch, its padding included: long rows then come in smaller batches. One row
     longer than that is a batch of its own."""
@@ -416,7 +423,7 @@ class TrainConfig(Config):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of a target's probability spread over all classes or tokens, against over-confidence;
     not used with several labels or by a VAE."""
-    class_weights: Literal["none", "balanced"] | dict[LabelName, float] = "none"
+    class_weights: Literal["none", "balanced"] | dict[LabelName, ClassWeight] = "none"
     """Weight of each label in the loss of classifiers and taggers: `balanced` weighs rare labels up
     (inverse frequency), a mapping gives label → weight (1 where it names none)."""
 
@@ -428,10 +435,14 @@ class TrainConfig(Config):
     largest share of right predictions (of equal ones, the smaller loss). `auto` takes accuracy for
     classifiers and taggers."""
     patience: int | None = Field(None, ge=1)
-    """Stop after this many evaluations without a better one; never when not given."""
+    """Stop after this many evaluations without a better one; never when not given. Needs a
+    validation split."""
     checkpoint_every_steps: int | None = Field(None, ge=1)
     """Optimizer steps between checkpoints, from which a stopped run goes on; with each evaluation
     when not given."""
+    checkpoint_every_minutes: float = Field(5.0, gt=0)
+    """Minutes between checkpoints where the steps between them take longer: at most this much work
+    is lost."""
     log_every_steps: int = Field(10, ge=1)
     """Optimizer steps between entries of the loss history."""
     sample_prompts: list[str] = []
@@ -445,6 +456,10 @@ class TrainConfig(Config):
     has it and it pays."""
     probes: ProbesConfig = ProbesConfig()
     """Inputs whose outputs are recorded with the model."""
+
+    def takes_newest(self, field: str) -> bool:
+        """Say no for the tokenizer of a model that brings its own."""
+        return field != "tokenizer" or self.model.kind not in ("hub", "step")
 
     @model_validator(mode="after")
     def _probe_file_belongs_to_source(self) -> Self:

@@ -23,6 +23,9 @@ from llmwright.training.batching import describe_rows
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+OnProgress = Callable[[int, int], None]
+ROWS_BETWEEN_REPORTS = 2000
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -50,11 +53,6 @@ class Examples:
         return max(len(example.input_ids_T) for example in self.examples)
 
     @property
-    def longest_target(self) -> int:
-        """Tokens of the longest target (seq2seq)."""
-        return max(len(example.labels) for example in self.examples if example.labels is not None)
-
-    @property
     def mean_length(self) -> float:
         """Tokens of a mean input."""
         return float(np.mean([len(example.input_ids_T) for example in self.examples]))
@@ -65,7 +63,9 @@ def encode_rows(
     task: Task,
     tokenizer: PreTrainedTokenizerFast,
     contract: Contract,
+    split: str,
     stream: bool,
+    on_progress: OnProgress,
 ) -> Examples:
     """Return the examples of one split.
 
@@ -74,7 +74,9 @@ def encode_rows(
         task: Encodes them.
         tokenizer: The model's.
         contract: Lengths and labels.
+        split: Name of the split, for errors.
         stream: Encode whole texts, to be joined to one stream.
+        on_progress: Called with rows done and all rows, now and then.
 
     Raises:
         InputError: A row cannot be encoded (the task's error, with file and row), or none of
@@ -83,21 +85,45 @@ def encode_rows(
     found: list[Example] = []
     owners: list[int] = []
     num_cut = num_empty = 0
-    for index, row in enumerate(rows):
+    for index, row in enumerate(counted(rows, on_progress)):
         example = _encode(row, task, tokenizer, contract, stream)
         num_cut += example.truncated
-        if has_target(example, task):
+        if task.has_target(example):
             found.append(example)
             owners.append(index)
         else:
             num_empty += 1
     if not found:
-        raise InputError("TRAIN-011", rows=len(rows))
+        raise InputError("TRAIN-011", rows=len(rows), split=split)
     return Examples(rows, found, owners, num_cut, num_empty, stream)
 
 
+def counted(rows: Sequence[Row], on_progress: OnProgress) -> Iterator[Row]:
+    """Yield the rows and report how many are done."""
+    for index, row in enumerate(rows):
+        if index % ROWS_BETWEEN_REPORTS == 0:
+            on_progress(index, len(rows))
+        yield row
+    on_progress(len(rows), len(rows))
+
+
+def without_begin(encoded: Examples, begin: int) -> Examples:
+    """Return whole texts without the begin token that each was encoded with."""
+    found = []
+    for example in encoded.examples:
+        ids_N = example.input_ids_T
+        ids_N = ids_N[1:] if ids_N[0] == begin else ids_N
+        found.append(Example(ids_N, ids_N))
+    return replace(encoded, examples=found)
+
+
 def encode_windows(
-    rows: Sequence[Row], task: Task, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    rows: Sequence[Row],
+    task: Task,
+    tokenizer: PreTrainedTokenizerFast,
+    contract: Contract,
+    split: str,
+    on_progress: OnProgress,
 ) -> Examples:
     """Return the examples that scoring needs: a long text becomes several windows.
 
@@ -106,14 +132,14 @@ def encode_windows(
     """
     found: list[Example] = []
     owners: list[int] = []
-    for index, row in enumerate(rows):
+    for index, row in enumerate(counted(rows, on_progress)):
         with located(row):
             parts = task.encode_parts(row, tokenizer, contract)
-        kept = [example for example in parts if has_target(example, task)]
+        kept = [example for example in parts if task.has_target(example)]
         found += kept
         owners += [index] * len(kept)
     if not found:
-        raise InputError("TRAIN-011", rows=len(rows))
+        raise InputError("TRAIN-011", rows=len(rows), split=split)
     return Examples(rows, found, owners, sum(example.truncated for example in found))
 
 
@@ -135,17 +161,6 @@ def located(row: Row) -> Iterator[None]:
     except LLMwrightError as error:
         where = describe_rows([row], [0])
         raise type(error)(error.code, where=where, **error.values) from error
-
-
-def has_target(example: Example, task: Task) -> bool:
-    """Say whether a model can learn anything from an example."""
-    labels = example.labels
-    if labels is None or len(example.input_ids_T) == 0:
-        return False
-    if task.name == "text-generation":
-        # The first token is never predicted.
-        return bool((labels[1:] != IGNORE).any())
-    return bool((labels != IGNORE).any())
 
 
 def label_counts(encoded: Examples, contract: Contract) -> tuple[np.ndarray | None, int]:
@@ -175,7 +190,11 @@ def report(encoded: Examples, split: str, contract: Contract, notice: Callable[.
 
 
 def cut_again(
-    encoded: Examples, task: Task, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    encoded: Examples,
+    task: Task,
+    tokenizer: PreTrainedTokenizerFast,
+    contract: Contract,
+    split: str,
 ) -> Examples:
     """Return examples that were encoded without limit within the limits of a contract.
 
@@ -188,23 +207,17 @@ def cut_again(
     found, owners = [], []
     num_cut, num_empty = encoded.num_cut, encoded.num_empty
     for example, owner in zip(encoded.examples, encoded.owners, strict=True):
-        if _fits(example, task, limit, target_limit or limit):
+        fits = len(example.input_ids_T) <= limit
+        if fits and task.target_length(example) <= (target_limit or limit):
             kept = example
         else:
             kept = _encode(encoded.rows[owner], task, tokenizer, contract, False)
             num_cut += 1
-        if has_target(kept, task):
+        if task.has_target(kept):
             found.append(kept)
             owners.append(owner)
         else:
             num_empty += 1
     if not found:
-        raise InputError("TRAIN-011", rows=len(encoded.rows))
+        raise InputError("TRAIN-011", rows=len(encoded.rows), split=split)
     return replace(encoded, examples=found, owners=owners, num_cut=num_cut, num_empty=num_empty)
-
-
-def _fits(example: Example, task: Task, limit: int, target_limit: int) -> bool:
-    if len(example.input_ids_T) > limit:
-        return False
-    labels = example.labels
-    return task.name != "seq2seq" or labels is None or len(labels) <= target_limit

@@ -95,10 +95,10 @@ def fit(trainee: Trainee, state: State) -> Iterator[StepResult]:
     """
     while not trainee.budget.reached(state):
         before, whole_epoch = state.step, state.position == 0
-        for group, position in groups(trainee, state):
+        for group, epoch, position in groups(trainee, state):
             started = time.perf_counter()
             result = one_step(trainee, state, group)
-            state.position = position
+            state.epoch, state.position = epoch, position
             if result is None:
                 continue
             state.step = result.step
@@ -109,15 +109,16 @@ def fit(trainee: Trainee, state: State) -> Iterator[StepResult]:
                 return
         if whole_epoch and state.step == before:
             raise ConfigError("TRAIN-009")
-        state.epoch, state.position = state.epoch + 1, 0
 
 
-def groups(trainee: Trainee, state: State) -> Iterator[tuple[Group, int]]:
-    """Yield what is left of the present epoch: batches of a step, and the position after it."""
-    batches = trainee.batches.epoch(state.epoch)
+def groups(trainee: Trainee, state: State) -> Iterator[tuple[Group, int, int]]:
+    """Yield what is left of the present epoch: batches of a step, epoch and position after it."""
+    present = state.epoch
+    batches = trainee.batches.epoch(present)
     for start in range(state.position, len(batches), trainee.accumulate):
-        group = list(batches[start : start + trainee.accumulate])
-        yield group, start + len(group)
+        end = min(start + trainee.accumulate, len(batches))
+        group = list(batches[start:end])
+        yield group, *((present + 1, 0) if end == len(batches) else (present, end))
 
 
 def one_step(trainee: Trainee, state: State, group: Group) -> StepResult | None:

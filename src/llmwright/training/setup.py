@@ -23,7 +23,8 @@ from llmwright.tasks.task import Task
 from llmwright.tokenization.special import ensure_pad
 from llmwright.training import examples
 from llmwright.training.config import OBJECTIVES, ObjectiveKind, TrainConfig
-from llmwright.training.examples import Examples
+from llmwright.training.examples import Examples, OnProgress
+from llmwright.training.probing import ProbeInputs, ProbeRequest, choose_probes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -63,6 +64,7 @@ class Material:
         model: In train mode.
         train: Training split.
         validation: Validation split; None when the dataset has none.
+        probes: What the finished model is asked.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -70,6 +72,7 @@ class Material:
     model: PreTrainedModel
     train: Examples
     validation: Examples | None
+    probes: ProbeInputs
 
 
 def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Problem:
@@ -77,8 +80,9 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
 
     Raises:
         InputError: The dataset has no training rows (``TRAIN-001``).
-        ConfigError: The objective does not suit the task (``TRAIN-003``), or prompts are given to
-            a task that writes nothing (``TRAIN-013``).
+        ConfigError: The objective does not suit the task (``TRAIN-003``), prompts are given to a
+            task that writes nothing (``TRAIN-013``), or an option needs a validation split that
+            does not exist (``TRAIN-017``).
     """
     dataset = Dataset.open(inputs["dataset"].path)
     if "train" not in dataset.splits:
@@ -91,13 +95,33 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
         raise ConfigError("TRAIN-003", objective=kind.kind, task=task.name, hint=hint)
     if config.sample_prompts and not task.generates:
         raise ConfigError("TRAIN-013", task=task.name)
+    if "validation" not in dataset.splits:
+        _refuse_without_validation(config)
     spec = config.model
     if isinstance(spec, ScratchModel) and spec.architecture is None:
         spec = spec.suited(task.auto_class, kind.architecture)
         assert spec.architecture is not None
         run.notice(text("training.default_model", name=spec.architecture.kind, size=spec.size))
-    packs = dataset.info.row_type == "text" and kind.kind == "causal_lm"
+    if isinstance(spec, HubModel):
+        spec = load.pinned(spec, run.root)
+    packs = dataset.info.row_type == "text" and kind.packs
     return Problem(dataset, task, kind, spec, packs)
+
+
+def _refuse_without_validation(config: TrainConfig) -> None:
+    """Refuse what a validation split is needed for, and there is none.
+
+    Raises:
+        ConfigError: It was asked for (``TRAIN-017``).
+    """
+    asked = {
+        "patience": config.patience is not None,
+        "selection": config.selection != "auto",
+        "probes.source: validation": config.probes.source == "validation",
+    }
+    for option, given in asked.items():
+        if given:
+            raise ConfigError("TRAIN-017", option=option)
 
 
 def choose_tokenizer(
@@ -125,7 +149,7 @@ def choose_tokenizer(
 def prepare(
     config: TrainConfig, problem: Problem, inputs: Mapping[str, Artifact], run: Run
 ) -> Material:
-    """Return model and examples that fit each other.
+    """Return model and examples that fit each other, and probes that can be encoded.
 
     Rows are encoded once without limit; their lengths decide the limits, the limits the model's
     context, and only rows beyond them are encoded again.
@@ -137,10 +161,13 @@ def prepare(
     tokenizer = choose_tokenizer(config, problem, inputs, run)
     request = ContractRequest(dataset.info, tokenizer, None, 0, UNLIMITED, UNLIMITED)
     rows = dataset.rows("train")
-    train = examples.encode_rows(rows, task, tokenizer, make_contract(request), problem.packs)
+    first, packs = make_contract(request), problem.packs
+    train = examples.encode_rows(
+        rows, task, tokenizer, first, "train", packs, progress_of(run, "train")
+    )
     lengths = choose_lengths(config, problem, train, inputs, run)
     # The begin token is hardly ever seen where texts are longer than what is read at once.
-    long_texts = problem.packs and train.mean_length > lengths[0]
+    long_texts = packs and train.mean_length > lengths[0]
     request = replace(
         request, max_length=lengths[0], max_target_length=lengths[1], long_texts=long_texts
     )
@@ -149,15 +176,24 @@ def prepare(
     )
     request = replace(request, model_config=model.config, num_parameters=model.num_parameters())
     contract = make_contract(request)
-    if long_texts:
-        train = examples.encode_rows(rows, task, tokenizer, contract, problem.packs)
-    elif not problem.packs:
-        train = examples.cut_again(train, task, tokenizer, contract)
+    if first.begins_with_bos and long_texts:
+        train = examples.without_begin(train, first.special_tokens["bos"])
+    elif not packs:
+        train = examples.cut_again(train, task, tokenizer, contract, "train")
     examples.report(train, "train", contract, run.notice)
     profile = profile_of(dataset.info, rows, train.examples, tokenizer)
     contract = contract.model_copy(update={"profile": profile})
     validation = encode_validation(problem, tokenizer, contract, run)
-    return Material(tokenizer, contract, model, train, validation)
+    splits = {"train": train.rows} | ({"validation": validation.rows} if validation else {})
+    probes = choose_probes(
+        ProbeRequest(config.probes, task, tokenizer, contract, splits, run.root, config.seed)
+    )
+    return Material(tokenizer, contract, model, train, validation, probes)
+
+
+def progress_of(run: Run, split: str) -> OnProgress:
+    """Return what reports how many rows of a split are encoded."""
+    return lambda done, total: run.progress(f"encode {split}", done, total, "rows")
 
 
 def encode_validation(
@@ -169,9 +205,10 @@ def encode_validation(
         run.notice(text("training.no_validation"), "warning")
         return None
     rows = dataset.rows("validation")
+    report = progress_of(run, "validation")
     if problem.packs:
-        return examples.encode_windows(rows, task, tokenizer, contract)
-    found = examples.encode_rows(rows, task, tokenizer, contract, False)
+        return examples.encode_windows(rows, task, tokenizer, contract, "validation", report)
+    found = examples.encode_rows(rows, task, tokenizer, contract, "validation", False, report)
     examples.report(found, "validation", contract, run.notice)
     return found
 
@@ -187,13 +224,13 @@ def choose_lengths(
 
     A model from scratch is made to read the longest row, up to 1024 tokens.
     """
-    target = train.longest_target if problem.task.name == "seq2seq" else 0
+    target = max(problem.task.target_length(example) for example in train.examples)
     needed = 0 if problem.packs else min(max(train.longest, target), MAX_DEFAULT_LENGTH)
     limit = min(_context(problem.spec, needed, inputs, run), MAX_DEFAULT_LENGTH)
     length = config.max_length or limit
     target_length = config.max_target_length or (length if config.max_length else limit)
     run.notice(text("training.lengths", max_length=length, longest=train.longest))
-    return length, target_length if problem.task.name == "seq2seq" else length
+    return length, target_length if target else length
 
 
 def _context(spec: Kind, needed: int, inputs: Mapping[str, Artifact], run: Run) -> int:

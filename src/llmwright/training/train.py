@@ -17,7 +17,7 @@ from llmwright.models.config import ScratchModel
 from llmwright.training import setup
 from llmwright.training.batching import Batches, BucketedRows, TokenStream
 from llmwright.training.budget import Budget, steps_in
-from llmwright.training.callbacks import Callback, Follower, Judge, Keeper
+from llmwright.training.callbacks import Follower, Judge, Keeper
 from llmwright.training.checkpoint import Checkpoints
 from llmwright.training.config import TrainConfig
 from llmwright.training.examples import label_counts
@@ -29,9 +29,13 @@ from llmwright.training.runtime import Runtime
 from llmwright.training.save import save_model_artifact
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
-from llmwright.training.validation import Validation
+from llmwright.training.validation import Samples, Validation
 
+# What a batch holds when nobody says: so many rows, but not more tokens, padding included, and not
+# more logits (1 GB in float32, and as much again for their gradient).
 DEFAULT_BATCH_SIZE = 32
+DEFAULT_BATCH_TOKENS = 16_384
+MAX_DEFAULT_LOGITS = 1 << 28
 
 
 def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact:
@@ -43,27 +47,27 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
         run: Its folder keeps the checkpoints; a run that finds some there goes on from them.
 
     Raises:
-        ConfigError, InputError: Something given does not fit (``TRAIN-001`` to ``TRAIN-013``).
-        CheckError: The loss became no number (``TRAIN-012``).
+        ConfigError, InputError: Something given does not fit (``TRAIN-001`` to ``TRAIN-019``).
+        CheckError: Loss, gradient or weights became no numbers (``TRAIN-012``, ``TRAIN-015``).
         StoppedError: The user stopped the run; the next start goes on (``CORE-060``).
     """
     problem = setup.define(config, inputs, run)
     runtime: Runtime = config.runtime.build()
     material = setup.prepare(config, problem, inputs, run)
-    trainee = make_trainee(config, problem, material, runtime, run)
-    validation = make_validation(config, problem, material)
-    checkpoints = Checkpoints(run.folder / "checkpoints", identity(config, inputs))
     set_seed(config.seed)
-    state = checkpoints.restore(trainee) or State()
+    trainee = make_trainee(config, problem, material, runtime, run)
+    checkpoints = Checkpoints(run.folder / "checkpoints", identity(config, problem, inputs))
+    state = checkpoints.restore(trainee, run.notice) or State()
     if state.step:
         run.notice(text("training.resumed", step=state.step))
-    callbacks = make_callbacks(config, trainee, material, validation, checkpoints, state, run)
+    callbacks = make_callbacks(config, problem, trainee, material, checkpoints, state, run)
     with run.stoppable():
         for result in () if state.stopped_early else fit(trainee, state):
             for callback in callbacks:
                 callback.after(result)
             if state.stopped_early:
                 break
+    callbacks[0].finish()
     if state.best_step is not None:
         checkpoints.load_best(trainee, state.best_step)
     artifact = save_model_artifact(config, problem, material, trainee, state, run)
@@ -83,7 +87,7 @@ def make_trainee(
     if config.lr is None:
         run.notice(text("training.default_lr", lr=f"{lr:g}"))
     optimizer = config.optimizer.build(parameter_groups(model, config.weight_decay), lr)
-    batches = make_batches(config, problem, material)
+    batches = make_batches(config, problem, material, run)
     budget = Budget.of(config, batches)
     sentence = text(
         "training.start",
@@ -116,67 +120,79 @@ def make_objective(config: TrainConfig, problem: Problem, material: Material) ->
     return objective
 
 
-def make_batches(config: TrainConfig, problem: Problem, material: Material) -> Batches:
-    """Return the training split in batches."""
+def batch_limits(
+    config: TrainConfig, problem: Problem, material: Material
+) -> tuple[int | None, int | None]:
+    """Return the most rows and the most tokens of a batch: as asked, else what memory holds.
+
+    Large vocabularies make the logits the largest tensor of all, so they have a limit of their own.
+    """
+    if config.batch_size is not None or config.batch_tokens is not None:
+        return config.batch_size, config.batch_tokens
+    tokens = DEFAULT_BATCH_TOKENS
+    if problem.task.generates:
+        outputs = int(material.model.config.get_text_config().vocab_size)
+        tokens = min(tokens, MAX_DEFAULT_LOGITS // outputs)
+    return DEFAULT_BATCH_SIZE, max(1, tokens)
+
+
+def make_batches(config: TrainConfig, problem: Problem, material: Material, run: Run) -> Batches:
+    """Return the training split in batches; sizes that nobody named are said."""
     train = material.train
-    size = config.batch_size
-    if size is None and config.batch_tokens is None:
-        size = DEFAULT_BATCH_SIZE
+    size, tokens = batch_limits(config, problem, material)
+    if config.batch_size is None and config.batch_tokens is None:
+        run.notice(text("training.default_batch", rows=size, tokens=f"{tokens:,}"))
     if train.stream:
         documents = [example.input_ids_T for example in train.examples]
-        block_length = material.contract.max_length
-        return TokenStream(documents, block_length, size, config.batch_tokens, config.seed)
+        return TokenStream(documents, material.contract.max_length, size, tokens, config.seed)
     return BucketedRows(
-        train.examples,
-        train.owners,
-        problem.task,
-        material.contract,
-        size,
-        config.batch_tokens,
-        config.seed,
+        train.examples, train.owners, problem.task, material.contract, size, tokens, config.seed
     )
 
 
 def make_validation(config: TrainConfig, problem: Problem, material: Material) -> Validation | None:
     """Return what measures the model on the validation split; None when there is none."""
-    if material.validation is None:
+    found = material.validation
+    if found is None:
         return None
+    size, tokens = batch_limits(config, problem, material)
     batches = BucketedRows(
-        material.validation.examples,
-        material.validation.owners,
+        found.examples,
+        found.owners,
         problem.task,
         material.contract,
-        config.batch_size or DEFAULT_BATCH_SIZE,
-        config.batch_tokens,
+        size or DEFAULT_BATCH_SIZE,
+        tokens,
         seed=None,
     )
-    return Validation(
-        batches,
-        problem.task,
-        material.tokenizer,
-        material.contract,
-        config.selection,
-        config.sample_prompts,
-    )
+    return Validation(batches, problem.task, config.selection)
 
 
 def make_callbacks(
     config: TrainConfig,
+    problem: Problem,
     trainee: Trainee,
     material: Material,
-    validation: Validation | None,
     checkpoints: Checkpoints,
     state: State,
     run: Run,
-) -> list[Callback]:
+) -> tuple[Follower, Judge, Keeper]:
     """Return what happens after each step, in order."""
     every = config.evaluate_every_steps or default_interval(config, trainee)
     follower = Follower(trainee, state, run, material.train.rows, config.log_every_steps)
+    validation = make_validation(config, problem, material)
+    samples = None
+    if config.sample_prompts:
+        samples = Samples(
+            problem.task, material.tokenizer, material.contract, config.sample_prompts
+        )
     judge = Judge(
-        trainee, state, run, follower, validation, checkpoints, every, config.patience
-    )  # fmt: skip
+        trainee, state, run, follower, validation, samples, checkpoints, every, config.patience
+    )
     every = config.checkpoint_every_steps or every
-    return [follower, judge, Keeper(trainee, state, run, follower, checkpoints, every)]
+    minutes = config.checkpoint_every_minutes
+    keeper = Keeper(trainee, state, run, follower, checkpoints, every, minutes)
+    return follower, judge, keeper
 
 
 def default_interval(config: TrainConfig, trainee: Trainee) -> int:
@@ -194,11 +210,12 @@ def default_lr(config: TrainConfig, problem: Problem) -> float:
     return lr * 100 if config.optimizer.kind == "sgd" else lr
 
 
-def identity(config: TrainConfig, inputs: Mapping[str, Artifact]) -> str:
+def identity(config: TrainConfig, problem: Problem, inputs: Mapping[str, Artifact]) -> str:
     """Return a hash of all that decides the result: a checkpoint of another run is refused."""
     return files.sha256_json(
         {
             "config": config.model_dump(mode="json"),
+            "model": problem.spec.model_dump(mode="json"),
             "inputs": {name: artifact.id for name, artifact in inputs.items()},
         }
     )

@@ -27,36 +27,31 @@ class Validation:
 
     Args:
         batches: The validation split.
-        task: Says what picks the best weights, and reads answers.
-        tokenizer: The model's.
-        contract: The model's.
+        task: Says what picks the best weights.
         selection: ``loss`` or ``accuracy``; ``auto`` is the task's own.
-        prompts: What the model answers at each evaluation.
     """
 
     def __init__(
         self,
         batches: Batches,
         task: Task,
-        tokenizer: PreTrainedTokenizerFast,
-        contract: Contract,
         selection: Literal["auto", "loss", "accuracy"],
-        prompts: list[str],
     ) -> None:
-        self._batches, self._task = batches, task
-        self._tokenizer, self._contract = tokenizer, contract
-        self._prompts = prompts
+        self._batches = batches
         self.selection, self.mode = task.selection
         if selection != "auto":
             self.selection, self.mode = selection, "min" if selection == "loss" else "max"
 
     @torch.no_grad()
     def measure(self, trainee: Trainee) -> dict[str, float]:
-        """Return mean loss per target and accuracy; the model goes on in train mode."""
+        """Return mean loss per target and accuracy; the model goes on in train mode.
+
+        The loss is the plain one, whatever weights and smoothing training uses.
+        """
         objective, runtime = trainee.objective, trainee.runtime
         loss = torch.zeros((), device=runtime.device, dtype=torch.float64)
         right = torch.zeros((), device=runtime.device, dtype=torch.int64)
-        weight, total = 0.0, 0
+        num_targets, num_predictions = 0, 0
         trainee.model.eval()
         for indices_B in self._batches.epoch(0):
             arrays = objective.arrays(self._batches.collate(indices_B, 0))
@@ -64,10 +59,10 @@ class Validation:
                 part, num_right = objective.score(trainee.model, runtime.tensors(arrays))
             loss += part
             right += num_right
-            weight += objective.weight(arrays)
-            total += objective.num_predictions(arrays)
+            num_targets += objective.num_targets(arrays)
+            num_predictions += objective.num_predictions(arrays)
         trainee.model.train()
-        return {"loss": float(loss) / weight, "accuracy": int(right) / total}
+        return {"loss": float(loss) / num_targets, "accuracy": int(right) / num_predictions}
 
     def rank(self, measured: dict[str, float]) -> tuple[float, float]:
         """Return what is larger the better the model is; with equal accuracy, the loss decides."""
@@ -75,12 +70,31 @@ class Validation:
         found = (value, -measured["loss"])
         return (-math.inf, -math.inf) if math.isnan(sum(found)) else found
 
-    def samples(self, trainee: Trainee) -> list[tuple[str, str]]:
+
+class Samples:
+    """Lets a model answer fixed prompts while it learns.
+
+    Args:
+        task: Reads prompts and answers.
+        tokenizer: The model's.
+        contract: The model's.
+        prompts: What the model answers.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        tokenizer: PreTrainedTokenizerFast,
+        contract: Contract,
+        prompts: list[str],
+    ) -> None:
+        self._task, self._tokenizer, self._contract = task, tokenizer, contract
+        self._prompts = prompts
+
+    def write(self, trainee: Trainee) -> list[tuple[str, str]]:
         """Return each prompt with the greedy answer; random numbers are not used up."""
-        if not self._prompts:
-            return []
-        field = "input" if self._contract.row_type == "pair" else "prompt"
-        rows = [{field: prompt} for prompt in self._prompts]
+        name = self._contract.fields.get(self._task.text_field, self._task.text_field)
+        rows = [self._task.read({name: prompt}, self._contract) for prompt in self._prompts]
         inputs = [self._task.encode_input(r, self._tokenizer, self._contract) for r in rows]
         settings = Settings(
             max_new_tokens=min(MAX_SAMPLE_TOKENS, self._contract.generation.max_new_tokens),

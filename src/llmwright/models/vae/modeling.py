@@ -48,11 +48,11 @@ class TextVaeOutput(ModelOutput):
 
 
 def kl_divergence(mu_BL: Tensor, logvar_BL: Tensor) -> Tensor:
-    """Return KL(N(mu, exp(logvar)) || N(0, 1)) of each text, in nats, shape (B,).
+    """Return KL(N(mu, exp(logvar)) || N(0, 1)) of each text and dimension, in nats, (B, L).
 
     Source: Kingma and Welling 2014, appendix B.
     """
-    return -0.5 * (1 + logvar_BL - mu_BL.square() - logvar_BL.exp()).sum(dim=1)
+    return -0.5 * (1 + logvar_BL - mu_BL.square() - logvar_BL.exp())
 
 
 class TextVae(RecurrentPreTrainedModel, GenerationMixin):

@@ -6,12 +6,13 @@ Shapes: B rows, T tokens, N targets, D hidden size, V vocabulary.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from llmwright.core.errors import ConfigError
 from llmwright.tasks.task import IGNORE, Batch
 from llmwright.training.config import CausalLMLoss
 from llmwright.training.objectives.objective import (
@@ -19,6 +20,7 @@ from llmwright.training.objectives.objective import (
     ObjectiveRequest,
     Tensors,
     inputs_of,
+    is_autoencoder,
 )
 
 if TYPE_CHECKING:
@@ -26,15 +28,25 @@ if TYPE_CHECKING:
 
 # Outputs closer than this are the same; float32 sums in another order differ by less.
 SAME = 1e-4
+# A causal model computes the very same from the same tokens, whatever follows.
+UNTOUCHED = 1e-5
 
 
 class CausalLMObjective(Objective):
-    """Cross entropy of each labelled token given those before it."""
+    """Cross entropy of each labelled token given those before it.
 
-    packs: ClassVar[bool] = True
+    Raises:
+        ConfigError: The model is an autoencoder (``TRAIN-019``), or sees the token it is to predict
+            (``TRAIN-018``).
+    """
 
     def __init__(self, kind: CausalLMLoss, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)
+        name = type(request.model).__name__
+        if is_autoencoder(request.model):
+            raise ConfigError("TRAIN-019", model=name, objective=kind.kind)
+        if looks_ahead(request.model):
+            raise ConfigError("TRAIN-018", model=name)
         self.needs_mask = needs_mask(request.model)
         self.plain_head = has_plain_head(request.model)
         self._options = call_options(request.model)
@@ -71,6 +83,20 @@ def call_options(model: PreTrainedModel) -> dict[str, Any]:
     """Return what switches off the cache that only generation needs, where the model has one."""
     known = inspect.signature(model.forward).parameters
     return {"use_cache": False} if "use_cache" in known else {}
+
+
+@torch.no_grad()
+def looks_ahead(model: PreTrainedModel) -> bool:
+    """Say whether what a model says about a token depends on those after it. Tried, not believed.
+
+    Such a model reads the answer: its loss falls to nothing, and it has learned nothing.
+    """
+    ids_BT = _trial_ids(model)
+    other_BT = ids_BT.clone()
+    other_BT[:, 3:] = ids_BT[:, :2]
+    before, after = (_evaluated(model, ids)[:, :3] for ids in (ids_BT, other_BT))
+    largest_change, size = (before - after).abs().max(), before.abs().max()
+    return bool(largest_change > UNTOUCHED * size)
 
 
 @torch.no_grad()

@@ -55,20 +55,23 @@ class MultiLabelObjective(SingleLabelObjective):
 
     def weight(self, arrays: Batch) -> float:
         """Return the number of yes-or-no questions."""
-        return float(arrays["targets"].size)
+        return float(self.num_targets(arrays))
+
+    def num_targets(self, arrays: Batch) -> int:
+        """Return the number of yes-or-no questions."""
+        return int(arrays["targets"].size)
 
     def loss(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
         """Return the summed loss."""
-        return self._summed(self.logits(model, tensors), tensors["targets"])
+        return self._summed(self.logits(model, tensors), tensors["targets"], self.weights_C)
 
     def score(self, model: PreTrainedModel, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Return the summed loss and how many rows have exactly the right labels."""
+        """Return the summed plain loss and how many rows have exactly the right labels."""
         logits_BC, targets_BC = self.logits(model, tensors), tensors["targets"]
         right_B = ((logits_BC > 0) == (targets_BC > 0.5)).all(dim=-1)
-        return self._summed(logits_BC, targets_BC), right_B.sum()
+        return self._summed(logits_BC, targets_BC, None), right_B.sum()
 
-    def _summed(self, logits_BC: Tensor, targets_BC: Tensor) -> Tensor:
-        weights_C = self.weights_C
+    def _summed(self, logits_BC: Tensor, targets_BC: Tensor, weights_C: Tensor | None) -> Tensor:
         if weights_C is not None:
             weights_C = weights_C.to(logits_BC.device)
         return functional.binary_cross_entropy_with_logits(

@@ -55,12 +55,10 @@ class Objective(ABC):
         request: What it is made from.
 
     Attributes:
-        packs: Whether plain texts are joined to one stream of tokens.
         weighs_classes: Whether `class_weights` means something to it.
         smooths_labels: Whether `label_smoothing` means something to it.
     """
 
-    packs: ClassVar[bool] = False
     weighs_classes: ClassVar[bool] = False
     smooths_labels: ClassVar[bool] = True
 
@@ -79,10 +77,14 @@ class Objective(ABC):
         """Return what goes to the device: the model's inputs and ``targets``."""
 
     def weight(self, arrays: Batch) -> float:
-        """Return what the summed loss of these arrays is to be divided by."""
+        """Return what the summed loss of these arrays is to be divided by in training."""
         if self.weights_C is None:
-            return float(len(arrays["targets"]))
+            return float(self.num_targets(arrays))
         return float(self.weights_C.numpy()[arrays["targets"]].sum())
+
+    def num_targets(self, arrays: Batch) -> int:
+        """Return how many terms the loss of `score` has."""
+        return len(arrays["targets"])
 
     def num_predictions(self, arrays: Batch) -> int:
         """Return how many predictions `score` calls right or wrong."""
@@ -103,9 +105,12 @@ class Objective(ABC):
         return self._cross_entropy(self.logits(model, tensors), tensors["targets"])
 
     def score(self, model: PreTrainedModel, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Return the summed loss and the number of right predictions."""
+        """Return the summed plain loss and the number of right predictions.
+
+        Without label smoothing and class weights, so that runs that differ in them compare.
+        """
         logits_NC = self.logits(model, tensors)
-        loss = self._cross_entropy(logits_NC, tensors["targets"])
+        loss = summed_cross_entropy(logits_NC, tensors["targets"])
         return loss, (logits_NC.argmax(dim=-1) == tensors["targets"]).sum()
 
     def _cross_entropy(self, logits_NC: Tensor, targets_N: Tensor) -> Tensor:
@@ -115,9 +120,14 @@ class Objective(ABC):
         return summed_cross_entropy(logits_NC, targets_N, weights_C, self.smoothing)
 
 
+def is_autoencoder(model: PreTrainedModel) -> bool:
+    """Say whether a model reads a whole text into a latent Gaussian before it writes it again."""
+    return hasattr(model, "to_logvar")
+
+
 def inputs_of(batch: Batch, needs_mask: bool = True) -> Batch:
     """Return ids and, only where it hides something, the mask: without one, models are quicker."""
-    inputs = {n: batch[n] for n in ("input_ids", "token_type_ids") if n in batch}
+    inputs: Batch = {n: batch[n] for n in ("input_ids", "token_type_ids") if n in batch}
     mask_BT = batch.get("attention_mask")
     if needs_mask and mask_BT is not None and not mask_BT.all():
         inputs["attention_mask"] = mask_BT
@@ -128,7 +138,8 @@ def class_weights(request: ObjectiveRequest) -> np.ndarray | None:
     """Return the weight of each label (float32), or None when all weigh the same.
 
     Balanced weights are ``targets / (labels * count)``; of several labels at once, the weight of
-    a label's presence is ``absent / present``. A label that never occurs weighs 1.
+    a label's presence is ``absent / present``, at least one row counting as absent: a weight of 0
+    would let the label be forgotten. A label that never occurs weighs 1.
 
     Raises:
         ConfigError: A weight is for a label that does not exist (``TRAIN-005``).
@@ -145,7 +156,7 @@ def class_weights(request: ObjectiveRequest) -> np.ndarray | None:
     counts_C = request.label_counts_C.astype(np.float64)
     some_C = np.maximum(counts_C, 1)
     if contract.multi_label:
-        weights_C = (request.num_targets - counts_C) / some_C
+        weights_C = np.maximum(request.num_targets - counts_C, 1) / some_C
     else:
         weights_C = request.num_targets / (len(counts_C) * some_C)
     return np.where(counts_C > 0, weights_C, 1.0).astype(np.float32)

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from llmwright.core.errors import ConfigError
+from llmwright.models.vae.modeling import kl_divergence
 from llmwright.tasks.task import IGNORE, Batch
 from llmwright.training.config import VaeLoss
 from llmwright.training.objectives.objective import (
@@ -21,6 +22,7 @@ from llmwright.training.objectives.objective import (
     ObjectiveRequest,
     Tensors,
     inputs_of,
+    is_autoencoder,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class VaeObjective(Objective):
 
     def __init__(self, kind: VaeLoss, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)
-        if not hasattr(request.model, "to_logvar"):
+        if not is_autoencoder(request.model):
             raise ConfigError("TRAIN-006", model=type(request.model).__name__)
         self.kind = kind
 
@@ -80,12 +82,7 @@ class VaeObjective(Objective):
 
     def _bound(self, logits_NV: Tensor, output: Any, tensors: Tensors, done: float) -> Tensor:
         reconstruction = self._cross_entropy(logits_NV, tensors["targets"])
-        kl_BL = kl_per_dimension(output.mu.float(), output.logvar.float())
+        kl_BL = kl_divergence(output.mu.float(), output.logvar.float())
         # The floor holds for each dimension's mean over the batch, not for each text.
         kl = kl_BL.mean(dim=0).clamp(min=self.kind.free_bits).sum() * len(kl_BL)
         return reconstruction + self.kl_weight(done) * kl
-
-
-def kl_per_dimension(mu_BL: Tensor, logvar_BL: Tensor) -> Tensor:
-    """Return KL(N(mu, exp(logvar)) || N(0, 1)) of each text and dimension, in nats, (B, L)."""
-    return -0.5 * (1 + logvar_BL - mu_BL.square() - logvar_BL.exp())
