@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -185,3 +186,112 @@ def test_removing_and_trusting_answer_in_json(project: Path, llmwright) -> None:
     plugin.write_text('"""One."""\n', encoding="utf-8")
     (digest,) = llmwright("plugins", "trust", str(plugin), "--json").json["trusted"].values()
     assert llmwright("plugins", "--json").json["files"][0]["sha256"] == digest
+
+
+def test_one_damaged_manifest_blocks_nothing_else(project: Path, llmwright) -> None:
+    sound = Path(llmwright("run", "--json").json["steps"][0]["artifact"]["path"])
+    other = llmwright("prepare", "split.seed=2", "--json").json["steps"][0]["artifact"]
+    (Path(other["path"]) / "manifest.json").write_text("{")
+    victim = sound / "train.parquet"
+    victim.write_bytes(victim.read_bytes() + b"x")
+    listed = llmwright("artifacts", "--json")
+    assert [one["id"] for one in listed.json["artifacts"]] == [sound.name]
+    assert listed.json["damaged"] == [other["path"]]
+    shown = llmwright("artifacts")
+    assert sound.name in shown.out
+    assert "CORE-033" in shown.err
+    assert llmwright("lineage", sound.name).code == 0
+    found = llmwright("artifacts", "check", "--json")
+    assert (found.code, found.error) == (1, "CORE-035")
+    assert "CORE-032" in found.json["error"]["message"]
+    assert "CORE-033" in found.json["error"]["message"]
+    assert llmwright("artifacts", "remove", other["id"][:8], "--json").json == {
+        "removed": other["id"],
+        "kind": "dataset",
+    }
+    assert llmwright("artifacts", "check", "--json").error == "CORE-032"
+
+
+def test_of_several_sections_one_is_named(project: Path, llmwright) -> None:
+    file = project / "llmwright.yaml"
+    file.write_text(
+        "prepare:\n- {name: a, source: data.csv, max_rows: 20}\n"
+        "- {name: b, source: data.csv, max_rows: 30}\n",
+        encoding="utf-8",
+    )
+    said = llmwright("prepare", "--json")
+    assert (said.code, said.error) == (2, "CLI-001")
+    assert "a, b" in said.json["error"]["message"]
+    (step,) = llmwright("prepare", "--step", "b", "--json").json["steps"]
+    assert step["step"] == "b"
+    assert sum(step["artifact"]["metadata"]["counts"].values()) == 30
+    assert llmwright("prepare", "--step", "c", "--json").error == "CORE-059"
+
+
+def test_paths_that_are_typed_start_at_the_current_folder(
+    project: Path, llmwright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = project / "below"
+    below.mkdir()
+    rows = (project / "data.csv").read_text(encoding="utf-8").splitlines()
+    (below / "r.csv").write_text("\n".join(rows[:31]), encoding="utf-8")
+    monkeypatch.chdir(below)
+    (step,) = llmwright("prepare", "r.csv", "--json").json["steps"]
+    assert step["artifact"]["metadata"]["sources"][0]["path"] == "below/r.csv"
+    (same,) = llmwright("run", "prepare.source=r.csv", "--json").json["steps"]
+    assert same["reused"]
+    (own,) = llmwright("run", "--json").json["steps"]
+    assert own["artifact"]["metadata"]["sources"][0]["path"] == "data.csv"
+
+
+def test_a_detached_command_is_what_was_asked_and_keeps_no_secret(project: Path, llmwright) -> None:
+    job = llmwright("prepare", "max_rows=20", "--detach", "--json").json["job"]
+    deadline = time.monotonic() + 30
+    while (row := llmwright("runs", "--json").json["jobs"][0])["status"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (row["id"], row["status"]) == (job, "finished")
+    assert row["argv"][3:] == ["prepare", "max_rows=20", "--json"]
+    for words in (("serve", "--api-key", "k"), ("serve", "api_key=k"), ("run", "serve.api_key=k")):
+        said = llmwright(*words, "--detach", "--json")
+        assert said.error == "CLI-003"
+        assert "LLMWRIGHT_SERVE__API_KEY" in said.json["error"]["fix"]
+    assert len(llmwright("runs", "--json").json["jobs"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "--epoch", "3"), '没有选项 "--epoch"。 是否想用 "--epochs"？'),
+        (("train", "--epochs"), '"--epochs" 需要一个值。'),
+        (("train", "--fresh=1"), '"--fresh" 不带值。'),
+        (("runs", "show"), "缺少"),
+        (("runs", "show", "a", "b"), "多余的参数：b。"),
+        (("predict", "a", "--temperature", "x"), "必须是数字"),
+        (("runs", "--project", "nowhere"), "'nowhere'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_click_finds_is_said_in_chinese(
+    project: Path, llmwright, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setenv("LLMWRIGHT_LANG", "zh")
+    message = llmwright(words[0], "--json", *words[1:]).json["error"]["message"]
+    assert said in message
+    assert not re.search("[A-Za-z]{3,} [A-Za-z]{2,}", message)
+
+
+def test_a_key_in_the_environment_is_taken_as_it_is_and_never_shown(
+    project: Path, llmwright, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmwright.core.project import Project
+    from llmwright.operations import OPERATIONS
+
+    for key in ("k #x", "null", "12345678", "*x", "@x"):
+        monkeypatch.setenv("LLMWRIGHT_SERVE__API_KEY", key)
+        (serve,) = [s for s in Project.find(OPERATIONS).sections(OPERATIONS) if s.verb == "serve"]
+        assert serve.values == {"api_key": key}
+    monkeypatch.setenv("LLMWRIGHT_SERVE__API_KEY", "12345678")
+    shown = llmwright("config", "show")
+    assert shown.code == 0
+    assert "12345678" not in shown.out

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from llmwright.cli import render
 from llmwright.core import events
@@ -63,3 +66,12 @@ def test_a_table_has_its_title_in_full_and_no_blanks_at_line_ends(
     title = "A title that is longer than the table under it"
     render.print_table(title, ["a", "b"], [("1", "2"), ("3", "")])
     assert capsys.readouterr().out.splitlines() == ["", title, "a  b", "1  2", "3"]
+
+
+def test_the_cursor_comes_back_however_the_work_ends() -> None:
+    out = io.StringIO()
+    terminal = render.Terminal()
+    terminal.console = Console(file=out, force_terminal=True)
+    with terminal:
+        terminal(events.Progress("predict", 1, 10))
+    assert out.getvalue().rindex("\x1b[?25h") > out.getvalue().rindex("\x1b[?25l")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,75 @@ def test_a_project_can_build_on_a_recipe(
     assert shown["settings"]["train"]["max_steps"] == 3
     assert shown["settings"]["tokenize"]["kind"] == "char"
     assert shown["origins"]["tokenize.kind"] == "recipe weather"
+
+
+def test_a_recipe_replaces_none_of_ones_own_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "README.md").write_text("mine", encoding="utf-8")
+    (tmp_path / "other.txt").write_text("mine too", encoding="utf-8")
+    assert invoke(["init", str(tmp_path), "--recipe", "weather"]) == 2
+    said = capsys.readouterr().err
+    assert "RECIPE-004" in said
+    assert "README.md" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "other.txt"]
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == "mine"
+
+
+def test_an_interrupted_copy_is_no_project_and_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = shipped.find("weather")
+    copyfile, seen = shutil.copyfile, []
+
+    def stop_at_the_fourth(source: Path, target: Path) -> None:
+        seen.append(source)
+        copyfile(source, target)
+        if len(seen) == 4:
+            target.write_bytes(target.read_bytes()[:10])
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr(shutil, "copyfile", stop_at_the_fourth)
+        with pytest.raises(KeyboardInterrupt):
+            shipped.copy(recipe, tmp_path)
+    assert not (tmp_path / "llmwright.yaml").exists()
+    for path in tmp_path.rglob("*.*"):
+        assert path.read_bytes() == (recipe.folder / path.relative_to(tmp_path)).read_bytes()
+    assert shipped.copy(recipe, tmp_path).is_file()
+    assert shipped.is_project_of(recipe, tmp_path)
+    assert not (tmp_path / "recipe.yaml").exists()
+
+
+def test_a_project_that_builds_on_a_recipe_runs_on_its_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "llmwright.yaml").write_text("recipe: weather\nprepare: {max_rows: 40}\n")
+    assert invoke(["run", "--only", "prepare", "--json"]) == 0
+    (step,) = json.loads(capsys.readouterr().out)["steps"]
+    assert step["artifact"]["metadata"]["task"] == "seq2seq"
+
+
+def test_a_long_path_with_spaces_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = Path(" ".join(["many words"] * 12)) / "a: b.csv"
+    data.parent.mkdir()
+    data.touch()
+    for language in ("en", "zh"):
+        monkeypatch.setenv("LLMWRIGHT_LANG", language)
+        assert invoke(["init", language, "--data", str(data)]) == 0
+        text = (tmp_path / language / "llmwright.yaml").read_text(encoding="utf-8")
+        assert yaml.safe_load(text)["prepare"]["source"] == f"../{data.as_posix()}"
+        assert "source：" not in text
+        assert "name：" not in text
+
+
+def test_an_unknown_task_names_the_closest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["init", str(tmp_path / "x"), "--task", "text-clasification"]) == 2
+    assert 'Did you mean "text-classification"?' in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

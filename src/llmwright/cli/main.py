@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 import traceback
 from typing import Any
@@ -34,8 +35,9 @@ COMMANDS = {
     "doctor": "llmwright.cli.settings:doctor",
 }
 
-# How click begins the one message that has no class of its own.
+# What click says where the class of its error does not tell.
 EXTRA = "Got unexpected extra argument"
+NO_VALUE = "does not take a value"
 
 
 class Table(click.Group):
@@ -130,24 +132,24 @@ def message_of(error: click.ClickException) -> str:
             near = (text("cli.did_you_mean", name=name) for name in error.possibilities or ())
             return " ".join([text("cli.no_such_option", name=error.option_name), *near])
         case click.BadOptionUsage():
-            params = error.ctx.command.params if error.ctx else []
-            flags = {name for p in params if getattr(p, "is_flag", False) for name in p.opts}
-            key = "cli.flag_has_value" if error.option_name in flags else "cli.needs_value"
+            key = "cli.flag_has_value" if NO_VALUE in error.message else "cli.needs_value"
             return text(key, name=error.option_name)
         case click.MissingParameter(param=click.Parameter() as param):
             return text("cli.missing", name=param.get_error_hint(error.ctx))
         case click.BadParameter(param=click.Parameter() as param):
-            return text("cli.bad_value", name=param.opts[-1], reason=_reason(param, error.message))
+            value, reason = _reason(param, error.message)
+            return text("cli.bad_value", name=param.opts[-1], value=value, reason=reason)
         case click.UsageError(ctx=click.Context()) if error.message.startswith(EXTRA):
             return text("cli.extra", words=error.message.partition("(")[2].rpartition(")")[0])
     return error.format_message()
 
 
-def _reason(param: click.Parameter, other: str) -> str:
-    if isinstance(param.type, click.Path):
-        return text("cli.no_folder")
+def _reason(param: click.Parameter, message: str) -> tuple[str, str]:
+    """Return the value, which click quotes in its message, and what is wrong with it."""
+    quoted = re.search("'.*'", message)
     keys = {"integer": "core.value_int_parsing", "float": "core.value_float_parsing"}
-    return text(keys[param.type.name]) if param.type.name in keys else other
+    key = "cli.no_folder" if isinstance(param.type, click.Path) else keys.get(param.type.name)
+    return quoted[0] if quoted else "", text(key) if key else message
 
 
 def _path_of(error: click.ClickException) -> str:

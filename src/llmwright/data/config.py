@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from llmwright.core.config import Choice, Config, Name
+from llmwright.core.config import Choice, Config, LocalPath, Name
 from llmwright.core.registry import Registry
 from llmwright.data.cleaners import Cleaner
 from llmwright.data.records import SplitName, TaskName
@@ -95,9 +95,10 @@ class SplitConfig(Config):
 class PrepareConfig(Config):
     """Import text in any common format, recognise what it is, clean it, report and split it."""
 
-    source: Paths | dict[SplitName, Paths]
+    source: Annotated[Paths | dict[SplitName, Paths], LocalPath()]
     """File, folder, glob (`data/*.csv`) or a list of them; or a mapping of given splits:
-    {train: a.csv, validation: b.csv, test: c.csv}. Paths start at the project's folder."""
+    {train: a.csv, validation: b.csv, test: c.csv}. Paths start at the project's folder;
+    typed on the command line, at the current one."""
     format: Annotated[str | None, Name(READERS)] = None
     """Format of the files; found by extension and content when not given. `labelled` reads lines
     that begin with a label and a space (TREC, fastText)."""
