@@ -11,13 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from llmwright.core.project import Project
 from llmwright.operations import OPERATIONS
 from llmwright.recipes import shipped
-from llmwright.recipes.demonstration import serving
+from llmwright.recipes.demonstration import ask, serving
 
 NAMES = sorted(shipped.recipes())
 MUST_HAVE_GATE = {"weather", "intents", "shakespeare"}
@@ -66,9 +65,7 @@ def test_recipe_reaches_its_figures_and_answers(name: str, tmp_path: Path) -> No
     served = made.get("export") or made["model"]
     with serving(project.root, served["id"]) as address:
         for body in [recipe.request, *recipe.more]:
-            reply = httpx.post(f"{address}/generate", json=body, timeout=60)
-            assert reply.status_code == 200, reply.text
-            assert all(reply.json().values())
+            assert all(ask(address, body).values())
         verified = llmwright(project.root, "verify", address, "--model", made["model"]["id"])
     assert verified["steps"][0]["artifact"]["metadata"]["passed"]
 
