@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+
+from llmwright.serving.model import ServedModel
 
 USER = {"role": "user", "content": "hello"}
 
@@ -69,6 +72,31 @@ def test_limit_and_stop_strings_end_the_text(poems: httpx.Client) -> None:
     assert "".join(pieces) == stopped["text"]
 
 
+def test_log_probabilities_are_the_models(
+    weather: httpx.Client, models: Callable[[str], ServedModel]
+) -> None:
+    body = {"prompt": "今天天气很好", "logprobs": 2}
+    choice = weather.post("/v1/completions", json=body).json()["choices"][0]
+    told = choice["logprobs"]
+    predictor = models("weather").predictor
+    row = {"input": "今天天气很好", "target": "今天天气晴朗"}
+    (score,) = predictor.score([row])
+    assert told["tokens"] == list("今天天气晴朗")
+    # The stop token is no part of the text.
+    assert told["token_logprobs"] == pytest.approx(score.log_probs_U[:-1].tolist(), abs=1e-4)
+    assert told["text_offset"] == list(range(6))
+    first = told["top_logprobs"][0]
+    assert len(first) == 2
+    assert first["今"] == max(first.values()) == told["token_logprobs"][0]
+
+
+def test_log_probabilities_end_with_the_text(poems: httpx.Client) -> None:
+    body = {"prompt": "白日", "logprobs": 0, "stop": "黄河"}
+    reply = poems.post("/v1/completions", json=body).json()["choices"][0]
+    assert "".join(reply["logprobs"]["tokens"]) == reply["text"] == "依山尽，"
+    assert reply["logprobs"]["top_logprobs"] == [{}] * 4
+
+
 def test_seed_repeats_a_sampled_text(poems: httpx.Client) -> None:
     def ask(seed: int) -> str:
         body = {"prompt": "白", "temperature": 3.0, "seed": seed, "max_tokens": 24}
@@ -90,7 +118,8 @@ def test_several_prompts_get_several_texts(weather: httpx.Client) -> None:
     ("body", "code", "param"),
     [
         ({}, "missing_parameter", "prompt"),
-        ({"prompt": "x", "logprobs": 5}, "invalid_parameter", "logprobs"),
+        ({"prompt": "x", "logprobs": 6}, "invalid_parameter", "logprobs"),
+        ({"prompt": "x", "logprobs": 1, "stream": True}, "no_streamed_logprobs", "logprobs"),
         ({"prompt": "x", "suffix": "y"}, "unsupported_parameter", "suffix"),
         ({"prompt": "x", "n": 2}, "invalid_parameter", "n"),
         ({"prompt": "x", "echo": True}, "invalid_parameter", "echo"),
@@ -155,6 +184,19 @@ def test_chat_answers_and_streams_the_same(talk: httpx.Client) -> None:
     assert "".join(delta.get("content", "") for delta in deltas) == "hi there"
     assert chunks[0]["object"] == "chat.completion.chunk"
     assert chunks[-1]["usage"] == whole["usage"]
+
+
+def test_chat_tells_log_probabilities(talk: httpx.Client) -> None:
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+    wanted = {**body, "logprobs": True, "top_logprobs": 3}
+    choice = talk.post("/v1/chat/completions", json=wanted).json()["choices"][0]
+    content = choice["logprobs"]["content"]
+    assert "".join(entry["token"] for entry in content) == choice["message"]["content"]
+    assert all(len(entry["top_logprobs"]) == 3 for entry in content)
+    assert content[0]["top_logprobs"][0]["logprob"] == content[0]["logprob"] < 0
+    assert bytes(content[0]["bytes"]).decode() == content[0]["token"]
+    for refused in ({"top_logprobs": 3}, {"logprobs": True, "stream": True}):
+        assert talk.post("/v1/chat/completions", json={**body, **refused}).status_code == 400
 
 
 def test_chat_takes_parts_and_the_newer_limit(talk: httpx.Client) -> None:

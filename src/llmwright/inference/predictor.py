@@ -17,7 +17,7 @@ from llmwright.core.errors import CheckError, InputError
 from llmwright.data.records import Row
 from llmwright.inference.detokenize import Detokenizer
 from llmwright.inference.engine import Engine
-from llmwright.inference.generation import FinishReason, generate, write_all
+from llmwright.inference.generation import FinishReason, Token, generate, write_all
 from llmwright.inference.opening import open_engine, open_tokenizer
 from llmwright.inference.sampling import Settings, log_softmax
 from llmwright.tasks import chat
@@ -50,6 +50,22 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class TokenScore:
+    """How likely a written token was.
+
+    Attributes:
+        text: What it adds to the text; empty within a character of several tokens.
+        log_prob: Natural logarithm of its probability, as the model gave it: before temperature,
+            top-k and top-p.
+        top: The likeliest tokens of its place with theirs, the likeliest first.
+    """
+
+    text: str
+    log_prob: float
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
 class Delta:
     """What one token adds to a text that is being written.
 
@@ -58,12 +74,14 @@ class Delta:
         num_input_tokens: Tokens of the prompt.
         num_output_tokens: Tokens written so far.
         finish_reason: Set in the last piece.
+        score: Of the token, where it was asked for; a stop token has none.
     """
 
     text: str
     num_input_tokens: int
     num_output_tokens: int
     finish_reason: FinishReason | None = None
+    score: TokenScore | None = None
 
 
 @dataclass(frozen=True)
@@ -221,11 +239,14 @@ class Predictor:
             for row, example in zip(logits, examples, strict=True)
         ]
 
-    def write(self, example: Example, **generation: Any) -> Iterator[Delta]:
+    def write(
+        self, example: Example, num_scores: int | None = None, **generation: Any
+    ) -> Iterator[Delta]:
         """Yield a text token by token; the pieces add up to what `predict` answers.
 
         Args:
             example: The encoded row.
+            num_scores: Score each token, and so many of the likeliest of its place.
             **generation: As in `predict`.
 
         Raises:
@@ -243,7 +264,18 @@ class Predictor:
                 text = detokenizer.push(token.token_id)
             if token.finish_reason is not None:
                 text += detokenizer.end()
-            yield Delta(text, len(prompt), count, token.finish_reason)
+            score = None
+            if num_scores is not None and token.finish_reason != "stop":
+                score = self._score(token, text, num_scores)
+            yield Delta(text, len(prompt), count, token.finish_reason, score)
+
+    def _score(self, token: Token, text: str, count: int) -> TokenScore:
+        log_probs_V = log_softmax(token.logits_V)
+        top = [
+            (self.tokenizer.decode([int(i)]), float(log_probs_V[i]))
+            for i in np.argsort(-log_probs_V, kind="stable")[:count]
+        ]
+        return TokenScore(text, float(log_probs_V[token.token_id]), tuple(top))
 
     def stream(self, row: Row, **generation: Any) -> Iterator[str]:
         """Yield the text for one row as it is written, never a part of a character."""

@@ -108,18 +108,21 @@ class ServedModel:
             raise ApiError(400, "too_long", limit=self.contract.max_length)
         for delta in self.predictor.write(
             example,
+            writing.num_scores,
             max_new_tokens=writing.max_new_tokens,
             temperature=writing.temperature,
             top_p=writing.top_p,
             top_k=writing.top_k,
             seed=writing.seed,
         ):
+            scores = () if delta.score is None else (delta.score,)
             yield Piece(
                 delta.text,
                 delta.num_input_tokens,
                 delta.num_output_tokens,
                 delta.finish_reason,
                 example.truncated,
+                None if writing.num_scores is None else scores,
             )
 
     def card(self) -> dict[str, Any]:

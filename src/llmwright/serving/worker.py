@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,7 +21,7 @@ from llmwright.data.records import Row
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.errors import ApiError
 from llmwright.serving.metrics import Metrics
-from llmwright.serving.writing import Piece, Writing
+from llmwright.serving.writing import Piece, Writing, joined
 
 END = object()
 
@@ -54,7 +53,7 @@ class Job:
         self.rows = rows
         self.writing = writing
         self.streams = streams
-        self.parts: list[str] = []
+        self.parts: list[Piece] = []
         self.created = time.monotonic()
         self.cancelled = False
         self.pieces: Iterator[Piece] | None = None
@@ -257,9 +256,9 @@ class Worker:
             job.deliver(piece)
             return
         # Waking the event loop for each token would cost more than small models do.
-        job.parts.append(piece.text)
+        job.parts.append(piece)
         if piece.finish_reason is not None:
-            job.deliver(replace(piece, text="".join(job.parts)))
+            job.deliver(joined(job.parts))
 
     def _leave(self, job: Job) -> None:
         """Free a slot and let the engine free what it holds for this text."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from llmwright.inference.predictor import TokenScore
+
 FinishReason = Literal["stop", "length"]
 
 
@@ -20,6 +22,8 @@ class Writing:
         top_k: Sample among this many likeliest tokens; 0 is off.
         seed: Makes sampling repeatable.
         stop: Strings that end the text; they are not part of it.
+        num_scores: Log-probabilities of each written token, and of so many of the likeliest of its
+            place; none when None.
         may_cut: Whether a prompt that is too long is cut, which the answer says, or refused.
     """
 
@@ -29,6 +33,7 @@ class Writing:
     top_k: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    num_scores: int | None = None
     may_cut: bool = False
 
 
@@ -42,6 +47,7 @@ class Piece:
         completion_tokens: Tokens written so far.
         finish_reason: Why the text ended, in its last piece.
         truncated: Whether the prompt was cut.
+        scores: Of its tokens, where they were asked for.
     """
 
     text: str
@@ -49,6 +55,20 @@ class Piece:
     completion_tokens: int
     finish_reason: FinishReason | None = None
     truncated: bool = False
+    scores: tuple[TokenScore, ...] | None = None
+
+
+def joined(pieces: Sequence[Piece]) -> Piece:
+    """Return all pieces of a text as one; tokens of a stop string are no part of it."""
+    text = "".join(piece.text for piece in pieces)
+    scores: list[TokenScore] = []
+    length = 0
+    for score in (score for piece in pieces for score in piece.scores or ()):
+        if length < len(text):
+            scores.append(score)
+        length += len(score.text)
+    kept = None if pieces[-1].scores is None else tuple(scores)
+    return replace(pieces[-1], text=text, scores=kept)
 
 
 def until_stop(pieces: Iterator[Piece], stops: Sequence[str]) -> Iterator[Piece]:

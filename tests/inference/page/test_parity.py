@@ -18,7 +18,7 @@ def table() -> ParityTable:
     made.equal("files_intact", "", "")
     made.at_most("logit_difference", 2.5, 1e-4)
     row = {"text": "<script>alert(1)</script>"}
-    made.differ(Probe(row, np.array([1]), {"label": "wet"}), ["dry"])
+    made.differ(Probe(row, np.array([1]), answer={"label": "wet"}), ["dry"])
     return made
 
 

@@ -31,8 +31,8 @@ class TextChoice(Answer):
     """Position of its prompt."""
     text: str
     """The text, without the prompt."""
-    logprobs: None
-    """Always null."""
+    logprobs: dict[str, Any] | None
+    """Log-probabilities of its tokens, where they were asked for."""
     finish_reason: Literal["stop", "length"]
     """`stop`: at a stop token or stop string; `length`: at a limit of tokens."""
 
@@ -70,8 +70,8 @@ class ChatChoice(Answer):
     """Always 0."""
     message: ChatMessage
     """The assistant's turn."""
-    logprobs: None
-    """Always null."""
+    logprobs: dict[str, Any] | None
+    """Log-probabilities of its tokens, where they were asked for."""
     finish_reason: Literal["stop", "length"]
     """`stop`: at a stop token or stop string; `length`: at a limit of tokens."""
 

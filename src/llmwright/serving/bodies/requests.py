@@ -1,7 +1,7 @@
 """Bodies of requests: what is supported, with its bounds. Any other field is refused by name.
 
 OpenAI's fields that this server cannot honour are listed with the one value that changes nothing
-(``n`` 1, ``logprobs`` null …), because clients send them unasked; another value is refused.
+(``n`` 1, ``echo`` false …), because clients send them unasked; another value is refused.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class Options(Body):
         """Return the most tokens to write, None for the model's default."""
         return self.max_tokens
 
+    def num_scores(self) -> int | None:
+        """Return how many likeliest tokens are told of each place, None for no probabilities."""
+        return None
+
     def writing(self, may_cut: bool = False) -> Writing:
         """Return how the text is to be written; ``may_cut`` as in `Writing`."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
@@ -67,6 +71,7 @@ class Options(Body):
             top_k=self.top_k,
             seed=self.seed,
             stop=tuple(stops),
+            num_scores=self.num_scores(),
             may_cut=may_cut,
         )
 
@@ -108,8 +113,12 @@ class CompletionBody(TextBody):
     """Only 1 is supported."""
     echo: Literal[False] | None = None
     """Only false is supported."""
-    logprobs: None = None
-    """Only null is supported."""
+    logprobs: int | None = Field(None, ge=0, le=5)
+    """Tell each token's log-probability and those of so many of the likeliest of its place."""
+
+    def num_scores(self) -> int | None:
+        """Return how many likeliest tokens are told of each place, None for no probabilities."""
+        return self.logprobs
 
 
 class TextPart(Body):
@@ -143,8 +152,14 @@ class ChatBody(TextBody):
     """The conversation so far; the last turn is not the assistant's."""
     max_completion_tokens: int | None = Field(None, ge=1)
     """Same as `max_tokens`, by its newer name."""
-    logprobs: Literal[False] | None = None
-    """Only false is supported."""
+    logprobs: bool | None = None
+    """Tell each token's log-probability."""
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    """How many of the likeliest tokens of each place are told too; needs `logprobs`."""
+
+    def num_scores(self) -> int | None:
+        """Return how many likeliest tokens are told of each place, None for no probabilities."""
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     def limit(self) -> int | None:
         """Return the most tokens to write, None for the model's default."""

@@ -14,6 +14,7 @@ from llmwright.serving.bodies.answers import ChatCompletion
 from llmwright.serving.bodies.requests import ChatBody
 from llmwright.serving.call import DONE, Call, EventStream, event
 from llmwright.serving.errors import ApiError
+from llmwright.serving.log_probs import chat_log_probs
 from llmwright.serving.routes.completions import usage, wants_usage, writing_of
 from llmwright.serving.routes.documented import answers
 from llmwright.serving.service import service_of
@@ -29,6 +30,8 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     model = service.pick(body.model)
     model.must("chat", "/v1/chat/completions")
     writing = writing_of(body, service)
+    if body.top_logprobs is not None and not body.logprobs:
+        raise ApiError(400, "needs_logprobs", param="top_logprobs")
     messages = [message.plain() for message in body.messages]
     if messages[-1]["role"] == "assistant":
         raise ApiError(400, "assistant_last", param="messages")
@@ -46,7 +49,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": piece.text},
-        "logprobs": None,
+        "logprobs": chat_log_probs(piece),
         "finish_reason": piece.finish_reason,
     }
     return JSONResponse({**head, "choices": [choice], "usage": usage([piece])})

@@ -14,6 +14,7 @@ from llmwright.serving.bodies.answers import Completion
 from llmwright.serving.bodies.requests import CompletionBody, TextBody
 from llmwright.serving.call import DONE, Call, EventStream, event
 from llmwright.serving.errors import ApiError
+from llmwright.serving.log_probs import completion_log_probs
 from llmwright.serving.routes.documented import answers
 from llmwright.serving.service import Service, service_of
 from llmwright.serving.worker import Job
@@ -67,7 +68,7 @@ def _choice(index: int, piece: Piece) -> dict[str, Any]:
     return {
         "index": index,
         "text": piece.text,
-        "logprobs": None,
+        "logprobs": completion_log_probs(piece),
         "finish_reason": piece.finish_reason,
     }
 
@@ -92,8 +93,12 @@ def writing_of(body: TextBody, service: Service) -> Writing:
     """Return how a text is to be written; refuse what a single field's bounds cannot tell.
 
     Raises:
-        ApiError: More tokens than the server allows, or stream options without a stream (400).
+        ApiError: More tokens than the server allows, stream options without a stream, or
+            log-probabilities with one (400).
     """
     if body.stream_options is not None and not body.stream:
         raise ApiError(400, "needs_stream", param="stream_options")
-    return service.bounded(body.writing())
+    writing = service.bounded(body.writing())
+    if writing.num_scores is not None and body.stream:
+        raise ApiError(400, "no_streamed_logprobs", param="logprobs")
+    return writing
