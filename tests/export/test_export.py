@@ -76,6 +76,26 @@ def test_text_exports_write_the_same(name: str, bench: Any) -> None:
         assert np.abs(one.log_probs_U - two.log_probs_U).max() < 1e-4
 
 
+@pytest.mark.slow
+def test_of_a_prompt_only_the_last_place_meets_the_vocabulary(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, exported = both(bench, "decoder")
+    graph = exported.engine.graphs["decode"]  # type: ignore[attr-defined]
+    run, shapes = graph.run, []
+
+    def noted(*given: Any) -> dict[str, Any]:
+        found: dict[str, Any] = run(*given)
+        shapes.append(found["logits"].shape()[:2])
+        return found
+
+    monkeypatch.setattr(graph, "run", noted)
+    rows = [exported.encode(row) for row in bench.rows("decoder")]
+    exported.engine.begin([row.input_ids_T for row in rows])
+    exported.engine.logits(exported.task.collate(rows, exported.contract))
+    assert shapes == [[5, 1], [5, max(len(row.input_ids_T) for row in rows)]]
+
+
 @pytest.mark.parametrize("name", GENERATORS)
 def test_text_exports_know_their_context(name: str, bench: Any) -> None:
     original, exported = both(bench, name)

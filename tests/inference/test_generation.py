@@ -99,3 +99,15 @@ def test_tokens_come_with_the_logits_they_were_chosen_from(saved: Saved, rows_of
     prompts = prompts_of(predictor, rows_of("decoder"))
     for token in generate(predictor.engine, prompts, [Settings(max_new_tokens=4)] * len(prompts)):
         assert token.token_id == token.logits_V.argmax()
+
+
+def test_of_a_prompt_only_the_last_place_meets_the_vocabulary(saved: Saved, rows_of: Rows) -> None:
+    predictor = Predictor.open(saved("decoder"))
+    shapes: list[tuple[int, ...]] = []
+    head = predictor.engine.model.lm_head  # type: ignore[attr-defined]
+    head.register_forward_hook(lambda module, values, found: shapes.append(tuple(found.shape)))
+    state = predictor.engine.begin(prompts_of(predictor, rows_of("decoder")))
+    assert shapes == [(5, 1, state.logits_BV.shape[1])]
+    # Scoring still has all of them.
+    list(predictor.score(rows_of("decoder")))
+    assert shapes[-1][1] > 1

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 # Sizes of the example that is traced. All differ and none is 0 or 1, which tracing takes for fixed.
-ROWS, TOKENS, TARGETS, CACHED = 2, 7, 3, 5
+ROWS, TOKENS, TARGETS, CACHED, KEPT = 2, 7, 3, 5, 4
 
 
 def export_onnx(
@@ -166,6 +166,10 @@ def _decoder(
     if "position_ids" in _parameters(model):
         inputs["position_ids"] = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, CACHED:]
         shapes["position_ids"] = table_BT
+    if "logits_to_keep" in _parameters(model):
+        # Positions, of another count than the tokens: scoring wants all of them, writing the last.
+        inputs["logits_to_keep"] = torch.arange(KEPT).clamp(max=TARGETS - 1)
+        shapes["logits_to_keep"] = {0: table_BT[0]}
     return Trace("decode", inputs, shapes)
 
 

@@ -138,6 +138,7 @@ class OnnxEngine(Engine):
         if graph is None:
             graph = self.graphs["decode"]
             mask_BT = batch["attention_mask"]
+            values["logits_to_keep"] = np.arange(mask_BT.shape[1])
             values["position_ids"] = positions(mask_BT, mask_BT.shape[1])
             values |= self.empty_cache(len(mask_BT))
         found: np.ndarray = graph.run(values, ["logits"])["logits"].numpy()
@@ -161,6 +162,8 @@ class OnnxEngine(Engine):
 
 class CachedDecoding(Decoding):
     """What both kinds share: caches that go from one run's outputs to the next one's inputs.
+
+    A decode graph that reads ``logits_to_keep`` computes logits of these positions only.
 
     The graphs name a cache alike where it goes in and comes out: ``past_key_values.…`` and, since
     a name may stand only once in a graph, ``present.…``.
@@ -195,7 +198,12 @@ class CausalDecoding(CachedDecoding):
 
     def _read(self, ids_BT: np.ndarray) -> None:
         places_BT = positions(self._mask_BT, ids_BT.shape[1])
-        values = {"input_ids": ids_BT, "attention_mask": self._mask_BT, "position_ids": places_BT}
+        values = {
+            "input_ids": ids_BT,
+            "attention_mask": self._mask_BT,
+            "position_ids": places_BT,
+            "logits_to_keep": np.array([ids_BT.shape[1] - 1]),
+        }
         self._take(self._graph.run({**values, **self._caches}))
 
     def advance(self, token_ids_B: np.ndarray) -> None:

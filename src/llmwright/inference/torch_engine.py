@@ -113,6 +113,10 @@ class CausalDecoding(Decoding):
     ) -> None:
         engine = self._engine
         values: dict[str, Any] = {"input_ids": engine.tensor(ids_BT), "use_cache": True, **extra}
+        if "logits_to_keep" in engine.accepts:
+            # Of a prompt only the last position is wanted; all of them times the vocabulary could
+            # be larger than the memory.
+            values["logits_to_keep"] = 1
         if mask_BT is not None:
             values["attention_mask"] = engine.tensor(mask_BT)
         if "position_ids" in engine.accepts:
