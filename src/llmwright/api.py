@@ -72,7 +72,14 @@ def run(
     return {one.step: one.artifact for one in done if one.artifact is not None}
 
 
-def _perform(verb: str, given: dict[str, Any]) -> Any:
+def _make(verb: str, given: dict[str, Any]) -> Artifact:
+    """Execute one operation that makes an artifact, with the arguments of its function."""
+    made = _perform(verb, given)
+    assert made is not None, f"{verb} makes nothing"
+    return made
+
+
+def _perform(verb: str, given: dict[str, Any]) -> Artifact | None:
     """Execute one operation with the arguments of its function."""
     project = open_project(given.pop("project"))
     consumers = given.pop("consumers")
@@ -214,7 +221,7 @@ def prepare(
     Every parameter is a field of `PrepareConfig` and described there; ``project`` is the folder
     to work in (the current one by default) and ``consumers`` receive the events.
     """
-    return _perform("prepare", locals())
+    return _make("prepare", locals())
 
 
 def tokenize(
@@ -237,7 +244,7 @@ def tokenize(
     Every parameter is a field of `TokenizeConfig` and described there; ``project`` is the folder
     to work in (the current one by default) and ``consumers`` receive the events.
     """
-    return _perform("tokenize", locals())
+    return _make("tokenize", locals())
 
 
 def train(
@@ -282,7 +289,7 @@ def train(
     Every parameter is a field of `TrainConfig` and described there; ``project`` is the folder
     to work in (the current one by default) and ``consumers`` receive the events.
     """
-    return _perform("train", locals())
+    return _make("train", locals())
 
 
 def evaluate(
@@ -306,7 +313,7 @@ def evaluate(
     Every parameter is a field of `EvaluateConfig` and described there; ``project`` is the folder
     to work in (the current one by default) and ``consumers`` receive the events.
     """
-    return _perform("evaluate", locals())
+    return _make("evaluate", locals())
 
 
 def export(
@@ -324,7 +331,7 @@ def export(
     Every parameter is a field of `ExportConfig` and described there; ``project`` is the folder
     to work in (the current one by default) and ``consumers`` receive the events.
     """
-    return _perform("export", locals())
+    return _make("export", locals())
 
 
 def verify(
@@ -345,7 +352,7 @@ def verify(
     Every parameter is a field of `VerifyConfig` and described there; ``project`` is the folder
     to work in (the current one by default) and ``consumers`` receive the events.
     """
-    return _perform("verify", locals())
+    return _make("verify", locals())
 
 
 def serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -46,6 +47,14 @@ def test_the_suite_finds_a_model_that_does_not_learn() -> None:
     found.model.classifier.bias.requires_grad = True
     with pytest.raises(AssertionError, match="learn"):
         suite.check_learning(found)
+
+
+def test_the_suite_finds_a_weight_that_does_not_learn_unless_the_architecture_names_it() -> None:
+    found = trial()
+    found.model.classifier.spare = torch.nn.Parameter(torch.ones(2))
+    with pytest.raises(AssertionError, match=r"do not learn: \['classifier.spare'\]"):
+        suite.check_learning(found)
+    suite.check_learning(dataclasses.replace(found, unused=("*.spare",)))
 
 
 def test_the_suite_finds_weights_that_are_not_saved() -> None:

@@ -119,7 +119,8 @@ class Registry(Generic[T]):
                 "CORE-011", kind=self.kind, name=name, hint=closest(name, self.names())
             )
         if isinstance(target, metadata.EntryPoint):
-            return self._load(name, target.load)
+            brought: T = self._load(name, target.load)
+            return brought
         if isinstance(target, str) and name not in self._loaded:
             self._loaded[name] = self._load(name, lambda: load_object(target))
         found: T = self._loaded.get(name, target)

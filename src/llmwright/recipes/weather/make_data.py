@@ -141,10 +141,11 @@ class Sentences:
         word, rest = re.fullmatch(r"([^，]*)(.*)", tail).groups()  # type: ignore[union-attr]
         roll = rng.random()
         if roll < 0.12 and "了" not in word:
-            return head + word + rng.choice(frames["suffixes"]) + rest
+            suffix: str = rng.choice(frames["suffixes"])
+            return head + word + suffix + rest
         if roll < 0.25 and match.group() == "<d>":
             return head + word + rest
-        degree = rng.choice(frames["degrees"])
+        degree: str = rng.choice(frames["degrees"])
         return head + degree + word + ("了" if degree == "太" and "了" not in word else "") + rest
 
     def build(self, phrase: str, condition: str) -> tuple[str, str]:
