@@ -18,6 +18,7 @@ from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.events import Event, Progress
 from llmwright.inference.predict import predict_file
 from llmwright.inference.predictor import Predictor
+from llmwright.tasks.contract import Contract
 
 Saved = Callable[[str], Path]
 Rows = Callable[[str], list[dict[str, Any]]]
@@ -142,6 +143,32 @@ def test_rows_of_every_kind_get_an_answer_or_a_reason(saved: Saved, tmp_path: Pa
     assert [answers[i]["label"] for i in (0, 2, 4)] == [a["label"] for a in alone]
     assert all("TASK-011" in answers[i]["error"] for i in (1, 3))
     assert read_csv(tmp_path / "out.csv")[1]["text"] == "\\ud800"
+
+
+def test_files_of_conversations_are_answered(saved: Saved, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(saved("decoder"), tmp_path / "chat"))
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m.role + ':' + m.content + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    fields = {"messages": "conversations"}
+    contract = Contract.open(folder).model_copy(update={"row_type": "messages", "fields": fields})
+    contract.save(folder)
+    predictor = Predictor.open(folder)
+    turns = [{"role": "user", "content": "rain?"}]
+    expected = next(predictor.predict([{"messages": turns}], max_new_tokens=4))["text"]
+    rows = [
+        {"conversations": [{"from": "human", "value": "rain?"}, {"from": "gpt", "value": "yes"}]},
+        {"instruction": "rain?", "input": "", "output": "yes"},
+        {"conversations": [{"from": "gpt", "value": "I alone speak"}]},
+        {"conversations": "rain?"},
+    ]
+    out = tmp_path / "out.jsonl"
+    predict_file(predictor, write_jsonl(tmp_path / "in.jsonl", rows), out, max_new_tokens=4)
+    answers = [line["answer"] for line in read_jsonl(out)]
+    assert [answer.get("text") for answer in answers] == [expected, expected, None, None]
+    assert "TASK-013" in answers[2]["error"]
+    assert "TASK-012" in answers[3]["error"]
 
 
 def test_columns_that_are_swapped_are_not_mixed_up(saved: Saved, tmp_path: Path) -> None:
