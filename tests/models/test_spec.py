@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.models.config import ARCHITECTURES, HubModel, ScratchModel, StepModel
 from llmwright.models.load import load_model, save_model
-from llmwright.models.measure import measure, short_count
+from llmwright.models.measure import described_count, measure, short_count
 from llmwright.models.spec import ModelRequest, build_model, match_vocabulary, max_context
 
 PAIRS = [(n, auto) for n in ARCHITECTURES.names() for auto in ARCHITECTURES.get(n).auto_classes]
@@ -76,6 +77,8 @@ def test_parameter_count_is_right(make, tokenizer: PreTrainedTokenizerFast) -> N
     assert measure(tied).num_parameters == words * 32 + gru
     assert short_count(824_960) == "0.82M"
     assert short_count(999) == "999"
+    assert described_count(999) == "999"
+    assert described_count(824_960) == "824,960 (0.82M)"
 
 
 def test_special_tokens_reach_the_model(make, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -124,6 +127,39 @@ def test_head_is_kept_for_the_same_labels_and_new_for_others(
     other = built(("a", "b"))
     assert other.shape == (2, 2)
     assert torch.equal(other, built(("a", "b")))
+
+
+def test_other_labels_renew_the_output_layer_alone(
+    make, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, labels
+) -> None:
+    auto = "AutoModelForSequenceClassification"
+    kind = {"kind": "recurrent", "ngram_orders": [1], "ngram_buckets": 64, "pooling": "attention"}
+    save_model(make(kind, auto), tmp_path)
+    request = ModelRequest(auto, tokenizer, tuple(reversed(labels)))
+    new = build_model(HubModel(name=str(tmp_path)), request).state_dict()
+    old = load_model(tmp_path).state_dict()
+    changed = {name for name, weight in new.items() if not torch.equal(weight, old[name])}
+    # A new bias is zero, as the old one still is.
+    assert changed == {"head.weight"}
+
+
+def test_missing_parts_of_an_autoencoder_are_named(
+    make, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    auto = "AutoModelForCausalLM"
+    save_model(make("vae", auto), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop("to_mu.weight")
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="MODEL-013.*to_mu"):
+        build_model(HubModel(name=str(tmp_path)), ModelRequest(auto, tokenizer))
+
+
+def test_plain_attention_is_for_short_contexts_only(make) -> None:
+    auto = "AutoModelForCausalLM"
+    short, long = (make("decoder", auto, context=n).config for n in (256, 257))
+    assert short._attn_implementation == "eager"
+    assert long._attn_implementation == "sdpa"
 
 
 def test_body_of_a_language_model_becomes_a_classifier(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.seq2seq import Seq2Seq
 from llmwright.tasks.task import Example
 from llmwright.tasks.text_classification import TextClassification
 from llmwright.training.batching import BucketedRows, TokenStream, describe_rows
@@ -69,6 +70,25 @@ def test_order_depends_on_seed_and_epoch_only() -> None:
 def test_a_row_longer_than_the_token_limit_is_alone() -> None:
     plan = bucketed(None, 100).epoch(0)
     assert all(len(indices) == 1 for indices in plan if LENGTHS[indices].max() > 100)
+
+
+def test_input_and_target_are_padded_apart_within_the_limit() -> None:
+    random = np.random.default_rng(3)
+    pairs = [(int(a), int(b)) for a, b in random.integers(2, 100, (500, 2))]
+    examples = [Example(np.full(a, 7), np.full(b, 7)) for a, b in pairs]
+    contract = CONTRACT.model_copy(update={"special_tokens": {"pad": 0, "decoder_start": 1}})
+    batches = BucketedRows(examples, range(500), Seq2Seq(), contract, None, 1000, 1)
+    for indices in batches.epoch(0):
+        arrays = batches.collate(indices, 0)
+        assert arrays["input_ids"].size + arrays["labels"].size <= 1000
+    assert batches.num_tokens == sum(a + b for a, b in pairs)
+
+
+def test_a_limit_out_of_reach_changes_nothing() -> None:
+    near, without = bucketed(16, 16 * 200), bucketed(16)
+    assert near.num_batches(0) == without.num_batches(0)
+    for a, b in zip(near.epoch(0), without.epoch(0), strict=True):
+        assert a.tolist() == b.tolist()
 
 
 DOCUMENTS = [np.arange(40), np.arange(100, 130), np.arange(200, 233)]

@@ -104,6 +104,24 @@ def test_several_labels_are_torchs_binary_cross_entropy() -> None:
     torch.testing.assert_close(mean_loss(*made, LOGITS), expected)
 
 
+def test_a_label_of_every_row_keeps_a_weight() -> None:
+    targets = np.array([[1, 0], [1, 1], [1, 0], [1, 0]], dtype=np.float32)
+    objective, _, _ = classification(
+        targets, 2, True, targets.sum(axis=0), 4, class_weights="balanced"
+    )
+    np.testing.assert_allclose(objective.weights_C.numpy(), [1 / 4, 3.0])
+
+
+def test_the_score_knows_no_weights_and_no_smoothing() -> None:
+    weights = {f"l{i}": float(w) for i, w in enumerate(WEIGHTS)}
+    objective, arrays, tensors = classification(
+        TARGETS.numpy(), 7, label_smoothing=0.1, class_weights=weights
+    )
+    loss, _ = objective.score(Answers(LOGITS), tensors)
+    expected = functional.cross_entropy(LOGITS, TARGETS)
+    torch.testing.assert_close(loss.detach() / objective.num_targets(arrays), expected)
+
+
 def test_right_predictions_are_counted() -> None:
     objective, arrays, tensors = classification(TARGETS.numpy(), 7)
     _, right = objective.score(Answers(LOGITS), tensors)

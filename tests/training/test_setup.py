@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
+from types import SimpleNamespace
+
 import pytest
 import torch
+from transformers import LlamaConfig
 
 from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError, InputError
-from llmwright.core.events import Notice
+from llmwright.core.events import Notice, Progress
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import TASKS
+from llmwright.tasks.text_generation import TextGeneration
 from llmwright.training import precision
 from llmwright.training.config import TrainConfig
 from llmwright.training.precision import choose_precision
 from llmwright.training.runtime import Runtime
-from llmwright.training.train import train
+from llmwright.training.train import batch_limits, train
 
 FAST = {"max_steps": 1, "batch_size": 4}
 
@@ -155,3 +163,89 @@ def test_labels_that_are_numbers_in_yaml_may_be_weighed() -> None:
 def test_nesterov_without_momentum_is_refused() -> None:
     with pytest.raises(ConfigError, match="nesterov needs momentum above 0"):
         parse(TrainConfig, {"optimizer": {"kind": "sgd", "momentum": 0, "nesterov": True}})
+
+
+def test_a_batch_that_nobody_sized_holds_what_memory_can(bench, tiny) -> None:
+    def limits(task: str, words: int) -> tuple[int, int]:
+        config = LlamaConfig(vocab_size=words)
+        problem = SimpleNamespace(task=TASKS.get(task)())
+        material = SimpleNamespace(model=SimpleNamespace(config=config))
+        return batch_limits(TrainConfig(), problem, material)
+
+    assert limits("text-generation", 8000) == (32, 16_384)
+    # 152 thousand logits for each of these tokens are 1 GB.
+    assert limits("text-generation", 151_936) == (32, 1766)
+    assert limits("text-classification", 151_936) == (32, 16_384)
+
+
+def test_the_size_of_a_batch_is_said_and_recorded(bench, tiny) -> None:
+    rows = [{"text": "red " * 300, "label": "a"}, {"text": "blue", "label": "b"}] * 40
+    dataset = bench.dataset("text-classification", "classification", train=rows)
+    tokenizer = bench.tokenizer(["red blue"], "cls_sep", "word")
+    artifact = bench.train({"model": tiny("encoder"), "epochs": 1}, dataset, tokenizer)
+    said = [e.text for e in bench.events if isinstance(e, Notice)]
+    assert "Batches of at most 32 rows and 16,384 tokens (no size was given)." in said
+    resolved = json.loads((artifact.path / "training.json").read_text())["resolved"]
+    assert (resolved["batch_size"], resolved["batch_tokens"]) == (32, 16_384)
+
+
+def test_rows_are_read_once_and_progress_is_said(bench, tiny, monkeypatch) -> None:
+    read: list[str] = []
+    document = TextGeneration.document
+
+    def noted(self, row, *rest):
+        read.append(row["source"])
+        return document(self, row, *rest)
+
+    monkeypatch.setattr(TextGeneration, "document", noted)
+    text = "red sun " * 40
+    rows = [{"text": text}]
+    dataset = bench.dataset("text-generation", "text", train=rows, validation=rows)
+    artifact = bench.train({**FAST, "model": tiny(context=32)}, dataset, bench.tokenizer([text]))
+    assert read == ["train.csv", "validation.csv"]
+    # Texts this long are learned without the begin token that they were first read with.
+    assert not Contract.open(artifact.path).begins_with_bos
+    assert Contract.open(artifact.path).profile["length_tokens"]["max"] == len(text) + 1
+    stages = {e.stage for e in bench.events if isinstance(e, Progress)}
+    assert {"encode train", "encode validation"} <= stages
+
+
+def test_a_split_with_nothing_to_learn_is_named(bench, tiny) -> None:
+    rows = {"train": [chat("red")], "validation": [chat("red " * 40)]}
+    dataset = bench.dataset("text-generation", "messages", **rows)
+    with pytest.raises(InputError, match="TRAIN-011.*validation split"):
+        bench.train(
+            {**FAST, "model": tiny(), "max_length": 64}, dataset, bench.tokenizer(["red ok"])
+        )
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
+def test_weights_of_classes_are_finite_and_not_negative(weight) -> None:
+    with pytest.raises(ConfigError, match="class_weights"):
+        parse(TrainConfig, {"class_weights": {"a": weight}})
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_a_hub_model_is_pinned_to_the_commit_in_the_cache(bench, tiny, monkeypatch) -> None:
+    dataset = bench.dataset("text-generation", "text", train=[{"text": "red sun"}])
+    tokenizer = bench.tokenizer(["red sun"])
+    first = bench.train({**FAST, "model": tiny()}, dataset, tokenizer, "a")
+    # As the hub's client keeps what it downloaded.
+    cache = bench.root / "hub"
+    kept = cache / "models--owner--name"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text(COMMIT)
+    shutil.copytree(first.path, kept / "snapshots" / COMMIT)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    values = {**FAST, "model": {"kind": "hub", "name": "owner/name"}}
+    second = bench.train(values, dataset, tokenizer, "b")
+    resolved = json.loads((second.path / "training.json").read_text())["resolved"]
+    assert resolved["model"]["revision"] == COMMIT
+    # The fingerprint names it, too: another commit is another step.
+    (path,) = TrainConfig.model_validate(values).local_files(bench.root)
+    assert path.parent.name == COMMIT
+    (kept / "refs" / "main").unlink()
+    assert TrainConfig.model_validate(values).local_files(bench.root) == []

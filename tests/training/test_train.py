@@ -7,11 +7,12 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import BertConfig, BertLMHeadModel
 
 from llmwright.core.errors import CheckError, ConfigError, InputError
 from llmwright.core.events import Metric, Notice, Progress, Sample
 from llmwright.inference.probes import Probes
-from llmwright.models.load import load_model, load_tokenizer
+from llmwright.models.load import load_model, load_tokenizer, quiet, save_model
 from llmwright.tasks.contract import Contract
 
 FAST = {"lr": 1e-2, "batch_size": 4, "weight_decay": 0.0, "schedule": "constant"}
@@ -288,6 +289,31 @@ def test_vae_needs_an_autoencoder(bench, tiny) -> None:
             {"objective": "vae", "model": tiny(), "max_steps": 1}, dataset, bench.tokenizer(["red"])
         )
     assert caught.value.code == "TRAIN-006"
+
+
+def test_an_autoencoder_is_no_language_model(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "text", train=[{"text": "red sun"}])
+    with pytest.raises(ConfigError, match="TRAIN-019"):
+        bench.train({"model": tiny("vae"), "max_steps": 1}, dataset, bench.tokenizer(["red"]))
+
+
+@pytest.mark.parametrize("is_decoder", [True, False])
+def test_a_model_that_sees_the_answer_is_refused(bench, is_decoder) -> None:
+    tokenizer = bench.tokenizer(["red sun"])
+    words = load_tokenizer(tokenizer.path)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(words), num_hidden_layers=1, is_decoder=is_decoder, **sizes)
+    with quiet():
+        save_model(BertLMHeadModel(config), bench.root / "bert")
+    words.save_pretrained(bench.root / "bert")
+    dataset = bench.dataset("text-generation", "text", train=[{"text": "red sun"}])
+    values = {"model": {"kind": "hub", "name": "bert"}, "max_steps": 1}
+    if is_decoder:
+        assert record(bench.train(values, dataset, tokenizer))["steps"] == 1
+        return
+    with pytest.raises(ConfigError, match="TRAIN-018.*BertLMHeadModel"):
+        bench.train(values, dataset, tokenizer)
 
 
 def test_no_training_rows_is_an_error(bench, tiny) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from llmwright.core.config import Choice, Input, Kind
+from llmwright.core.config import Choice, Input, Kind, LocalPath
 from llmwright.core.errors import LLMwrightError
 from llmwright.core.registry import Registry
 from llmwright.tokenization import hub
@@ -67,10 +67,12 @@ class Architecture(Kind):
     Attributes:
         auto_classes: The transformers Auto classes, thus the tasks, that the family can do.
         sizes: Size (tiny, small, base) → hidden_size, num_layers, num_heads, context, dropout.
+        unused: Patterns of the names of weights that some tasks have no use for: they learn nothing.
     """
 
     auto_classes: ClassVar[tuple[str, ...]] = ()
     sizes: ClassVar[dict[str, dict[str, Any]]] = {}
+    unused: ClassVar[tuple[str, ...]] = ()
 
 
 class Decoder(Architecture):
@@ -242,7 +244,7 @@ class HubModel(Kind):
 
     kind: Literal["hub"] = "hub"
     """Name of this origin."""
-    name: str
+    name: Annotated[str, LocalPath()]
     """A local folder, or a hub id such as `Qwen/Qwen3-0.6B`."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""

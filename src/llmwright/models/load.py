@@ -37,6 +37,9 @@ AUTO_CLASSES = (
 )
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
+# Hub id and commit → its folder: a commit never changes, so the hub is asked once.
+_PINNED: dict[tuple[str, str | None], Path] = {}
+
 
 def locate(source: str | Path, *, revision: str | None = None, root: Path | None = None) -> Path:
     """Return the local folder with a model's files, downloaded when needed.
@@ -51,7 +54,8 @@ def locate(source: str | Path, *, revision: str | None = None, root: Path | None
             config.json in it (``MODEL-010``).
         ResourceError: The hub cannot be reached (``TOK-017``).
     """
-    folder = hub.find_local(source, root) or hub.fetch(str(source), revision)
+    folder = _PINNED.get((str(source), revision)) or hub.find_local(source, root)
+    folder = folder or hub.fetch(str(source), revision)
     if not (folder / "config.json").is_file():
         raise InputError("MODEL-010", path=folder)
     return folder
@@ -72,7 +76,9 @@ def pinned(spec: HubModel, root: Path | None = None) -> HubModel:
     """
     if hub.find_local(spec.name, root) is not None:
         return spec
-    return spec.model_copy(update={"revision": locate(spec.name, revision=spec.revision).name})
+    folder = locate(spec.name, revision=spec.revision)
+    _PINNED[spec.name, folder.name] = folder
+    return spec.model_copy(update={"revision": folder.name})
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
