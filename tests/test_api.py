@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import llmwright
-from llmwright.core.errors import InputError
+from llmwright.api import open_project
+from llmwright.core import pipeline
+from llmwright.core.config import parse
+from llmwright.core.errors import ConfigError, InputError
+from llmwright.operations import OPERATIONS
+from llmwright.training.config import TrainConfig
 
 
 @pytest.fixture
@@ -43,3 +50,44 @@ def test_a_run_obeys_the_environment_as_the_command_does(
     assert sum(made.metadata["counts"].values()) == 40
     made = llmwright.run(overrides={"prepare.max_rows": 50})["prepare"]
     assert sum(made.metadata["counts"].values()) == 50
+
+
+def test_what_a_model_brings_is_not_taken_from_the_project(folder: Path) -> None:
+    project = open_project()
+    train = OPERATIONS["train"]
+    hub = TrainConfig.model_validate({"model": {"kind": "hub", "name": str(folder / "bert")}})
+    llmwright.prepare(source="a.csv")
+    inputs = pipeline.resolve_inputs(project, hub)
+    before = pipeline.fingerprint_of(project, train, hub, inputs)
+    made = llmwright.tokenize(kind="char")
+    assert pipeline.resolve_inputs(project, hub) == inputs
+    assert inputs.keys() == {"dataset"}
+    assert pipeline.fingerprint_of(project, train, hub, inputs) == before
+    assert pipeline.resolve_inputs(project, TrainConfig())["tokenizer"] == made
+    named = hub.model_copy(update={"tokenizer": "tokenize"})
+    assert pipeline.resolve_inputs(project, named)["tokenizer"] == made
+
+
+@pytest.mark.parametrize(
+    ("verb", "values"),
+    [
+        ("prepare", {"split": {"validation": 0.5, "test": 0.5}}),
+        ("prepare", {"clean": [{"kind": "length", "min": 9, "max": 1}]}),
+        ("train", {"optimizer": {"kind": "sgd", "momentum": 0, "nesterov": True}}),
+        ("train", {"probes": {"source": "file"}}),
+        ("train", {"epochs": 0}),
+        ("train", {"seed": "x"}),
+        ("train", {"precision": "half"}),
+        ("serve", {"port": 70000}),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_said_in_chinese(
+    verb: str, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMWRIGHT_LANG", "zh")
+    values = {"source": "a.csv", **values} if verb == "prepare" else values
+    with pytest.raises(ConfigError) as caught:
+        parse(OPERATIONS[verb].config_class(), values, verb)
+    reason = str(caught.value.values["reason"])
+    assert re.search("[\u4e00-\u9fff]", reason), reason

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from llmwright.core.config import Kind
+from llmwright.core.locale import text
 from llmwright.data.content import content_key, main_texts
 
 Row = dict[str, Any]
@@ -163,7 +164,7 @@ class LengthCleaner(Cleaner):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.max is not None and self.max < self.min:
-            raise ValueError(f"max ({self.max}) is below min ({self.min})")
+            raise ValueError(text("data.max_below_min", max=self.max, min=self.min))
         return self
 
     def row_filter(self) -> RowFilter:

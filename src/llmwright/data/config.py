@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from llmwright.core.config import Choice, Config, LocalPath, Name
+from llmwright.core.locale import text
 from llmwright.core.registry import Registry
 from llmwright.data.cleaners import Cleaner
 from llmwright.data.records import SplitName, TaskName
@@ -88,7 +89,7 @@ class SplitConfig(Config):
     @model_validator(mode="after")
     def _something_trains(self) -> Self:
         if (self.validation or 0) + (self.test or 0) >= 1:
-            raise ValueError("validation and test together leave no rows for training")
+            raise ValueError(text("data.no_rows_left"))
         return self
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from llmwright.core.config import Choice, Config, Input, Kind, LocalPath
+from llmwright.core.locale import text
 from llmwright.core.registry import Registry
 from llmwright.models.config import ModelSpec, ScratchModel
 
@@ -210,7 +211,7 @@ class SGD(Kind):
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs momentum above 0")
+            raise ValueError(text("training.nesterov"))
         return self
 
 
@@ -464,5 +465,5 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _probe_file_belongs_to_source(self) -> Self:
         if (self.probes.source == "file") != (self.probes.file is not None):
-            raise ValueError("probes.file and probes.source: file need each other")
+            raise ValueError(text("training.probe_file"))
         return self
