@@ -85,7 +85,7 @@ def main() -> None:
         through = milliseconds(lambda: ask("/generate", row), options.requests)
         health = milliseconds(lambda: ask("/livez"), options.requests)
     predictor = Predictor.open(artifact.path)
-    inside = milliseconds(lambda: list(predictor.predict([row])), options.requests)
+    inside = milliseconds(lambda: list(predictor.predict([predictor.read(row)])), options.requests)
     print(line("in process", inside))
     print(line("POST /generate", through))
     print(line("GET /livez", health))

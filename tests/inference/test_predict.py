@@ -133,12 +133,13 @@ def test_a_bad_row_costs_only_itself(saved: Saved, rows_of: Rows, tmp_path: Path
 
 def test_rows_of_every_kind_get_an_answer_or_a_reason(saved: Saved, tmp_path: Path) -> None:
     predictor = Predictor.open(saved("classifier"))
-    values = [12345, "\ud800", ["a", "b"], {"a": 1}, "fine"]
+    values = [12345, "\ud800", ["a", "b"], {"a": 1}, "fine", ""]
     source = write_jsonl(tmp_path / "in.jsonl", [json.dumps({"text": v}) for v in values])
     for out in (tmp_path / "out.jsonl", tmp_path / "out.csv"):
         for _ in range(2):
-            assert predict_file(predictor, source, out)["count"] == 5
+            assert predict_file(predictor, source, out)["count"] == 6
     answers = [line["answer"] for line in read_jsonl(tmp_path / "out.jsonl")]
+    assert "INFER-025" in answers[5]["error"]
     alone = predictor.predict([{"text": t} for t in ("12345", "a\nb", "fine")])
     assert [answers[i]["label"] for i in (0, 2, 4)] == [a["label"] for a in alone]
     assert all("TASK-011" in answers[i]["error"] for i in (1, 3))

@@ -216,8 +216,15 @@ class Predictor:
         return Settings.of(self.contract, **generation)
 
     def encode(self, row: Row) -> Example:
-        """Return a row as the model reads it."""
-        return self.task.encode_input(row, self.tokenizer, self.contract)
+        """Return a row as the model reads it.
+
+        Raises:
+            InputError: It becomes no token at all (``INFER-025``), or as `Task.encode_input`.
+        """
+        example = self.task.encode_input(row, self.tokenizer, self.contract)
+        if not len(example.input_ids_T):
+            raise InputError("INFER-025")
+        return example
 
     def _prediction(self, row: Row, example: Example, output: Output) -> Prediction:
         answer = self.task.answer(output, row, self.tokenizer, self.contract)
