@@ -133,3 +133,12 @@ def test_resamples_that_a_plugin_function_fails_on_are_said(report: MakeReport) 
     assert 10 < failed < 90
     said = [note.text("en") for note in found.notes]
     assert any(f"cats_per_owl failed on {failed} resamples" in text for text in said)
+
+
+def test_one_label_per_row_needs_no_matrix_of_rows_and_labels(
+    report: MakeReport, pets: Outcomes
+) -> None:
+    report(EvaluateConfig(metrics=["accuracy", "f1_macro", "f1_micro", "roc_auc", "pr_auc"]))
+    made = set(vars(pets))
+    assert {"truth_N", "answer_N"} <= made
+    assert not {"truth_NC", "answer_NC"} & made

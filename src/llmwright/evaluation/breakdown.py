@@ -54,8 +54,10 @@ def confusion(outcomes: Outcomes) -> Confusion | None:
     """Return the confusion matrix of a task with one label per row, else None."""
     if outcomes.form != "label":
         return None
-    counts_CC = outcomes.truth_NC.T @ outcomes.answer_NC
-    return Confusion(list(outcomes.labels), counts_CC.astype(int).tolist())
+    size = len(outcomes.labels)
+    pairs_N = outcomes.truth_N * size + outcomes.answer_N
+    counts_CC = np.bincount(pairs_N, minlength=size * size).reshape(size, size)
+    return Confusion(list(outcomes.labels), counts_CC.tolist())
 
 
 def mixups(found: Confusion | None) -> list[Mixup]:

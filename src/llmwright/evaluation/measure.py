@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from llmwright.core.errors import InputError
 from llmwright.evaluation import breakdown
 from llmwright.evaluation.bootstrap import Interval, intervals
 from llmwright.evaluation.config import METRICS, EvaluateConfig
 from llmwright.evaluation.gate import parse_gate
 from llmwright.evaluation.metrics import ranking
+from llmwright.evaluation.metrics.classification import counts
 from llmwright.evaluation.metrics.metric import Metric, as_metric, blamed
 from llmwright.evaluation.outcomes import Outcomes
 from llmwright.evaluation.report import Figure, Note, ScoredRow, Verdict
@@ -157,7 +160,8 @@ def label_notes(outcomes: Outcomes) -> list[Note]:
     """Return notes on labels that do not occur, are never predicted or have no curve."""
     if outcomes.form not in ("label", "labels"):
         return []
-    truth_C, answer_C = outcomes.truth_NC.sum(axis=0), outcomes.answer_NC.sum(axis=0)
+    _, truth_1C, answer_1C = counts(outcomes, np.ones((1, len(outcomes))))
+    truth_C, answer_C = truth_1C[0], answer_1C[0]
     names = outcomes.labels
     groups = {
         "absent_labels": [n for n, t, a in zip(names, truth_C, answer_C, strict=True) if not t + a],

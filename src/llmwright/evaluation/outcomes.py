@@ -83,14 +83,33 @@ class Outcomes:
         return self.labels.index(self.positive) if self.positive else 1
 
     @cached_property
+    def truth_N(self) -> IntArray:
+        """Column of each reference, where there is one label per row."""
+        return self._columns(self.references)
+
+    @cached_property
+    def answer_N(self) -> IntArray:
+        """Column of each prediction, where there is one label per row."""
+        return self._columns(self.predictions)
+
+    @cached_property
     def truth_NC(self) -> FloatArray:
-        """1 where the reference holds the label."""
+        """1 where the reference holds the label; `truth_N` is smaller where it will do."""
         return self._indicators(self.references)
 
     @cached_property
     def answer_NC(self) -> FloatArray:
-        """1 where the prediction holds the label."""
+        """1 where the prediction holds the label; `answer_N` is smaller where it will do."""
         return self._indicators(self.predictions)
+
+    def truth_of(self, column: int) -> FloatArray:
+        """Return, for each row, 1 where the reference holds the label of a column."""
+        same_N = self.truth_N == column if self.form == "label" else self.truth_NC[:, column]
+        return np.asarray(same_N, dtype=np.float64)
+
+    def _columns(self, rows: Sequence[str]) -> IntArray:
+        column = {label: i for i, label in enumerate(self.labels)}
+        return np.fromiter((column[row] for row in rows), dtype=np.int64, count=len(rows))
 
     def _indicators(self, rows: Sequence[Any]) -> FloatArray:
         column = {label: i for i, label in enumerate(self.labels)}

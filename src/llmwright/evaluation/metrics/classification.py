@@ -17,7 +17,7 @@ import sklearn
 from sklearn import metrics as sk
 
 from llmwright.evaluation.metrics.metric import MeanMetric, Metric, ratio
-from llmwright.evaluation.outcomes import FloatArray, Outcomes
+from llmwright.evaluation.outcomes import FloatArray, IntArray, Outcomes
 
 Part = Literal["precision", "recall", "f1"]
 Average = Literal["micro", "macro", "weighted"]
@@ -37,12 +37,13 @@ class Accuracy(MeanMetric):
         """Return scikit-learn's accuracy; for label sets that is the subset accuracy."""
         if not len(outcomes):
             return float("nan")
-        return float(sk.accuracy_score(outcomes.truth_NC, outcomes.answer_NC))
+        return float(sk.accuracy_score(*pair(outcomes)))
 
     def row_values(self, outcomes: Outcomes) -> FloatArray:
         """Return 1 for rows that are entirely right."""
-        same_N = (outcomes.truth_NC == outcomes.answer_NC).all(axis=1)
-        return same_N.astype(np.float64)
+        truth, answer = pair(outcomes)
+        same = truth == answer
+        return (same if same.ndim == 1 else same.all(axis=1)).astype(np.float64)
 
     def signature(self, outcomes: Outcomes) -> str:
         """Return library and version."""
@@ -65,8 +66,7 @@ class PrecisionRecallF1(Metric):
         if not len(columns):
             return float("nan")
         found = sk.precision_recall_fscore_support(
-            outcomes.truth_NC,
-            outcomes.answer_NC,
+            *pair(outcomes),
             labels=columns,
             average=self.average,
             zero_division=0,
@@ -97,13 +97,38 @@ class PrecisionRecallF1(Metric):
 
 def occurring(outcomes: Outcomes) -> list[int]:
     """Return the columns of labels that occur in a reference or a prediction."""
-    return list(np.flatnonzero((outcomes.truth_NC + outcomes.answer_NC).any(axis=0)))
+    _, truth_1C, answer_1C = counts(outcomes, np.ones((1, len(outcomes))))
+    return list(np.flatnonzero(truth_1C[0] + answer_1C[0]))
+
+
+def pair(outcomes: Outcomes) -> tuple[IntArray | FloatArray, IntArray | FloatArray]:
+    """Return references and predictions as scikit-learn takes them, as small as they can be."""
+    if outcomes.form == "label":
+        return outcomes.truth_N, outcomes.answer_N
+    return outcomes.truth_NC, outcomes.answer_NC
 
 
 def counts(outcomes: Outcomes, weights_RN: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return right answers, references and predictions per label, each R x C."""
+    if outcomes.form == "label":
+        truth_N, answer_N = outcomes.truth_N, outcomes.answer_N
+        right_N = truth_N == answer_N
+        size = len(outcomes.labels)
+        return (
+            _sums(truth_N[right_N], weights_RN[:, right_N], size),
+            _sums(truth_N, weights_RN, size),
+            _sums(answer_N, weights_RN, size),
+        )
     truth_NC, answer_NC = outcomes.truth_NC, outcomes.answer_NC
     return weights_RN @ (truth_NC * answer_NC), weights_RN @ truth_NC, weights_RN @ answer_NC
+
+
+def _sums(columns_N: IntArray, weights_RN: FloatArray, size: int) -> FloatArray:
+    """Return the summed weight of each column, R x C."""
+    sums_RC = np.empty((len(weights_RN), size))
+    for sums_C, weights_N in zip(sums_RC, weights_RN, strict=True):
+        sums_C[:] = np.bincount(columns_N, weights_N, minlength=size)
+    return sums_RC
 
 
 def from_counts(

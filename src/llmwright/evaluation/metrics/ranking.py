@@ -17,6 +17,7 @@ import numpy as np
 import sklearn
 from sklearn import metrics as sk
 
+from llmwright.evaluation.metrics.classification import counts
 from llmwright.evaluation.metrics.metric import Metric, ratio
 from llmwright.evaluation.outcomes import FloatArray, Outcomes
 
@@ -76,7 +77,8 @@ class Curve:
 
 def columns(outcomes: Outcomes) -> list[int]:
     """Return the labels that have a curve: with both positive and negative rows."""
-    positive_C = outcomes.truth_NC.sum(axis=0)
+    _, truth_1C, _ = counts(outcomes, np.ones((1, len(outcomes))))
+    positive_C = truth_1C[0]
     both = np.flatnonzero((positive_C > 0) & (positive_C < len(outcomes)))
     index = outcomes.positive_index
     return [int(c) for c in both if index is None or c == index]
@@ -86,13 +88,13 @@ def area(kind: Kind, outcomes: Outcomes, column: int) -> float:
     """Return one label's area under the curve."""
     assert outcomes.scores_NC is not None
     function = sk.roc_auc_score if kind == "roc" else sk.average_precision_score
-    return float(function(outcomes.truth_NC[:, column], outcomes.scores_NC[:, column]))
+    return float(function(outcomes.truth_of(column), outcomes.scores_NC[:, column]))
 
 
 def curve(kind: Kind, outcomes: Outcomes, column: int, max_points: int = 200) -> Curve:
     """Return one label's curve, thinned to at most ``max_points`` evenly along the curve."""
     assert outcomes.scores_NC is not None
-    truth_N, score_N = outcomes.truth_NC[:, column], outcomes.scores_NC[:, column]
+    truth_N, score_N = outcomes.truth_of(column), outcomes.scores_NC[:, column]
     if kind == "roc":
         x_P, y_P, _ = sk.roc_curve(truth_N, score_N)
     else:
@@ -117,7 +119,7 @@ def resampled_area(
     falling_N = -outcomes.scores_NC[:, column]
     order = np.argsort(falling_N, kind="stable")
     falling_N = falling_N[order]
-    positive_P = np.flatnonzero(outcomes.truth_NC[order, column])
+    positive_P = np.flatnonzero(outcomes.truth_of(column)[order])
     before_P = np.searchsorted(falling_N, falling_N[positive_P], side="left")
     until_P = np.searchsorted(falling_N, falling_N[positive_P], side="right")
     weights_RP = weights_RN[:, order[positive_P]]
