@@ -152,3 +152,18 @@ def test_banking77_keeps_its_13_newlines_inside_cells(llmwright_data: Path) -> N
 def test_a_usual_name_that_recurs_is_a_value(tmp_path: Path, content: str, header: bool) -> None:
     items = list(read_csv(request(tmp_path / "a.csv", content)))
     assert len(items) == content.count("\n") - header
+
+
+def test_long_records_are_not_held_while_the_file_is_read(tmp_path: Path) -> None:
+    import tracemalloc
+
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + f"{'x' * 500_000},a\n" * 60, encoding="utf-8")
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in read_csv(ReadRequest(path, path.name, "utf-8", lambda _: None)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 60
+    assert peak < 15_000_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from llmwright.core.errors import InputError
 from llmwright.core.locale import text as sentence
@@ -20,6 +21,8 @@ from llmwright.data.readers.record import ReadRequest, Record, Rejection, excerp
 _SAMPLE_CHARS = 1_000_000
 _SAMPLE_LINES = 5000
 _HEADER_RECORDS = 200
+
+T = TypeVar("T", Line, RawRecord)
 
 
 def read_csv(request: ReadRequest) -> Iterator[Record | Rejection]:
@@ -42,10 +45,10 @@ def _read(request: ReadRequest, default: str) -> Iterator[Record | Rejection]:
         request.path, request.encoding, keep_newlines=True, meter=request.meter
     ) as stream:
         lines = read_lines(stream, request.max_record_bytes)
-        sample = _take_sample(lines)
+        sample = _take(lines, _SAMPLE_LINES)
         dialect = find_dialect(_whole_lines(sample), request.delimiter, request.quoted, default)
         raw = records(itertools.chain(sample, lines), dialect, request.max_record_bytes)
-        first = list(itertools.islice(raw, _HEADER_RECORDS))
+        first = _take(raw, _HEADER_RECORDS)
         names, has_header = _columns(first, dialect, request)
         rest = itertools.chain(first, raw)
         if has_header:
@@ -55,15 +58,16 @@ def _read(request: ReadRequest, default: str) -> Iterator[Record | Rejection]:
         yield from _rows(rest, names, request.name)
 
 
-def _take_sample(lines: Iterator[Line]) -> list[Line]:
-    sample: list[Line] = []
+def _take(source: Iterator[T], most: int) -> list[T]:
+    """Return the first lines or records, fewer where they are long: they are held to the end."""
+    taken: list[T] = []
     size = 0
-    for line in lines:
-        sample.append(line)
-        size += len(line.text)
-        if size > _SAMPLE_CHARS or len(sample) >= _SAMPLE_LINES:
+    for item in source:
+        taken.append(item)
+        size += len(item.text)
+        if size > _SAMPLE_CHARS or len(taken) >= most:
             break
-    return sample
+    return taken
 
 
 def _whole_lines(sample: Sequence[Line]) -> list[Line]:
