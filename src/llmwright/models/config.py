@@ -67,7 +67,7 @@ class Architecture(Kind):
     Attributes:
         auto_classes: The transformers Auto classes, thus the tasks, that the family can do.
         sizes: Size (tiny, small, base) → hidden_size, num_layers, num_heads, context, dropout.
-        unused: Patterns of the names of weights that some tasks have no use for: they learn nothing.
+        unused: Patterns of the names of weights that learn nothing, as some tasks do without them.
     """
 
     auto_classes: ClassVar[tuple[str, ...]] = ()
