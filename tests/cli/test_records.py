@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from llmwright.core import jobs
+
 
 def test_run_then_look_at_everything(project: Path, llmwright) -> None:
     first = llmwright("run", "--json")
@@ -257,6 +259,8 @@ def test_a_detached_command_is_what_was_asked_and_keeps_no_secret(project: Path,
         assert said.error == "CLI-003"
         assert "LLMWRIGHT_SERVE__API_KEY" in said.json["error"]["fix"]
     assert len(llmwright("runs", "--json").json["jobs"]) == 1
+    for process in jobs._STARTED:
+        process.wait(timeout=30)
 
 
 @pytest.mark.parametrize(
