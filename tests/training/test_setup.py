@@ -207,7 +207,7 @@ def test_rows_are_read_once_and_progress_is_said(bench, tiny, monkeypatch) -> No
     assert not Contract.open(artifact.path).begins_with_bos
     assert Contract.open(artifact.path).profile["length_tokens"]["max"] == len(text) + 1
     stages = {e.stage for e in bench.events if isinstance(e, Progress)}
-    assert {"encode train", "encode validation"} <= stages
+    assert {"encode_train", "encode_validation"} <= stages
 
 
 def test_a_split_with_nothing_to_learn_is_named(bench, tiny) -> None:

@@ -193,7 +193,7 @@ def prepare(
 
 def progress_of(run: Run, split: str) -> OnProgress:
     """Return what reports how many rows of a split are encoded."""
-    return lambda done, total: run.progress(f"encode {split}", done, total, "rows")
+    return lambda done, total: run.progress(f"encode_{split}", done, total, "rows")
 
 
 def encode_validation(

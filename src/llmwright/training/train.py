@@ -61,13 +61,14 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     if state.step:
         run.notice(text("training.resumed", step=state.step))
     callbacks = make_callbacks(config, problem, trainee, material, checkpoints, state, run)
+    follower = callbacks[0]
     with run.stoppable():
         for result in () if state.stopped_early else fit(trainee, state):
             for callback in callbacks:
                 callback.after(result)
             if state.stopped_early:
                 break
-    callbacks[0].finish()
+    follower.finish()
     if state.best_step is not None:
         checkpoints.load_best(trainee, state.best_step)
     artifact = save_model_artifact(config, problem, material, trainee, state, run)
