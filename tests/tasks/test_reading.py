@@ -101,3 +101,41 @@ def test_a_conversation_needs_somebody_to_answer(make) -> None:
     with pytest.raises(InputError) as error:
         task.encode_input(row, tokenizer, contract)
     assert error.value.code == "TASK-013"
+
+
+def test_texts_are_cleaned_at_the_door_and_only_there(make) -> None:
+    html = {"preprocessing": [{"kind": "html"}]}
+    # Cleaned twice, this would lose its tag: a dataset's rows are clean already.
+    raw, once = "&amp;lt;b&amp;gt;ok", "&lt;b&gt;ok"
+    for name, row_type, values, row in [
+        ("text-generation", "text", {"prompt": raw}, {"text": once}),
+        (
+            "text-generation",
+            "messages",
+            {"prompt": raw},
+            {"messages": [{"role": "user", "content": once}]},
+        ),
+        ("seq2seq", "pair", {"input": raw}, {"input": once}),
+        ("text-classification", "classification", {"text": raw}, {"text": once}),
+        ("token-classification", "tags", {"tokens": [raw]}, {"tokens": [once]}),
+    ]:
+        frame = FRAME if "classification" in name else {}
+        task, tokenizer, contract = make(name, row_type, **frame)
+        contract = contract.model_copy(update=html)
+        assert task.read(values, contract) == row
+        read = task.encode_input(row, tokenizer, contract)
+        plain = task.encode_input(row, tokenizer, contract.model_copy(update={"preprocessing": []}))
+        assert read.input_ids_T.tolist() == plain.input_ids_T.tolist()
+
+
+def test_a_pair_needs_its_second_text(make) -> None:
+    fields = {"text": "premise", "text_pair": "claim"}
+    task, _, contract = make("text-classification", "classification", fields=fields, **FRAME)
+    with pytest.raises(InputError, match="claim") as error:
+        task.read({"premise": "the cat"}, contract)
+    assert error.value.code == "TASK-003"
+    both = {"premise": "the cat", "claim": "sat"}
+    assert task.read(both, contract) == {"text": "the cat", "text_pair": "sat"}
+    # A model of single texts is not given a second one.
+    task, _, single = make("text-classification", "classification", **FRAME)
+    assert task.read({"text": "a", "text_pair": "b"}, single) == {"text": "a"}

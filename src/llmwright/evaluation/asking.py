@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmwright.core.errors import InputError
-from llmwright.data.clean import preprocess
 from llmwright.data.records import Row
 from llmwright.evaluation.outcomes import FloatArray
 from llmwright.evaluation.report import Note, Unscored
@@ -102,9 +101,7 @@ class Asking:
                     log_prob=float(np.sum(score.log_probs_U, dtype=np.float64)),
                     num_tokens=len(score.log_probs_U),
                     # Without the tokenizer's own steps: jieba adds spaces nobody wrote.
-                    num_bytes=len(preprocess(one.row["text"], contract.preprocessing).encode())
-                    if plain
-                    else None,
+                    num_bytes=len(one.row["text"].encode()) if plain else None,
                 )
             )
         return found

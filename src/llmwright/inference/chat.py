@@ -47,9 +47,10 @@ class Conversation:
     def say(self, said: str) -> Iterator[str]:
         """Yield the answer as it is written; a whole answer is remembered, a broken off one not."""
         turn = {"role": "user", "content": said}
-        row = self.predictor.read(said)
-        if self.remembers:
-            row = {"messages": [*self.messages, turn]}
+        if not self.remembers:
+            row = self.predictor.read(said)
+        else:
+            row = self.predictor.read({"messages": [*self.messages, turn]})
         pieces: list[str] = []
         for piece in self.predictor.stream(row, **self.generation):
             pieces.append(piece)

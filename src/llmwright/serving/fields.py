@@ -23,14 +23,14 @@ class Fields:
     Attributes:
         inputs: Name → what it holds: ``text``, ``tokens`` (a list of words) or ``messages``.
         needed: Names of which each request has one (alternatives) …
-        optional: … and names it may have besides.
+        also: … and names it has besides.
         outputs: Canonical name in the task's answer → name in the reply.
         generates: Whether `Options` are read.
     """
 
     inputs: dict[str, str]
     needed: tuple[str, ...]
-    optional: tuple[str, ...]
+    also: tuple[str, ...]
     outputs: dict[str, str]
     generates: bool
 
@@ -54,6 +54,9 @@ class Fields:
         if len(given) != 1:
             code, names = ("two_fields", given) if given else ("missing_field", self.needed)
             raise ApiError(400, code, param=names[-1], names=" / ".join(names))
+        for name in self.also:
+            if name not in row:
+                raise ApiError(400, "missing_field", param=name, names=name)
         return row, Options.model_validate(options).writing(
             may_cut=True
         ) if self.generates else None
@@ -70,7 +73,7 @@ class Fields:
     def describe(self) -> str:
         """Return all names a request may hold."""
         options = list(Options.model_fields) if self.generates else []
-        return ", ".join([*self.needed, *self.optional, *options])
+        return ", ".join([*self.needed, *self.also, *options])
 
 
 def fields_of(contract: Contract) -> Fields:

@@ -75,6 +75,11 @@ class ServedModel:
             400, "not_able", name=self.name, task=self.contract.task, route=route, routes=routes
         )
 
+    def text_row(self, text: str, pair: str | None) -> Row:
+        """Return the row of a text that is to be classified, or of two."""
+        names, values = self.contract.fields, {"text": text, "text_pair": pair}
+        return self.predictor.read({names.get(n, n): v for n, v in values.items()})
+
     def prompt_row(self, prompt: str) -> Row:
         """Return the row behind a prompt of ``/v1/completions``."""
         return self.predictor.read(prompt)
@@ -138,7 +143,7 @@ class ServedModel:
             "num_parameters": self.contract.num_parameters,
             "max_length": self.contract.max_length,
             "fields": {
-                "input": [*self.fields.needed, *self.fields.optional],
+                "input": [*self.fields.needed, *self.fields.also],
                 "output": list(self.fields.outputs.values()),
             },
             "labels": self.contract.labels,

@@ -70,5 +70,5 @@ def _example(row: Row, model: ServedModel) -> dict[str, str]:
     column = "input" if contract.row_type == "pair" else "text"
     example = {name: row[column][:MAX_EXAMPLE_CHARACTERS]}
     if row.get("text_pair"):
-        example[model.fields.optional[0]] = row["text_pair"][:MAX_EXAMPLE_CHARACTERS]
+        example[model.fields.also[0]] = row["text_pair"][:MAX_EXAMPLE_CHARACTERS]
     return example

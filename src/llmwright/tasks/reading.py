@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmwright.core.errors import InputError
+from llmwright.data.clean import preprocess
+from llmwright.data.content import map_texts
 from llmwright.data.readers.record import excerpt_of
 from llmwright.data.records import Row
 from llmwright.data.shapes.alpaca import ALPACA
@@ -46,17 +48,27 @@ def read_inputs(values: Values, contract: Contract) -> Row:
     return row
 
 
-def refuse_empty(row: Row, values: Values, contract: Contract) -> Row:
-    """Return a row that holds its first input column.
+def refuse_missing(row: Row, values: Values, contract: Contract) -> Row:
+    """Return a row that holds all its input columns.
 
     Raises:
         InputError: It does not (``TASK-003``).
     """
-    first = INPUT_COLUMNS[contract.row_type][0]
-    if first not in row:
-        field = contract.fields.get(first, first)
-        raise InputError("TASK-003", field=field, found=", ".join(map(str, values)))
+    for column in INPUT_COLUMNS[contract.row_type]:
+        if column not in row and (column != "text_pair" or column in contract.fields):
+            field = contract.fields.get(column, column)
+            raise InputError("TASK-003", field=field, found=", ".join(map(str, values)))
     return row
+
+
+def cleaned(row: Row, contract: Contract) -> Row:
+    """Return a row whose texts are cleaned as `prepare` cleaned those of the dataset."""
+    if not contract.preprocessing:
+        return row
+    if "tokens" in row:
+        # Without tags, no token may vanish: the answer has one tag for each.
+        return {"tokens": [preprocess(token, contract.preprocessing) for token in row["tokens"]]}
+    return map_texts(row, lambda text: preprocess(text, contract.preprocessing))
 
 
 def _given_as(column: str, values: Values, contract: Contract) -> str | None:

@@ -17,6 +17,7 @@ from llmwright.tasks.task import (
     Example,
     Output,
     Task,
+    stepped,
     token_ids,
     value_of,
 )
@@ -39,7 +40,7 @@ class Seq2Seq(Task):
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         """Return the input and, as labels, the target that ends with the end token."""
         read = self.encode_input(row, tokenizer, contract)
-        target = self.clean(value_of(row, "target", contract), contract)
+        target = stepped(value_of(row, "target", contract), contract)
         ids = target_ids(tokenizer, target)
         limit = contract.max_target_length or contract.max_length
         cut = len(ids) > limit
@@ -50,7 +51,7 @@ class Seq2Seq(Task):
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> Example:
         """Return the input as the encoder reads it."""
-        text = self.clean(value_of(row, "input", contract), contract)
+        text = stepped(value_of(row, "input", contract), contract)
         ids = token_ids(tokenizer, text)
         cut = len(ids) > contract.max_length
         if cut:

@@ -19,7 +19,7 @@ from llmwright.core.errors import InputError, closest
 from llmwright.core.registry import Registry
 from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.reading import read_inputs, refuse_empty
+from llmwright.tasks.reading import cleaned, read_inputs, refuse_missing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -105,13 +105,18 @@ class Task(ABC):
     def read(self, values: Mapping[str, Any], contract: Contract) -> Row:
         """Return the canonical row, without a target, of what a user sends under own names.
 
-        All else here takes canonical rows only.
+        It is as clean as the rows of a dataset. All else here takes such rows only.
 
         Raises:
             InputError: The input is missing (``TASK-003``) or cannot be read (``TASK-011``,
                 ``TASK-012``).
         """
-        return refuse_empty(read_inputs(values, contract), values, contract)
+        row = refuse_missing(self.row_of(values, contract), values, contract)
+        return cleaned(row, contract)
+
+    def row_of(self, values: Mapping[str, Any], contract: Contract) -> Row:
+        """Return the input columns that are there, under their canonical names."""
+        return read_inputs(values, contract)
 
     @abstractmethod
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
@@ -183,14 +188,12 @@ class Task(ABC):
         None when there is nothing to compare with (plain text).
         """
 
-    def clean(self, text: str, contract: Contract) -> str:
-        """Return a raw text after the contract's preprocessing and the tokenizer's steps."""
-        from llmwright.data.clean import preprocess
-        from llmwright.tokenization.steps import apply_steps
 
-        if contract.preprocessing:
-            text = preprocess(text, contract.preprocessing)
-        return apply_steps(contract.text_steps, text)
+def stepped(text: str, contract: Contract) -> str:
+    """Return a clean text after the steps right before the tokenizer (word segmentation)."""
+    from llmwright.tokenization.steps import apply_steps
+
+    return apply_steps(contract.text_steps, text)
 
 
 def value_of(row: Row, field: str, contract: Contract) -> Any:

@@ -18,6 +18,7 @@ from llmwright.tasks.task import (
     label_index,
     pad_inputs,
     softmax,
+    stepped,
     value_of,
 )
 
@@ -51,9 +52,9 @@ class TextClassification(Task):
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> Example:
         """Return the text, or both texts, framed by the tokenizer and cut to ``max_length``."""
-        text = self.clean(value_of(row, "text", contract), contract)
+        text = stepped(value_of(row, "text", contract), contract)
         second = row.get("text_pair")
-        pair = self.clean(second, contract) if second is not None else None
+        pair = stepped(second, contract) if second is not None else None
         encoding = tokenizer(text, pair, return_token_type_ids=True, verbose=False)
         cut = len(encoding["input_ids"]) > contract.max_length
         if cut:

@@ -15,12 +15,13 @@ from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.reading import alpaca_messages, as_text, read_inputs, refuse_empty
+from llmwright.tasks.reading import alpaca_messages, as_text, read_inputs
 from llmwright.tasks.task import (
     IGNORE,
     Example,
     Output,
     Task,
+    stepped,
     token_ids,
     value_of,
 )
@@ -40,7 +41,7 @@ class TextGeneration(Task):
     generates: ClassVar[bool] = True
     text_field: ClassVar[str] = "prompt"
 
-    def read(self, values: Mapping[str, Any], contract: Contract) -> Row:
+    def row_of(self, values: Mapping[str, Any], contract: Contract) -> Row:
         """Return the canonical row of what is to be continued or answered.
 
         Where the model's own column is missing, a ``prompt`` takes its place, to a chat model as
@@ -57,7 +58,7 @@ class TextGeneration(Task):
             text = as_text(values, "prompt")
             turn = {"role": "user", "content": text}
             row = {"messages": [turn]} if chats else {self._column(contract): text}
-        return refuse_empty(row, values, contract)
+        return row
 
     @staticmethod
     def _column(contract: Contract) -> str:
@@ -84,7 +85,7 @@ class TextGeneration(Task):
     ) -> Example:
         limit = contract.max_length
         prompt = self._prompt_ids(value_of(row, "input", contract), tokenizer, contract)
-        target = self.clean(value_of(row, "target", contract), contract)
+        target = stepped(value_of(row, "target", contract), contract)
         completion = [*token_ids(tokenizer, target, special=False), end_id(tokenizer)]
         cut = len(prompt) + len(completion) > limit
         if cut:
@@ -169,7 +170,7 @@ class TextGeneration(Task):
         An empty prompt begins as a new text does: behind the begin token, or behind the end of
         the text before it.
         """
-        ids = token_ids(tokenizer, self.clean(text, contract), special=False)
+        ids = token_ids(tokenizer, stepped(text, contract), special=False)
         begin = tokenizer.bos_token_id if contract.begins_with_bos else None
         if begin is None and not ids:
             begin = tokenizer.eos_token_id
@@ -177,7 +178,7 @@ class TextGeneration(Task):
 
     def _messages(self, row: Row, contract: Contract) -> chat.Messages:
         return [
-            {**message, "content": self.clean(message["content"], contract)}
+            {**message, "content": stepped(message["content"], contract)}
             for message in value_of(row, "messages", contract)
         ]
 

@@ -15,7 +15,7 @@ import numpy as np
 from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.reading import as_text, read_inputs, refuse_empty
+from llmwright.tasks.reading import as_text, read_inputs
 from llmwright.tasks.task import (
     IGNORE,
     Example,
@@ -23,6 +23,7 @@ from llmwright.tasks.task import (
     Task,
     label_index,
     softmax,
+    stepped,
     value_of,
 )
 
@@ -43,7 +44,7 @@ class TokenClassification(Task):
     selection: ClassVar[tuple[str, Literal["min", "max"]]] = ("accuracy", "max")
     text_field: ClassVar[str] = "tokens"
 
-    def read(self, values: Mapping[str, Any], contract: Contract) -> Row:
+    def row_of(self, values: Mapping[str, Any], contract: Contract) -> Row:
         """Return the row's tokens; one text is cut as the training tokens were.
 
         That is at white space, or into characters where the training tokens are characters. It
@@ -52,11 +53,12 @@ class TokenClassification(Task):
         row = read_inputs(values, contract)
         if not row and values.get("text") is not None:
             row = {"tokens": as_text(values, "text")}
-        tokens = refuse_empty(row, values, contract)["tokens"]
+        tokens = row.get("tokens")
         if isinstance(tokens, str):
             characters = contract.profile.get("words") == "characters"
-            tokens = [c for c in tokens if not c.isspace()] if characters else tokens.split()
-        return {"tokens": tokens}
+            cut = [c for c in tokens if not c.isspace()] if characters else tokens.split()
+            return {"tokens": cut}
+        return row
 
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         """Return the tokens with the index of each word's tag on its first piece."""
@@ -76,7 +78,7 @@ class TokenClassification(Task):
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> Example:
         """Return the tokens' pieces and the word each belongs to."""
-        words = [self.clean(word, contract) for word in value_of(row, "tokens", contract)]
+        words = [stepped(word, contract) for word in value_of(row, "tokens", contract)]
         encoding = tokenizer(words, is_split_into_words=True, verbose=False)
         cut = len(encoding["input_ids"]) > contract.max_length
         if cut:

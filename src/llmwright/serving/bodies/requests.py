@@ -6,7 +6,7 @@ OpenAI's fields that this server cannot honour are listed with the one value tha
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -180,14 +180,14 @@ class ClassifyBody(Body):
     user: str | None = None
     """Accepted and neither used nor kept."""
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return canonical rows.
+    def texts(self) -> list[tuple[str, str | None]]:
+        """Return each text with its second one.
 
         Raises:
             ValueError: ``input`` and ``input_pair`` are not equally many.
         """
         texts = [self.input] if isinstance(self.input, str) else self.input
         if self.input_pair is None:
-            return [{"text": text} for text in texts]
+            return [(text, None) for text in texts]
         pairs = [self.input_pair] if isinstance(self.input_pair, str) else self.input_pair
-        return [{"text": text, "text_pair": pair} for text, pair in zip(texts, pairs, strict=True)]
+        return list(zip(texts, pairs, strict=True))

@@ -41,7 +41,9 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         "created": int(time.time()),
         "model": model.name,
     }
-    call = Call(request, [Job([{"messages": messages}], writing, body.stream)])
+    call = Call(
+        request, [Job([model.predictor.read({"messages": messages})], writing, body.stream)]
+    )
     if body.stream:
         await call.begin()
         return EventStream(_events(call, head, wants_usage(body)), call, request)

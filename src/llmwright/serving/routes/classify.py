@@ -29,10 +29,11 @@ async def classify(body: ClassifyBody, request: Request) -> Response:
     if body.input_pair is not None and not model.reads_pairs:
         raise ApiError(400, "no_pairs", param="input_pair", name=model.name)
     try:
-        rows = body.rows()
+        texts = body.texts()
     except ValueError:
         raise ApiError(400, "uneven_pairs", param="input_pair") from None
-    service.check_rows(len(rows), "input")
+    service.check_rows(len(texts), "input")
+    rows = [model.text_row(text, pair) for text, pair in texts]
     found = await Call(request, [Job(rows)]).answers()
     data = [_entry(index, one.answer, body.top_k) for index, one in enumerate(found)]
     prompt_tokens = sum(one.num_input_tokens for one in found)

@@ -79,7 +79,7 @@ def _state(service: Service) -> dict[str, Any]:
         "fields": {
             "inputs": model.fields.inputs,
             "needed": model.fields.needed,
-            "optional": model.fields.optional,
+            "also": model.fields.also,
             "outputs": model.fields.outputs,
         },
         "abilities": sorted(model.abilities),
