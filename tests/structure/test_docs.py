@@ -36,7 +36,7 @@ def code_blocks(path: Path) -> list[str]:
 
 def without_comments(block: str) -> list[str]:
     lines = [re.sub(r"\s*#.*", "", line) for line in block.splitlines()]
-    return [re.sub(r"目录或编号", "FOLDER-OR-ID", line) for line in lines if line.strip()]
+    return [re.sub(r"文件夹或编号", "FOLDER-OR-ID", line) for line in lines if line.strip()]
 
 
 def test_readmes_show_the_same_commands() -> None:
