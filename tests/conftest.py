@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# As the command line does; must be set before the first test imports torch.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+import llmwright  # noqa: F401  (before torch: it says how threads wait)
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,14 @@ Every verb of the command line is a function here, with the same settings::
 Names are imported when they are first used, so that ``import llmwright`` costs nothing.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Threads that wait spin shortly, then sleep: beside other busy programs training is then much
+# quicker (benchmarks/threads.py). Read when torch loads its OpenMP; what the user set stays.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
     from llmwright.api import (

@@ -6,7 +6,6 @@ Operations come from the table; the other commands are listed here with the modu
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import sys
 import traceback
@@ -90,9 +89,6 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with 0 (done), 1 (failed) or 2 (asked wrongly)."""
-    # Threads that wait for each other spin shortly, then sleep: beside other busy programs
-    # training is then several times quicker (docs/log.md). Read when torch loads its OpenMP.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     sys.exit(invoke(list(sys.argv[1:] if args is None else args)))
 
 
