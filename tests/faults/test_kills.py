@@ -29,6 +29,11 @@ from llmwright.core.project import Project
 pytestmark = pytest.mark.fault
 
 
+def drafts(root: Path) -> list[Path]:
+    """Unfinished artifacts; the lock of one that was finished goes with the next one."""
+    return [path for path in (root / ".llmwright" / "drafts").glob("*") if path.is_dir()]
+
+
 def check_aftermath(root: Path, finished: Path, step: str, complete: bool = False) -> None:
     """Check what a disturbed run left, run again, and compare with the undisturbed run."""
     expected = made(finished)
@@ -38,7 +43,7 @@ def check_aftermath(root: Path, finished: Path, step: str, complete: bool = Fals
     assert list(strays(root)) == []
     answer = run(root)
     assert made(root) == expected
-    assert list((root / ".llmwright" / "drafts").iterdir()) == []
+    assert drafts(root) == []
     reused = {one["step"]: one["reused"] for one in answer["steps"]}
     # What was complete may count again for the run that had made it before the disturbance.
     assert all(reused[name] for name in STEPS if name != step)
@@ -84,8 +89,7 @@ def test_kill_while_a_step_saves(
     process = start(root, "-c", DYING, when, function, "drafts", str(number))
     _, noise = process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL, noise
-    drafts = (root / ".llmwright" / "drafts").iterdir()
-    assert len([path for path in drafts if path.is_dir()]) == (not complete)
+    assert len(drafts(root)) == (not complete)
     check_aftermath(root, finished, step, complete)
 
 
@@ -118,7 +122,7 @@ def test_stop_in_a_step(finished: Path, tmp_path: Path, step: str, number: signa
     assert process.returncode == 1, said + noise
     assert json.loads(said)["error"]["code"] == "CORE-060"
     assert "Traceback" not in noise
-    assert list((root / ".llmwright" / "drafts").glob("*")) == []
+    assert drafts(root) == []
     newest = max(Project(root).index.runs(step=step), key=lambda row: row.started)
     assert newest.status == "stopped"
     check_aftermath(root, finished, step)
