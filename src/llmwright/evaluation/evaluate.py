@@ -21,6 +21,7 @@ from llmwright.evaluation.collect import Collected, check_labels, collect, previ
 from llmwright.evaluation.config import EvaluateConfig
 from llmwright.evaluation.page.document import build_page
 from llmwright.evaluation.report import Note, Report, ScoredRow
+from llmwright.evaluation.seen import count_seen
 from llmwright.inference.page.markup import number
 from llmwright.tasks.task import TASKS
 
@@ -62,6 +63,10 @@ def evaluate(config: EvaluateConfig, inputs: dict[str, Artifact], run: Run) -> A
     measure.applicable(chosen, preview(task, contract, rows, chosen))
     for note in notes:
         run.notice(note.text())
+    num_seen = count_seen(rows, inputs["dataset"], inputs["model"], run.store)
+    if num_seen and split != "train":
+        notes.append(Note("evaluation.seen", {"num_seen": num_seen, "num_rows": len(rows)}))
+        run.notice(notes[-1].text(), "warning")
     asking = Asking(
         predictor,
         config.batch_size,
