@@ -57,6 +57,12 @@ def test_mostly_english_gb18030_is_found() -> None:
     assert encoding_of((ENGLISH + "价格：十元，数量：三个。\n").encode("gb18030")) == "gb18030"
 
 
+def test_emoji_do_not_hide_gb18030() -> None:
+    assert encoding_of(("今天很开心😀🎉，明天见👋！\n" * 20).encode("gb18030")) == "gb18030"
+    # Bytes that would be such characters are no sign of it by themselves.
+    assert encoding_of((ENGLISH + "😀\n").encode("gb18030")) == "cp1252"
+
+
 def test_stray_nul_is_still_utf8_and_noise_is_no_text() -> None:
     assert encoding_of(ENGLISH.encode() + b"a\x00b\n") == "utf-8"
     assert encoding_of(ENGLISH.encode() + "é".encode() + b"a\x00b\n\xff\n") == "utf-8"

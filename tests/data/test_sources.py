@@ -59,3 +59,19 @@ def test_splits_are_read_off_names_when_all_tell(root: Path) -> None:
     (root / "s" / "contest.csv").write_text("x", encoding="utf-8")
     with pytest.raises(InputError, match=r"DATA-047.*contest.csv"):
         name_splits(find_files("s", root), "s")
+
+
+def test_a_project_is_no_data(root: Path) -> None:
+    (root / "d" / "llmwright.yaml").write_text("prepare: {source: .}\n", encoding="utf-8")
+    for name in ("d/plugins/mine.py", "d/deep/shop/llmwright.yaml", "d/deep/shop/more.csv"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x", encoding="utf-8")
+    assert names(".", root / "d") == ["a.csv", "b.csv", "deep/c.csv"]
+    assert names("*[lv]", root / "d") == ["a.csv", "b.csv"]
+    # The folder of another project is read when it is asked for.
+    assert names("d/deep/shop", root) == ["d/deep/shop/more.csv"]
+
+
+def test_a_file_outside_the_project_is_called_by_its_whole_path(root: Path) -> None:
+    project = root / "empty"
+    assert names("../d/a.csv", project) == [(root / "d" / "a.csv").as_posix()]

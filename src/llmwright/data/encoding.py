@@ -131,12 +131,14 @@ def _usual_share(sample: bytes, encoding: str) -> float:
 def _looks_gb18030(sample: bytes) -> bool:
     """Say whether the high bytes come in pairs of the common GB 2312 area."""
     text = sample.decode("gb18030", "replace")
-    others = [char for char in text if ord(char) > 127]
-    common = 0
-    for char in others:
-        pair = char.encode("gb18030", "replace")
-        common += len(pair) == 2 and pair[0] >= 0xA1 and pair[1] >= 0xA1
-    return common > 0.9 * len(others)
+    common = others = 0
+    for char in text:
+        code = char.encode("gb18030")
+        # Four bytes, as for emoji, say nothing for or against, unless they stand for a bad byte.
+        if len(code) == 2 or char == "\ufffd":
+            others += 1
+            common += len(code) == 2 and code[0] >= 0xA1 and code[1] >= 0xA1
+    return common > 0.9 * others
 
 
 def _single_byte(sample: bytes, num_high: int) -> str:

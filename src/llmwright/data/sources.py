@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from llmwright.core.errors import InputError
 from llmwright.core.locale import text as sentence
+from llmwright.core.project import FILE_NAME
 from llmwright.data.records import SPLITS, SplitName
 
 _DOCUMENTATION = re.compile(r"(readme|license|licence|citation|sha256sums)\b", re.IGNORECASE)
@@ -75,9 +77,9 @@ def _expand(word: str, root: Path) -> list[Path]:
         return [path]
     base, pattern = _existing(path)
     if path.is_dir():
-        files = [p for p in sorted(path.rglob("*")) if _is_data(p, path)]
+        files = _files_below(path)
     elif any(sign in pattern for sign in "*?["):
-        files = [p for p in sorted(base.glob(pattern)) if p.is_file()]
+        files = [p for p in sorted(base.glob(pattern)) if p.is_file() and p.name != FILE_NAME]
     else:
         raise InputError("DATA-010", path=word, hint=_near(path))
     if not files:
@@ -96,9 +98,18 @@ def _existing(path: Path) -> tuple[Path, str]:
     return base, "/".join(rest)
 
 
+def _files_below(folder: Path) -> list[Path]:
+    """Return the data files below a folder, which may be that of a project or hold projects."""
+    found = sorted(folder.rglob("*"))
+    projects = {path.parent for path in found if path.name == FILE_NAME}
+    left_out = {project / "plugins" if project == folder else project for project in projects}
+    return [p for p in found if _is_data(p, folder) and left_out.isdisjoint(p.parents)]
+
+
 def _is_data(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.is_file() and not hidden and not _DOCUMENTATION.match(path.name)
+    other = path.name == FILE_NAME or _DOCUMENTATION.match(path.name)
+    return path.is_file() and not hidden and not other
 
 
 def _near(path: Path) -> str:
@@ -113,7 +124,7 @@ def _name(path: Path, root: Path) -> str:
     try:
         return path.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:
-        return path.as_posix()
+        return Path(os.path.normpath(path)).as_posix()
 
 
 def name_splits(files: Sequence[SourceFile], source: str) -> list[SourceFile]:
