@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -129,3 +130,18 @@ def test_damaged_probes_are_said(name: str, saved: Saved, rows_of: Rows, tmp_pat
     with pytest.raises(InputError) as missing:
         Probes.open(folder)
     assert missing.value.code == "INFER-010"
+
+
+def test_one_long_text_gives_many_probes(saved: Saved) -> None:
+    contract = Contract.open(saved("decoder"))
+    book = " ".join(f"line{i} mail{i}@example.org 电话13812345678" for i in range(2000))
+    found = [row["text"] for row in probe_rows([{"text": book}], contract, 32)]
+    assert len(found) == 32
+    assert found[0].startswith("line0 ")
+    assert not [text for text in found if "@" in text or "1381234" in text]
+    numbers = [int(re.search(r"line(\d+)", text).group(1)) for text in found]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] > 1900
+    assert [
+        text for text in found if not text.startswith(("line", "<email>", "<phone>", "电话", "话"))
+    ] == []

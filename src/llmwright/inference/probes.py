@@ -168,9 +168,12 @@ def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[
 def probe_rows(rows: Sequence[Row], contract: Contract, count: int) -> list[Row]:
     """Return inputs from all over a dataset, redacted, each only once.
 
-    Plain texts are cut to their beginning, which the model then continues.
+    Of a plain text, which the model then continues, a piece is taken; of few long ones, several.
     """
     candidates = evenly(rows, count * CANDIDATES_PER_PROBE)
+    if contract.row_type == "text":
+        num_pieces = -(-count * CANDIDATES_PER_PROBE // max(1, len(candidates)))
+        candidates = [piece for row in candidates for piece in _pieces(row, num_pieces)]
     found = {repr(kept): kept for row in candidates if (kept := _input_of(row, contract))}
     return evenly(list(found.values()), count)
 
@@ -181,6 +184,21 @@ def evenly(items: Sequence[Any], count: int) -> list[Any]:
         return list(items)
     places = np.linspace(0, len(items) - 1, count).round().astype(int)
     return [items[place] for place in places.tolist()]
+
+
+def _pieces(row: Row, count: int) -> list[Row]:
+    """Return pieces of a text from its beginning on, with room for what is redacted.
+
+    None begins inside a word, a number or an address: its rest could not be recognised.
+    """
+    text = row["text"]
+    starts = range(0, max(1, len(text) - MAX_PROMPT_CHARACTERS + 1), MAX_PROMPT_CHARACTERS)
+    pieces = []
+    for start in evenly(starts, count):
+        while 0 < start < len(text) and not text[start - 1].isspace() and text[start - 1].isascii():
+            start += 1
+        pieces.append({"text": text[start : start + 2 * MAX_PROMPT_CHARACTERS]})
+    return pieces
 
 
 def _input_of(row: Row, contract: Contract) -> Row | None:
