@@ -16,6 +16,7 @@ _ROWS = (
         function="llmwright.data.prepare:prepare",
         summary="Import files, recognise their format, clean, report and split.",
         argument="source",
+        version=2,
     ),
     Operation(
         verb="tokenize",

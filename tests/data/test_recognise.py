@@ -8,10 +8,11 @@ from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.data.config import PrepareConfig
 from llmwright.data.recognise import Recognised, recognise
-from llmwright.data.shapes.shape import Options
+from llmwright.data.shapes.shape import Options, RowError
 
 CHAT = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
 GPT = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
+LEARNED = {"messages": CHAT, "learn": [False, True]}
 ASK = [{"role": "user", "content": "hi"}]
 
 
@@ -36,9 +37,9 @@ def find(*rows: dict[str, Any], said: list[str] | None = None, **settings: Any) 
                 ]
             },
         ),
-        ({"conversations": GPT, "tools": "[]"}, "sharegpt", {"messages": CHAT}),
-        ({"messages": CHAT}, "openai", {"messages": CHAT}),
-        ({"conversations": CHAT}, "openai", {"messages": CHAT}),
+        ({"conversations": GPT, "tools": "[]"}, "sharegpt", LEARNED),
+        ({"messages": CHAT}, "openai", LEARNED),
+        ({"conversations": CHAT}, "openai", LEARNED),
         ({"prompt": "a", "completion": "b"}, "completion", {"input": "a", "target": "b"}),
         ({"source": "a", "target": "b"}, "pair", {"input": "a", "target": "b"}),
         ({"question": "a", "answer": "b"}, "pair", {"input": "a", "target": "b"}),
@@ -82,6 +83,25 @@ def test_shape_and_row(values: dict[str, Any], shape: str, row: dict[str, Any]) 
     assert found.shape.name == shape
     assert found.shape.convert(values, found.columns, Options()) == row
     assert any(f"Recognised {shape} rows" in s and "Override with shape" in s for s in said)
+
+
+@pytest.mark.parametrize("key", ["weight", "loss_weight"])
+def test_a_turn_of_weight_0_is_read_and_not_learned(key: str) -> None:
+    turns = [*CHAT, *ASK, {"role": "assistant", "content": "no", key: 0, "name": "x", "tools": []}]
+    said: list[str] = []
+    values = {"messages": turns, "system": "be kind"}
+    found = find(values, values, {"messages": None}, said=said)
+    row = found.shape.convert(values, found.columns, Options())
+    assert row["learn"] == [False, False, True, False, False]
+    assert [len(turn) for turn in row["messages"]] == [2] * 5
+    assert said[-1] == "Columns that are not used: messages[].name."
+    for weight in (0.5, "1"):
+        values["messages"] = [ASK[0], {**CHAT[1], key: weight}]
+        with pytest.raises(RowError, match="only 0 and 1"):
+            found.shape.convert(values, found.columns, Options())
+    values["messages"] = [ASK[0], {**CHAT[1], key: 0}]
+    with pytest.raises(RowError, match="weight 0"):
+        found.shape.convert(values, found.columns, Options())
 
 
 def test_the_users_columns_decide() -> None:

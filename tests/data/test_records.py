@@ -16,6 +16,7 @@ def test_rows_come_back_as_they_were(bench: Any) -> None:
     assert dataset.splits == ("train", "validation", "test")
     assert dataset.rows("train")[0] == {
         "messages": [{"role": "user", "content": "q0"}, {"role": "assistant", "content": "é"}],
+        "learn": [False, True],
         "source": "a.jsonl",
         "row": 1,
     }

@@ -49,6 +49,17 @@ def test_only_the_assistant_is_learned_with_its_stop_token(make, template, kind)
 
 
 @pytest.mark.parametrize("template", [None, WITHOUT_MARKS, INSTRUCTION])
+def test_an_answer_that_the_row_leaves_out_is_read_only(make, template) -> None:
+    options = {} if template is None else {"template": template}
+    task, tokenizer, contract = make("text-generation", "messages", max_length=500, **options)
+    whole = task.encode(CHAT, tokenizer, contract)
+    row = {**CHAT, "learn": [False, False, False, False, True]}
+    example = task.encode(row, tokenizer, contract)
+    assert example.input_ids_T.tolist() == whole.input_ids_T.tolist()
+    assert learned(example, tokenizer).strip() == "ok<eos>"
+
+
+@pytest.mark.parametrize("template", [None, WITHOUT_MARKS, INSTRUCTION])
 def test_inference_reads_what_training_read_before_the_answer(make, template) -> None:
     options = {} if template is None else {"template": template}
     task, tokenizer, contract = make("text-generation", "messages", max_length=500, **options)

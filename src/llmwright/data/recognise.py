@@ -87,6 +87,7 @@ def recognise(
     key = "data.chosen" if certain else "data.recognised"
     say(sentence(key, shape=shape.name, columns=found.describe(), task=found.task))
     unused = [c for c in available if c not in {*columns.values(), config.split.group}]
+    unused += sorted({key for values in sample for key in shape.unread(values, columns)})
     if unused:
         say(sentence("data.unused", columns=", ".join(unused)))
     return found

@@ -33,17 +33,18 @@ REJECTED_FILE = "rejected.jsonl"
 STREAM_ROWS = 20_000
 
 # Canonical columns of each row type: name → type. "messages" is a list of {role, content};
-# columns in `OPTIONAL` may be missing from all rows of a dataset.
+# columns in `OPTIONAL` may be missing from all rows of a dataset. "learn" says of each turn whether
+# it is learned; without it those of the assistant are.
 COLUMNS: dict[RowType, dict[str, str]] = {
     "text": {"text": "text"},
     "pair": {"input": "text", "target": "text"},
-    "messages": {"messages": "messages"},
+    "messages": {"messages": "messages", "learn": "bools"},
     "classification": {"text": "text", "text_pair": "text", "label": "name", "labels": "names"},
     "tags": {"tokens": "texts", "tags": "names"},
     "preference": {"prompt": "messages", "chosen": "text", "rejected": "text"},
     "flag": {"prompt": "messages", "completion": "text", "flag": "bool"},
 }
-OPTIONAL = {"text_pair", "label", "labels"}
+OPTIONAL = {"learn", "text_pair", "label", "labels"}
 
 
 class SourceInfo(BaseModel):

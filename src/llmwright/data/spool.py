@@ -26,6 +26,7 @@ _TYPES: dict[str, Any] = {
     "texts": pl.List(pl.String),
     "names": pl.List(pl.String),
     "bool": pl.Boolean,
+    "bools": pl.List(pl.Boolean),
     "messages": pl.List(pl.Struct({"role": pl.String, "content": pl.String})),
 }
 _ORIGIN = {"source": pl.String, "row": pl.Int64, "group": pl.String}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,9 +77,14 @@ def encode_prompt(tokenizer: PreTrainedTokenizerFast, messages: Messages) -> lis
 
 
 def encode_conversation(
-    tokenizer: PreTrainedTokenizerFast, messages: Messages
+    tokenizer: PreTrainedTokenizerFast, messages: Messages, learn: Sequence[bool] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return input_ids_T and labels_T, IGNORE wherever it is not the assistant who speaks.
+
+    Args:
+        tokenizer: Has the template.
+        messages: Mappings with ``role`` and ``content``.
+        learn: Of each message whether it is learned; all of the assistant's by default.
 
     Raises:
         InputError: The template is missing or refuses the messages, does not say where an answer
@@ -90,12 +96,28 @@ def encode_conversation(
     offsets_T2 = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     stops = stop_ids(tokenizer)
     labels_T = np.full(len(ids_T), IGNORE, dtype=np.int64)
-    for start, end in answer_spans(tokenizer, messages, text):
+    spans = answer_spans(tokenizer, messages, text)
+    for start, end in spans if learn is None else _learned(spans, messages, learn):
         first = int(np.searchsorted(offsets_T2[:, 1], start, side="right"))
         last = int(np.searchsorted(offsets_T2[:, 0], end, side="left"))
         stop = _stop_position(ids_T, first, last, stops)
         labels_T[first : stop + 1] = ids_T[first : stop + 1]
     return ids_T, labels_T
+
+
+def _learned(spans: list[Span], messages: Messages, learn: Sequence[bool]) -> list[Span]:
+    """Return the spans of the answers that are learned.
+
+    Raises:
+        InputError: Some are not, and the template does not mark every answer (``TASK-007``).
+    """
+    answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    kept = [learn[i] for i in answers]
+    if all(kept):
+        return spans
+    if len(spans) != len(answers):
+        raise InputError("TASK-007", answer=messages[answers[kept.index(False)]]["content"][:60])
+    return [span for span, keeps in zip(spans, kept, strict=True) if keeps]
 
 
 def _stop_position(ids_T: np.ndarray, first: int, last: int, stops: set[int]) -> int:

@@ -1,7 +1,7 @@
 """Text generation: plain texts, prompts with completions, and conversations.
 
 What is learned: every token of a plain text; of a pair the completion and the end token; of a
-conversation the assistant's answers with their stop tokens.
+conversation the assistant's answers with their stop tokens, but for those the row leaves out.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TextGeneration(Task):
         limit = contract.max_length
         if contract.row_type == "messages":
             messages = self._messages(row, contract)
-            ids_T, labels_T = chat.encode_conversation(tokenizer, messages)
+            ids_T, labels_T = chat.encode_conversation(tokenizer, messages, row.get("learn"))
             return Example(ids_T[:limit], labels_T[:limit], truncated=len(ids_T) > limit)
         if contract.row_type == "pair":
             return self._encode_pair(row, tokenizer, contract)

@@ -10,6 +10,10 @@ from llmwright.data.shapes.shape import Options, Role, Row, RowError, Shape, Val
 
 Messages = list[dict[str, str]]
 
+# By these a turn of the assistant says that it is learned (1) or only read (0).
+_WEIGHTS = ("weight", "loss_weight")
+_READ = {"role", "from", "content", "value", *_WEIGHTS}
+
 # What a speaker is called in the wild → the three roles of chat templates, and tools' results.
 SPEAKERS = {
     "system": "system",
@@ -55,12 +59,32 @@ class Conversation(Shape):
         return has_turns(values.get(columns["messages"]), self.speaker)
 
     def convert(self, values: Values, columns: Mapping[str, str], options: Options) -> Row:
-        """Return ``messages``."""
-        messages = messages_of(values.get(columns["messages"]), columns["messages"])
-        messages = [*self.system(values, columns), *messages]
+        """Return ``messages`` and of each whether it is learned: the assistant's, unless told not.
+
+        Raises:
+            RowError: As `messages_of`; a weight that is neither 0 nor 1, or nothing to learn.
+        """
+        given = values.get(columns["messages"])
+        messages = messages_of(given, columns["messages"])
+        turns = [given] if isinstance(given, dict) else given or []
         if not any(turn["role"] == "assistant" for turn in messages):
             raise RowError("roles", "no turn of the assistant")
-        return {"messages": messages}
+        weights = [_weight(turn, number) for number, turn in enumerate(turns, start=1)]
+        pairs = zip(messages, weights, strict=True)
+        learn = [turn["role"] == "assistant" and weight == 1 for turn, weight in pairs]
+        if not any(learn):
+            raise RowError("roles", "every turn of the assistant has the weight 0")
+        system = self.system(values, columns)
+        return {"messages": [*system, *messages], "learn": [False] * len(system) + learn}
+
+    def unread(self, values: Values, columns: Mapping[str, str]) -> set[str]:
+        """Return the keys of turns that say something and are not read, as ``messages[].name``."""
+        given = values.get(columns["messages"])
+        turns = (
+            [turn for turn in given if isinstance(turn, dict)] if isinstance(given, list) else []
+        )
+        said = (key for turn in turns for key in turn if turn[key])
+        return {f"{columns['messages']}[].{key}" for key in said if key not in _READ}
 
     def system(self, values: Values, columns: Mapping[str, str]) -> Messages:
         """Return the system message that a column of its own holds; no message without one."""
@@ -90,6 +114,14 @@ def messages_of(value: Any, column: str) -> Messages:
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise RowError("type", f'"{column}" is not a list of turns')
     return [_message(turn, number) for number, turn in enumerate(turns, start=1)]
+
+
+def _weight(turn: dict[str, Any], number: int) -> float:
+    """Return the weight that a turn gives itself in the loss; 1 where it gives none."""
+    given = [turn[key] for key in _WEIGHTS if turn.get(key) is not None]
+    if any(weight not in (0, 1) for weight in given):
+        raise RowError("type", f"turn {number}: the weight {given[0]}; only 0 and 1 can be used")
+    return min(given, default=1)
 
 
 def _message(turn: dict[str, Any], number: int) -> dict[str, str]:

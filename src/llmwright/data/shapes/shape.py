@@ -111,6 +111,10 @@ class Shape(ABC):
             RowError: A needed value is missing or of the wrong type.
         """
 
+    def unread(self, values: Values, columns: Mapping[str, str]) -> set[str]:
+        """Return what is inside the columns of a record and is not used, as the user is told."""
+        return set()
+
     def fields(self, columns: Mapping[str, str]) -> dict[str, str]:
         """Return canonical column → the user's name for it, for those that stand for one column."""
         return dict(columns)
