@@ -16,7 +16,7 @@ from llmwright.core.artifacts import Artifact
 from llmwright.core.config import Kind, parse
 from llmwright.core.errors import InputError
 from llmwright.core.events import Emit
-from llmwright.core.project import Project
+from llmwright.core.project import Project, forms_in
 from llmwright.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run(
     """
     values: dict[str, Any] = {}
     for key, value in (overrides or {}).items():
-        values = layers.merge(values, layers.nested(key, value))
+        values = layers.merge(values, layers.nested(key, value), forms_in(OPERATIONS))
     opened = open_project(project)
     if values:
         opened = Project.find(OPERATIONS, opened.root, overrides=values)

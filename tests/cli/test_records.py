@@ -164,6 +164,16 @@ def test_an_error_names_the_command_line_where_the_value_came_from_there(
     assert llmwright("prepare", "--json").json["error"]["where"] == "llmwright.yaml:5"
 
 
+def test_given_splits_replace_the_source_of_the_file(project: Path, llmwright) -> None:
+    (project / "test.csv").write_text("text,label\nwet mud day,rain\n", encoding="utf-8")
+    said = llmwright("prepare", "--source", "{train: data.csv, test: test.csv}", "--json")
+    (step,) = said.json["steps"]
+    assert step["artifact"]["metadata"]["counts"]["test"] == 1
+    wrong = llmwright("prepare", "--source", "{trian: data.csv}", "--json").json["error"]
+    assert wrong["where"] == "command line"
+    assert "kind" not in wrong["message"]
+
+
 def test_the_projects_task_is_the_origin_of_its_steps_task(project: Path, llmwright) -> None:
     lines = llmwright("config", "show", "--origins").out.splitlines()
     (line,) = [line for line in lines if line.startswith("prepare.task")]

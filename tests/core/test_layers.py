@@ -5,7 +5,18 @@ from collections.abc import Sequence
 import pytest
 
 from llmwright.core.errors import ConfigError
-from llmwright.core.layers import flat, from_environment, merge, parse_overrides, parse_value
+from llmwright.core.layers import (
+    Form,
+    flat,
+    from_environment,
+    merge,
+    parse_overrides,
+    parse_value,
+)
+
+
+def form_at(parts: Sequence[str]) -> Form:
+    return "choice" if parts[-1] in ("o", "optimizer") else "other"
 
 
 @pytest.mark.parametrize(
@@ -32,15 +43,22 @@ from llmwright.core.layers import flat, from_environment, merge, parse_overrides
         ({"o": "sgd"}, {"o": {"kind": "adamw"}}, {"o": {"kind": "adamw"}}),
         ({"o": {"kind": "sgd", "lr": 1}}, {"o": "sgd"}, {"o": {"kind": "sgd", "lr": 1}}),
         ({"o": {"kind": "sgd", "lr": 1}}, {"o": "adamw"}, {"o": "adamw"}),
+        # what is no choice has no short form
+        ({"source": "a.csv"}, {"source": {"train": "b"}}, {"source": {"train": "b"}}),
         # entries of lists
         ({"e": [{"f": 1}, {"f": 2}]}, {"e": {"1": {"f": 9}}}, {"e": [{"f": 1}, {"f": 9}]}),
         ({"e": [{"name": "b", "f": 1}]}, {"e": {"b": {"f": 9}}}, {"e": [{"name": "b", "f": 9}]}),
         ({"e": [{"f": 1}]}, {"e": {"f": 2}}, {"e": {"f": 2}}),
+        (
+            {"e": [{"o": "sgd"}]},
+            {"e": {0: {"o": {"lr": 1}}}},
+            {"e": [{"o": {"kind": "sgd", "lr": 1}}]},
+        ),
     ],
 )
 def test_merge(base: dict, top: dict, merged: dict) -> None:
     before = repr(base)
-    assert merge(base, top) == merged
+    assert merge(base, top, form_at) == merged
     assert repr(base) == before
 
 
@@ -67,16 +85,12 @@ def test_values_are_yaml_with_numbers_as_people_write_them(raw: str, value: obje
     assert (found, type(found)) == (value, type(value))
 
 
-def no_text(parts: Sequence[str]) -> bool:
-    return False
-
-
 def test_overrides_nest_and_the_last_wins() -> None:
     words = ["train.lr=3e-4", "train.optimizer=sgd", "train.optimizer.momentum=0.9", "train.lr=1"]
-    assert parse_overrides(words, no_text) == {
+    assert parse_overrides(words, form_at) == {
         "train": {"lr": 1, "optimizer": {"kind": "sgd", "momentum": 0.9}}
     }
-    assert parse_overrides(["a=b=c"], no_text) == {"a": "b=c"}
+    assert parse_overrides(["a=b=c"], form_at) == {"a": "b=c"}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +98,7 @@ def test_overrides_nest_and_the_last_wins() -> None:
 )
 def test_what_is_no_override_is_named(word: str, code: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_overrides([word], no_text)
+        parse_overrides([word], form_at)
     assert caught.value.code == code
 
 
@@ -101,13 +115,13 @@ def test_the_environment_sets_sections() -> None:
         "OTHER__TRAIN": "1",
         "LLMWRIGHT_TRAIN__EPOCHS": "2",
     }
-    found = from_environment(environment, ["train", "prepare"], no_text)
+    found = from_environment(environment, ["train", "prepare"], form_at)
     assert found == {"train": {"optimizer": {"lr": 3e-4}, "epochs": 2}}
 
 
 def test_a_mistyped_variable_is_not_ignored() -> None:
     with pytest.raises(ConfigError, match="train") as caught:
-        from_environment({"LLMWRIGHT_TRIAN__LR": "1"}, ["train"], no_text)
+        from_environment({"LLMWRIGHT_TRIAN__LR": "1"}, ["train"], form_at)
     assert (caught.value.code, caught.value.where) == ("CORE-052", "LLMWRIGHT_TRIAN__LR")
 
 

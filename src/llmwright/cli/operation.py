@@ -6,6 +6,7 @@ import glob
 import os
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from llmwright.cli import render
 from llmwright.cli.options import PROJECT
 from llmwright.cli.results import show_done
 from llmwright.core import jobs, layers, pipeline, plugins, schema
-from llmwright.core.config import Config, LocalPath, is_secret, is_text, parse, places_at
+from llmwright.core.config import Config, LocalPath, form_at, is_secret, parse, places_at
 from llmwright.core.errors import ConfigError
 from llmwright.core.locale import text
 from llmwright.core.operation import Operation, field_at
-from llmwright.core.project import Project, Section, text_in
+from llmwright.core.project import Project, Section, forms_in
 from llmwright.operations import OPERATIONS
 
 # Options every working command has; names a config field must not take.
@@ -94,14 +95,13 @@ def _given_values(
         if raw is not None:
             keep = field.is_text or field.is_flag
             values[field.name] = raw if keep else layers.parse_value(raw, field.name)
-    cls = operation.config_class()
-    named = layers.parse_overrides(overrides, lambda parts: is_text(cls, parts))
-    return layers.merge(values, named)
+    forms = partial(form_at, operation.config_class())
+    return layers.merge(values, layers.parse_overrides(overrides, forms), forms)
 
 
 def find_project(folder: Path | None, words: Iterable[str] = ()) -> Project:
     """Return the project of this command, KEY=VALUE words laid over its file."""
-    given = layers.parse_overrides(words, text_in(OPERATIONS))
+    given = layers.parse_overrides(words, forms_in(OPERATIONS))
     project = Project.find(OPERATIONS, folder)
     for verb, values in given.items():
         if verb in OPERATIONS and isinstance(values, dict):
@@ -123,7 +123,8 @@ def typed_here(cls: type[Config], values: dict[str, Any], root: Path) -> dict[st
         if any(isinstance(mark, LocalPath) for mark in marks):
             several = isinstance(value, list)
             words = [_from_root(word, root) for word in (value if several else [value])]
-            placed = layers.merge(placed, layers.nested(key, words if several else words[0]))
+            one = layers.nested(key, words if several else words[0])
+            placed = layers.merge(placed, one, partial(form_at, cls))
     return placed
 
 
@@ -160,12 +161,13 @@ def _run(
     project = find_project(folder)
     plugins.load_project_plugins(project)
     section = _section(project, operation.verb, shared["step"])
-    values = typed_here(operation.config_class(), values, project.root)
+    cls = operation.config_class()
+    values = typed_here(cls, values, project.root)
     config = parse(
-        operation.config_class(),
-        layers.merge(section.values, values),
+        cls,
+        layers.merge(section.values, values, partial(form_at, cls)),
         section.where,
-        project.lines | dict.fromkeys(layers.flat({section.where: values}), "command line"),
+        layers.located(project.lines, values, "command line", section.where),
     )
     with render.Terminal(shared["quiet"] or shared["as_json"]) as terminal:
         done = pipeline.execute(

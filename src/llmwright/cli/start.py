@@ -13,7 +13,7 @@ from llmwright.cli.operation import common_options, find_project, start_detached
 from llmwright.cli.results import describe, show_done, show_tables
 from llmwright.core import layers, pipeline
 from llmwright.core.locale import text
-from llmwright.core.project import text_in
+from llmwright.core.project import forms_in
 from llmwright.operations import OPERATIONS
 
 
@@ -91,7 +91,7 @@ def _run(
     only: tuple[str, ...],
 ) -> None:
     if detach:
-        start_detached(folder, layers.parse_overrides(words, text_in(OPERATIONS)))
+        start_detached(folder, layers.parse_overrides(words, forms_in(OPERATIONS)))
         return
     project = find_project(folder, words)
     with render.Terminal(quiet or as_json) as terminal:

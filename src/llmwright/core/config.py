@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, ValidationError, core_schema
 
 from llmwright.core.errors import ConfigError, closest
+from llmwright.core.layers import Form
 from llmwright.core.locale import error_text, text, text_or
 from llmwright.core.registry import Registry, load_object
 
@@ -273,6 +274,14 @@ def is_text(cls: type[BaseModel], parts: Sequence[str]) -> bool:
     """Say whether a value at a dotted place is text, taken as it is written."""
     kinds = [kind for kind, _ in places_at(cls, parts) if kind is not NoneType]
     return bool(kinds) and all(kind in TEXTS for kind in kinds)
+
+
+def form_at(cls: type[BaseModel], parts: Sequence[str]) -> Form:
+    """Say what a dotted place takes: text, a choice or another value."""
+    if is_text(cls, parts):
+        return "text"
+    marks = [mark for _, found in places_at(cls, parts) for mark in found]
+    return "choice" if any(isinstance(mark, Choice) for mark in marks) else "other"
 
 
 def is_secret(cls: type[BaseModel], parts: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -16,8 +16,10 @@ from llmwright.core.errors import ConfigError, closest
 
 Values = dict[str, Any]
 PREFIX = "LLMWRIGHT_"
-# Says whether the value at a dotted place is text, taken as it is written.
-IsText = Callable[[Sequence[str]], bool]
+# Says what a dotted place takes: text, taken as it is written; a `Choice`, whose short form is the
+# name of its kind; or any other value.
+Form = Literal["text", "choice", "other"]
+FormAt = Callable[[Sequence[str]], Form]
 
 
 class Loader(yaml.SafeLoader):
@@ -29,28 +31,42 @@ Loader.add_implicit_resolver(
 )
 
 
-def merge(base: Values, top: Values) -> Values:
+def merge(base: Values, top: Values, form_at: FormAt, place: Sequence[str] = ()) -> Values:
     """Return ``base`` with ``top`` laid over it.
 
     Mappings merge key by key; a mapping with another ``kind`` replaces the old one whole, since
     the fields of one kind mean nothing to another. The short form of a choice
     (``optimizer: adamw``) is the same as ``{kind: adamw}``, on both sides. A mapping whose keys
     are numbers or step names changes those entries of a list (``export.1.format``).
+
+    Args:
+        base: What lies below.
+        top: What wins.
+        form_at: Says which places take a choice.
+        place: Where ``base`` stands itself.
     """
     merged = dict(base)
     for key, value in top.items():
-        old = merged.get(key)
-        if isinstance(old, list) and isinstance(value, dict) and entries_of(old, value):
-            merged[key] = _merge_entries(old, value)
-            continue
-        if isinstance(value, dict) and isinstance(old, str) and "kind" not in value:
-            old = {"kind": old}
-        if isinstance(old, dict) and isinstance(value, str) and old.get("kind") == value:
-            value = {"kind": value}
-        if isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
-            value = merge(old, value)
-        merged[key] = value
+        merged[key] = _laid_over(merged.get(key), value, form_at, (*place, str(key)))
     return merged
+
+
+def _laid_over(old: Any, value: Any, form_at: FormAt, place: Sequence[str]) -> Any:
+    """Return one value laid over another."""
+    if isinstance(old, list) and isinstance(value, dict) and (found := entries_of(old, value)):
+        entries = list(old)
+        for key, entry in value.items():
+            index = found[str(key)]
+            entries[index] = _laid_over(entries[index], entry, form_at, (*place, str(key)))
+        return entries
+    is_short = isinstance(old, str) and isinstance(value, dict) and "kind" not in value
+    if is_short and form_at(place) == "choice":
+        old = {"kind": old}
+    if isinstance(old, dict) and isinstance(value, str) and old.get("kind") == value:
+        value = {"kind": value}
+    if isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
+        return merge(old, value, form_at, place)
+    return value
 
 
 def entries_of(entries: list[Any], addressed: Values) -> dict[str, int]:
@@ -61,13 +77,6 @@ def entries_of(entries: list[Any], addressed: Values) -> dict[str, int]:
     }
     found = {str(key): names[str(key)] for key in addressed if str(key) in names}
     return found if len(found) == len(addressed) else {}
-
-
-def _merge_entries(entries: list[Any], addressed: Values) -> list[Any]:
-    merged = list(entries)
-    for key, index in entries_of(entries, addressed).items():
-        merged[index] = merge({"": merged[index]}, {"": addressed[key]})[""]
-    return merged
 
 
 def _same_kind(old: Values, new: Values) -> bool:
@@ -94,7 +103,31 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Values:
     return found
 
 
-def parse_overrides(words: Iterable[str], is_text: IsText) -> Values:
+def located(
+    lines: Mapping[str, str], given: Values, origin: str, where: str = ""
+) -> dict[str, str]:
+    """Return where each key was written, for errors, once values of another origin win.
+
+    An error about such a value, or what it is a part of, must not point at a line of the file.
+
+    Args:
+        lines: Dotted key → where it was written.
+        given: The values that win.
+        origin: Where those were written.
+        where: Dotted place of the section they are for; empty when they are whole sections.
+    """
+    leaves = flat(given, f"{where}." if where else "")
+    covered = tuple(f"{leaf}." for leaf in leaves)
+    found = {key: line for key, line in lines.items() if not key.startswith(covered)}
+    num_section = len(where.split("."))
+    for leaf in leaves:
+        parts = leaf.split(".")
+        inside = range(num_section + 1, len(parts))
+        found |= dict.fromkeys((leaf, *(".".join(parts[:end]) for end in inside)), origin)
+    return found
+
+
+def parse_overrides(words: Iterable[str], form_at: FormAt) -> Values:
     """Return the nested values of ``key.sub=value`` words; what is not text is read as YAML.
 
     Raises:
@@ -106,8 +139,8 @@ def parse_overrides(words: Iterable[str], is_text: IsText) -> Values:
         if not sign or not key:
             raise ConfigError("CORE-043", word=word)
         key = key.strip()
-        value = raw if is_text(key.split(".")) else parse_value(raw, key)
-        values = merge(values, nested(key, value))
+        value = raw if form_at(key.split(".")) == "text" else parse_value(raw, key)
+        values = merge(values, nested(key, value), form_at)
     return values
 
 
@@ -125,7 +158,7 @@ def parse_value(raw: str, key: str) -> Any:
 
 
 def from_environment(
-    environment: Mapping[str, str], sections: Iterable[str], is_text: IsText
+    environment: Mapping[str, str], sections: Iterable[str], form_at: FormAt
 ) -> Values:
     """Return values of variables such as ``LLMWRIGHT_TRAIN__LR=3e-4`` (``__`` for each dot).
 
@@ -141,6 +174,6 @@ def from_environment(
         if parts[0] not in known:
             hint = closest(parts[0], known)
             raise ConfigError("CORE-052", where=name, section=parts[0], hint=hint)
-        value = raw if is_text(parts) else parse_value(raw, name)
-        values = merge(values, nested(".".join(parts), value))
+        value = raw if form_at(parts) == "text" else parse_value(raw, name)
+        values = merge(values, nested(".".join(parts), value), form_at)
     return values

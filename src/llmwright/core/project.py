@@ -15,7 +15,7 @@ import yaml
 
 from llmwright.core import layers
 from llmwright.core.artifacts import Store
-from llmwright.core.config import is_text
+from llmwright.core.config import form_at
 from llmwright.core.errors import ConfigError, closest
 from llmwright.core.index import Index
 from llmwright.core.locale import text
@@ -130,13 +130,13 @@ class Project:
         project._refuse_unknown(values, table)
         recipe = values.get("recipe")
         if recipe:
-            project._lay_over(recipe_values(str(recipe)), f"recipe {recipe}")
-        project._lay_over(values, file.name)
+            project._lay_over(recipe_values(str(recipe)), f"recipe {recipe}", table)
+        project._lay_over(values, file.name, table)
         project._lay_settings_over(table, overrides)
         return project
 
     def _lay_settings_over(self, table: Table, overrides: dict[str, Any] | None) -> None:
-        environment = layers.from_environment(os.environ, table, text_in(table))
+        environment = layers.from_environment(os.environ, table, forms_in(table))
         for values, origin in ((environment, "environment"), (overrides, "command line")):
             self._refuse_unknown(values or {}, table)
             for key, value in (values or {}).items():
@@ -144,7 +144,8 @@ class Project:
                 known = isinstance(old, list) and isinstance(value, dict)
                 if known and not layers.entries_of(old or [], value):
                     raise ConfigError("CORE-045", where=origin, key=key, count=len(old or []))
-            self._lay_over(values or {}, origin)
+            self._lay_over(values or {}, origin, table)
+            self.lines = layers.located(self.lines, values or {}, origin)
 
     def _refuse_unknown(self, values: dict[str, Any], verbs: Table) -> None:
         for key in map(str, values):
@@ -155,8 +156,8 @@ class Project:
                 hint = closest(key, [*verbs, *HEAD])
                 raise ConfigError("CORE-052", where=where, section=key, hint=hint)
 
-    def _lay_over(self, values: dict[str, Any], origin: str) -> None:
-        self.values = layers.merge(self.values, values)
+    def _lay_over(self, values: dict[str, Any], origin: str, table: Table) -> None:
+        self.values = layers.merge(self.values, values, forms_in(table))
         given = layers.flat(values)
         earlier, self.origins = self.origins, {}
         for key in layers.flat(self.values):
@@ -164,9 +165,6 @@ class Project:
             old = earlier.get(key) or earlier.get(key.removesuffix(".kind"))
             if key in given or old:
                 self.origins[key] = origin if key in given else str(old)
-        if origin in ("environment", "command line"):
-            # An error about such a value must not point at a line of the file.
-            self.lines.update(dict.fromkeys(given, origin))
 
     def sections(self, order: Iterable[str]) -> list[Section]:
         """Return the sections of the file in the order of the operations.
@@ -205,12 +203,12 @@ class Project:
         return Section(verb, step, values, where)
 
 
-def text_in(table: Table) -> layers.IsText:
-    """Return what says whether a dotted key of the project file takes text as it is written."""
+def forms_in(table: Table) -> layers.FormAt:
+    """Return what says which form of value a dotted key of the project file takes."""
 
-    def says(parts: Sequence[str]) -> bool:
+    def says(parts: Sequence[str]) -> layers.Form:
         found = field_at(table, parts)
-        return found is not None and is_text(*found)
+        return form_at(*found) if found else "other"
 
     return says
 
