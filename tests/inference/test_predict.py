@@ -139,7 +139,7 @@ def test_rows_of_every_kind_get_an_answer_or_a_reason(saved: Saved, tmp_path: Pa
         for _ in range(2):
             assert predict_file(predictor, source, out)["count"] == 6
     answers = [line["answer"] for line in read_jsonl(tmp_path / "out.jsonl")]
-    assert "INFER-025" in answers[5]["error"]
+    assert "TASK-003" in answers[5]["error"]
     alone = predictor.predict([{"text": t} for t in ("12345", "a\nb", "fine")])
     assert [answers[i]["label"] for i in (0, 2, 4)] == [a["label"] for a in alone]
     assert all("TASK-011" in answers[i]["error"] for i in (1, 3))
@@ -265,3 +265,7 @@ def test_one_text_alone_is_one_row_not_its_characters(saved: Saved, tmp_path: Pa
     listed = ask(["rain and snow"])
     assert ask("rain and snow") == ask({"text": "rain and snow"}) == listed
     assert len(listed) == 1
+    for nothing in (None, "", " "):
+        with pytest.raises(InputError) as error:
+            ask([nothing])
+        assert error.value.code == "TASK-003"

@@ -36,9 +36,7 @@ def test_the_models_own_column_wins_over_a_prompt(make) -> None:
         task.read({"prompt": "its own answer"}, contract)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(12345, "12345"), (0.5, "0.5"), (["a", "b"], "a\nb"), ("", "")]
-)
+@pytest.mark.parametrize(("value", "text"), [(12345, "12345"), (0.5, "0.5"), (["a", "b"], "a\nb")])
 def test_values_are_texts_as_prepare_reads_them(make, value, text) -> None:
     task, _, contract = make("text-classification", "classification", **FRAME)
     assert task.read({"text": value}, contract) == {"text": text}
@@ -139,3 +137,34 @@ def test_a_pair_needs_its_second_text(make) -> None:
     # A model of single texts is not given a second one.
     task, _, single = make("text-classification", "classification", **FRAME)
     assert task.read({"text": "a", "text_pair": "b"}, single) == {"text": "a"}
+
+
+@pytest.mark.parametrize(
+    ("name", "row_type", "values"),
+    [
+        ("text-classification", "classification", {"text": ""}),
+        ("text-classification", "classification", {"text": " \n\u3000"}),
+        ("text-classification", "classification", {"text": "<br>"}),
+        ("seq2seq", "pair", {"input": " "}),
+        ("token-classification", "tags", {"tokens": []}),
+        ("token-classification", "tags", {"tokens": ["", " "]}),
+        ("token-classification", "tags", {"text": " "}),
+    ],
+)
+def test_a_blank_input_is_a_missing_one(make, name, row_type, values) -> None:
+    task, _, contract = make(name, row_type, **({} if name == "seq2seq" else FRAME))
+    contract = contract.model_copy(update={"preprocessing": [{"kind": "html"}]})
+    with pytest.raises(InputError) as error:
+        task.read({**values, "id": 7}, contract)
+    assert error.value.code == "TASK-003"
+    assert error.value.values["found"] == "id"
+
+
+def test_a_pair_needs_both_texts_and_a_text_may_begin_from_nothing(make) -> None:
+    fields = {"text": "premise", "text_pair": "claim"}
+    task, _, contract = make("text-classification", "classification", fields=fields, **FRAME)
+    with pytest.raises(InputError, match="claim") as error:
+        task.read({"premise": "the cat", "claim": " "}, contract)
+    assert error.value.values["found"] == "premise"
+    task, _, contract = make("text-generation", "text")
+    assert task.read({"prompt": ""}, contract) == {"text": ""}

@@ -148,7 +148,8 @@ class Predictor:
         Raises:
             InputError: As `Task.read`.
         """
-        if isinstance(values, str):
+        if not isinstance(values, Mapping):
+            # What is no text either is refused by name, as any value of a field.
             values = {self.text_name: values}
         return self.task.read(values, self.contract)
 

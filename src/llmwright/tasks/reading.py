@@ -48,17 +48,27 @@ def read_inputs(values: Values, contract: Contract) -> Row:
     return row
 
 
-def refuse_missing(row: Row, values: Values, contract: Contract) -> Row:
-    """Return a row that holds all its input columns.
+def refuse_missing(row: Row, values: Values, contract: Contract, takes_blank: bool) -> None:
+    """Check that a clean row holds all its input columns.
 
     Raises:
-        InputError: It does not (``TASK-003``).
+        InputError: It does not, or one is blank and may not be (``TASK-003``).
     """
     for column in INPUT_COLUMNS[contract.row_type]:
-        if column not in row and (column != "text_pair" or column in contract.fields):
+        needed = column != "text_pair" or column in contract.fields
+        if needed and (column not in row or (_is_blank(row[column]) and not takes_blank)):
             field = contract.fields.get(column, column)
-            raise InputError("TASK-003", field=field, found=", ".join(map(str, values)))
-    return row
+            full = [str(name) for name, value in values.items() if not _is_blank(value)]
+            # A cleaner may have left nothing of the field itself.
+            found = [name for name in full if name != field]
+            raise InputError("TASK-003", field=field, found=", ".join(found) or "-")
+
+
+def _is_blank(value: Any) -> bool:
+    """Say whether a value holds no character to be read; a number does, a list of blanks not."""
+    if isinstance(value, list | tuple):
+        return all(_is_blank(item) for item in value)
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def cleaned(row: Row, contract: Contract) -> Row:

@@ -91,6 +91,7 @@ class Task(ABC):
             large (``max``).
         generates: Whether the answer is text written token by token.
         text_field: The input that one bare text stands for.
+        takes_blank: Whether an input without a character is one: a text may be begun from nothing.
     """
 
     name: ClassVar[str]
@@ -101,6 +102,7 @@ class Task(ABC):
     selection: ClassVar[tuple[str, Literal["min", "max"]]] = ("loss", "min")
     generates: ClassVar[bool] = False
     text_field: ClassVar[str] = "text"
+    takes_blank: ClassVar[bool] = False
 
     def read(self, values: Mapping[str, Any], contract: Contract) -> Row:
         """Return the canonical row, without a target, of what a user sends under own names.
@@ -108,11 +110,12 @@ class Task(ABC):
         It is as clean as the rows of a dataset. All else here takes such rows only.
 
         Raises:
-            InputError: The input is missing (``TASK-003``) or cannot be read (``TASK-011``,
-                ``TASK-012``).
+            InputError: The input is missing or blank (``TASK-003``), or cannot be read
+                (``TASK-011``, ``TASK-012``).
         """
-        row = refuse_missing(self.row_of(values, contract), values, contract)
-        return cleaned(row, contract)
+        row = cleaned(self.row_of(values, contract), contract)
+        refuse_missing(row, values, contract, self.takes_blank)
+        return row
 
     def row_of(self, values: Mapping[str, Any], contract: Contract) -> Row:
         """Return the input columns that are there, under their canonical names."""

@@ -40,6 +40,7 @@ class TextGeneration(Task):
     metrics: ClassVar[tuple[str, ...]] = ("perplexity",)
     generates: ClassVar[bool] = True
     text_field: ClassVar[str] = "prompt"
+    takes_blank: ClassVar[bool] = True
 
     def row_of(self, values: Mapping[str, Any], contract: Contract) -> Row:
         """Return the canonical row of what is to be continued or answered.
