@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
+
+from llmwright.inference.predictor import Predictor
+from llmwright.serving.model import ServedModel
+
+Server = Callable[..., Any]
 
 TEXTS = [
     "where is my card",
@@ -55,6 +61,28 @@ def test_wrong_requests_are_named(
     assert error["param"].startswith(param)
 
 
+def test_blank_texts_get_no_label(intents: httpx.Client) -> None:
+    for blank in ("", " \n", ["where is my card", ""]):
+        reply = intents.post("/v1/classify", json={"input": blank})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "TASK-003")
+    assert intents.post("/generate", files={"question": (None, "")}).status_code == 400
+
+
+def test_a_model_of_pairs_asks_for_the_second_text(
+    models: Callable[[str], ServedModel], server: Server
+) -> None:
+    base = models("intents").predictor
+    fields = {"text": "sentence1", "text_pair": "sentence2"}
+    contract = base.contract.model_copy(update={"fields": fields})
+    pairs = ServedModel(Predictor(contract, base.tokenizer, base.engine), "pairs")
+    with server("intents", model=pairs) as client:
+        error = client.post("/v1/classify", json={"input": "今天吃啥"}).json()["error"]
+        assert (error["code"], error["param"]) == ("missing_parameter", "input_pair")
+        assert "input_pair" in error["message"]
+        both = {"input": "my card", "input_pair": "where is my card"}
+        assert client.post("/v1/classify", json=both).status_code == 200
+
+
 def test_answers_in_shared_batches_equal_single_ones(intents: httpx.Client) -> None:
     single = [intents.post("/v1/classify", json={"input": text}).json()["data"] for text in TEXTS]
     gate = threading.Barrier(16)
@@ -78,5 +106,5 @@ def test_a_bad_row_harms_no_other_request(intents: httpx.Client) -> None:
             return client.post("/v1/classify", json={"input": text}).status_code
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(ask, ["where is my card", "\x00", "", "x" * 50_000] * 4))
+        found = list(pool.map(ask, ["where is my card", "\x00", "?", "x" * 50_000] * 4))
     assert set(found) == {200}

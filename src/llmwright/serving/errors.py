@@ -63,7 +63,7 @@ class ApiError(Exception):
 
     def message(self, lang: locale.Language) -> str:
         """Return the sentence in a language."""
-        return locale.text(f"serving.{self.code}", lang, **self.values)
+        return locale.text(f"serving.{self.code}", lang, **{"param": self.param, **self.values})
 
 
 class ClientLeft(Exception):
@@ -121,6 +121,8 @@ def _known(request: Request, error: Exception) -> JSONResponse:
 def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = FRAMEWORK_CODES.get(error.status_code, "unreadable")
+    if isinstance(error.__cause__, UnicodeDecodeError):
+        code = "not_utf8"
     sentence = locale.text(
         f"serving.{code}",
         _language(request),

@@ -28,6 +28,8 @@ async def classify(body: ClassifyBody, request: Request) -> Response:
     model.must("classify", "/v1/classify")
     if body.input_pair is not None and not model.reads_pairs:
         raise ApiError(400, "no_pairs", param="input_pair", name=model.name)
+    if body.input_pair is None and model.reads_pairs:
+        raise ApiError(400, "missing_parameter", param="input_pair")
     try:
         texts = body.texts()
     except ValueError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
-from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
 from llmwright.serving.bodies.requests import Options
@@ -20,7 +21,8 @@ from llmwright.serving.routes.documented import refusals, success
 from llmwright.serving.service import Service, service_of
 from llmwright.serving.worker import Job
 
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
+MAX_FIELDS = 1000
 
 
 def make_router(fields: Fields) -> APIRouter:
@@ -30,7 +32,8 @@ def make_router(fields: Fields) -> APIRouter:
         "requestBody": {
             "required": True,
             "content": {
-                kind: {"schema": _request_schema(fields)} for kind in ("application/json", *FORMS)
+                kind: {"schema": _request_schema(fields)}
+                for kind in ("application/json", MULTIPART, URLENCODED)
             },
         }
     }
@@ -62,22 +65,54 @@ async def _read(request: Request, service: Service) -> dict[str, Any]:
     """Return the body's fields.
 
     Raises:
-        ApiError: Another content type, JSON sent as a form, a file, or no JSON object (400).
+        ApiError: Another content type, another encoding than UTF-8, JSON sent as a form, a file,
+            or no JSON object (400).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in FORMS:
-        limit = service.config.max_body_bytes
-        try:
-            async with request.form(max_files=0, max_part_size=limit) as form:
-                return _form_values(form)
-        except HTTPException as error:
-            if error.status_code != 400:
-                raise
-            raise ApiError(400, "unreadable_form") from error
-    if kind != "application/json":
-        raise ApiError(400, "content_type", found=kind or "-")
+    body = await request.body()
     try:
-        values = json.loads(await request.body())
+        if kind == MULTIPART:
+            return await _multipart(request, body, service.config.max_body_bytes)
+        if kind == URLENCODED:
+            return _urlencoded(body)
+        if kind == "application/json":
+            return _json_object(request, body)
+    except UnicodeDecodeError as error:
+        raise ApiError(400, "not_utf8") from error
+    raise ApiError(400, "content_type", found=kind or "-")
+
+
+async def _multipart(request: Request, body: bytes, limit: int) -> dict[str, Any]:
+    try:
+        async with request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=limit) as form:
+            values = _form_values(form.multi_items())
+    except HTTPException as error:
+        if error.status_code != 400:
+            raise
+        raise ApiError(400, "unreadable_form") from error
+    # The parser takes what is no UTF-8 for Latin-1.
+    body.decode()
+    return values
+
+
+def _urlencoded(body: bytes) -> dict[str, Any]:
+    try:
+        # Not the framework's parser: it takes the plain UTF-8 that curl -d sends for Latin-1.
+        pairs = parse_qsl(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
+        raise ApiError(400, "unreadable_form") from error
+    return _form_values(pairs)
+
+
+def _json_object(request: Request, body: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(body)
+    except UnicodeDecodeError:
+        raise
     except (ValueError, RecursionError) as error:
         raise ApiError(400, "invalid_json", reason=str(error)) from error
     if not isinstance(values, dict):
@@ -85,14 +120,13 @@ async def _read(request: Request, service: Service) -> dict[str, Any]:
     return values
 
 
-def _form_values(form: FormData) -> dict[str, Any]:
-    if any(name.lstrip().startswith("{") for name in form):
+def _form_values(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    if any(name.lstrip().startswith("{") for name, _ in pairs):
         raise ApiError(400, "json_as_form")
-    values: dict[str, Any] = {}
-    for name in form:
-        found = form.getlist(name)
-        values[name] = found[0] if len(found) == 1 else found
-    return values
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
 
 
 def _request_schema(fields: Fields) -> dict[str, Any]:
