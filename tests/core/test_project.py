@@ -23,18 +23,21 @@ def failure(folder: Path, text: str | bytes, **settings: dict) -> ConfigError:
     return caught.value
 
 
-def test_a_project_is_found_from_below(tmp_path: Path) -> None:
+def test_a_project_is_found_from_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "name: weather\n")
     deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)
-    found = Project.find(TABLE, deep)
+    monkeypatch.chdir(deep)
+    found = Project.find(TABLE)
     assert (found.root, found.name) == (tmp_path.resolve(), "weather")
 
 
-def test_a_folder_that_is_not_there_does_not_find_the_one_above(tmp_path: Path) -> None:
+def test_a_folder_that_is_given_is_the_project_whatever_is_above(tmp_path: Path) -> None:
     write(tmp_path, "name: weather\n")
-    found = Project.find(TABLE, tmp_path / "typo")
-    assert (found.file, found.name) == (None, "typo")
+    (tmp_path / "inner").mkdir()
+    for name in ("inner", "typo"):
+        found = Project.find(TABLE, tmp_path / name)
+        assert (found.file, found.root) == (None, (tmp_path / name).resolve())
 
 
 def test_a_folder_without_a_file_takes_overrides_too(tmp_path: Path) -> None:

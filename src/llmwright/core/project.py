@@ -89,15 +89,16 @@ class Project:
     def find(
         cls, table: Table, start: Path | None = None, overrides: dict[str, Any] | None = None
     ) -> Project:
-        """Return the project around a folder, or a project without a file in that very folder.
+        """Return the project of a folder, with a file or without one.
 
         Args:
             table: Operations that may have sections.
-            start: Folder to begin at; the current one by default.
+            start: The folder; when not given, the nearest one with a project file, from the current
+                one upwards, else the current one.
             overrides: As in `load`.
         """
         folder = (start or Path.cwd()).resolve()
-        for candidate in (folder, *folder.parents) if folder.is_dir() else ():
+        for candidate in (folder, *(() if start else folder.parents)):
             if (candidate / FILE_NAME).is_file():
                 return cls.load(candidate / FILE_NAME, table, overrides)
         project = cls(folder)
