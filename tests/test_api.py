@@ -91,3 +91,20 @@ def test_a_wrong_value_is_said_in_chinese(
         parse(OPERATIONS[verb].config_class(), values, verb)
     reason = str(caught.value.values["reason"])
     assert re.search("[\u4e00-\u9fff]", reason), reason
+
+
+def test_warnings_are_logged_where_nobody_else_takes_them(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (folder / "a.csv").open("a", encoding="utf-8") as file:
+        file.write("\nno label,\n")
+    made = llmwright.prepare(source="a.csv")
+    assert made.metadata["num_rejected"] == 1
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("llmwright", "WARNING")
+    assert "1 of 61" in record.getMessage()
+    caplog.clear()
+    taken: list[object] = []
+    llmwright.prepare(source="a.csv", max_rows=61, consumers=[taken.append])
+    assert not caplog.records
+    assert record.getMessage() in {getattr(event, "text", "") for event in taken}

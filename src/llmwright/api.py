@@ -2,11 +2,13 @@
 
 ``llmwright.train(epochs=3)`` does what ``llmwright train --epochs 3`` does in a folder without a
 project file. A project file is run by `run`. A test keeps signatures and config fields equal;
-`DEFAULT` stands for a default that is a mapping, a list or a config.
+`DEFAULT` stands for a default that is a mapping, a list or a config. Where no consumer of events is
+given, warnings go to the logger ``llmwright``.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -15,7 +17,7 @@ from llmwright.core import layers, pipeline, plugins
 from llmwright.core.artifacts import Artifact
 from llmwright.core.config import Kind, parse
 from llmwright.core.errors import InputError
-from llmwright.core.events import Emit
+from llmwright.core.events import Emit, Event, Notice
 from llmwright.core.project import Project, forms_in
 from llmwright.operations import OPERATIONS
 
@@ -33,6 +35,13 @@ Place = Project | Path | str | None
 Reference = Artifact | Path | str
 
 DEFAULT: Final[Any] = object()
+_LOG = logging.getLogger("llmwright")
+
+
+def _log_warning(event: Event) -> None:
+    """Receive events where nobody else does."""
+    if isinstance(event, Notice) and event.level == "warning":
+        _LOG.warning(event.text)
 
 
 def open_project(place: Place = None) -> Project:
@@ -68,6 +77,7 @@ def run(
     opened = open_project(project)
     if values:
         opened = Project.find(OPERATIONS, opened.root, overrides=values)
+    consumers = consumers or [_log_warning]
     done = pipeline.run_project(opened, OPERATIONS, consumers, only, fresh)
     return {one.step: one.artifact for one in done if one.artifact is not None}
 
@@ -82,7 +92,7 @@ def _make(verb: str, given: dict[str, Any]) -> Artifact:
 def _perform(verb: str, given: dict[str, Any]) -> Artifact | None:
     """Execute one operation with the arguments of its function."""
     project = open_project(given.pop("project"))
-    consumers = given.pop("consumers")
+    consumers = given.pop("consumers") or [_log_warning]
     values = {name: _plain(value) for name, value in given.items() if value is not DEFAULT}
     operation = OPERATIONS[verb]
     config = parse(operation.config_class(), values, verb)
@@ -156,7 +166,12 @@ def predict_file(
 
     predictor = _predictor(model, engine, project)
     return answer_file(
-        predictor, Path(source), Path(out), batch_size=batch_size, consumers=consumers, **generation
+        predictor,
+        Path(source),
+        Path(out),
+        batch_size=batch_size,
+        consumers=consumers or [_log_warning],
+        **generation,
     )
 
 

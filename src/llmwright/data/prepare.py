@@ -113,7 +113,13 @@ def _save(
         )
         write_json(draft.path / INFO_FILE, info.model_dump(mode="json"))
         read = [{"path": source.path, "sha256": source.sha256} for source in info.sources]
-        draft.metadata.update(task=info.task, row_type=info.row_type, counts=counts, sources=read)
+        draft.metadata.update(
+            task=info.task,
+            row_type=info.row_type,
+            counts=counts,
+            num_rejected=info.num_rejected,
+            sources=read,
+        )
         report.summarise(intake.num_records, run.notice)
         shown = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         run.notice(sentence("data.split", method=method, counts=shown))
