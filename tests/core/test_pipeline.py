@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tiny_table import TABLE, CountConfig, Python, ShapeConfig, load
 from llmwright.core import events, lineage, pipeline, plugins
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError, ConfigError, InputError, StoppedError
+from llmwright.core.files import sha256_file
 from llmwright.core.operation import Operation
 from llmwright.core.project import Project
 
@@ -303,6 +305,24 @@ def test_lineage_leads_back_to_the_files(project: Project) -> None:
     project.store.remove(gathered.artifact.path)
     left = list(lineage.lines(lineage.trace(project, shaped.artifact)))
     assert left[1] == f"└─ text: ? {gathered.artifact.id}  (?)"
+
+
+def test_lineage_names_the_local_files_and_whose_they_are(project: Project) -> None:
+    _, shaped = run(project)
+    assert shaped.artifact is not None
+    manifest = shaped.artifact.path / "manifest.json"
+    project = load(project.root, gather={"source": str(manifest)})
+    operation = replace(TABLE["gather"], function="tiny_table:copy")
+    made = pipeline.run_project(project, {**TABLE, "gather": operation}, only=["gather"])[
+        0
+    ].artifact
+    assert made is not None
+    tree = lineage.trace(project, made)
+    (known,) = tree["files"]
+    assert known["sha256"] == sha256_file(manifest)
+    shown = list(lineage.lines(tree))[1]
+    path = manifest.relative_to(project.root)
+    assert shown == f"└─ {path}  (shaped {shaped.artifact.id})"
 
 
 def test_a_stop_inside_this_process_is_a_clear_error(project: Project) -> None:

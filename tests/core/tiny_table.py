@@ -122,6 +122,14 @@ def gather(config: GatherConfig, inputs: dict[str, Artifact], run: Run) -> Artif
     return draft.artifact
 
 
+def copy(config: GatherConfig, inputs: dict[str, Artifact], run: Run) -> Artifact:
+    """Gather without a word about the source."""
+    with run.draft("text") as draft:
+        (draft.path / "text.txt").write_bytes((run.root / config.source).read_bytes())
+    assert draft.artifact is not None
+    return draft.artifact
+
+
 def shape(config: ShapeConfig, inputs: dict[str, Artifact], run: Run) -> Artifact:
     lines = (inputs["text"].path / "text.txt").read_text(encoding="utf-8").splitlines()
     mark = run.folder / "began"

@@ -14,8 +14,9 @@ Node = dict[str, Any]
 def trace(project: Project, artifact: Artifact) -> Node:
     """Return the tree of an artifact's origin, read from the manifests themselves.
 
-    Each node has ``id``, ``kind``, ``operation``, ``run``, ``files`` (the user's own files of a
-    dataset) and ``inputs`` (field → node). An input that was removed has its id only.
+    Each node has ``id``, ``kind``, ``operation``, ``run``, ``files`` (the sources of a
+    dataset, else the local files that were read, such as those of a base model) and ``inputs``
+    (field → node). An input that was removed has its id only.
     """
     origin = read_manifest(artifact.path)["origin"]
     inputs: Node = {}
@@ -27,7 +28,7 @@ def trace(project: Project, artifact: Artifact) -> Node:
         "kind": artifact.kind,
         "operation": origin.get("operation"),
         "run": origin.get("run"),
-        "files": artifact.metadata.get("sources", []),
+        "files": artifact.metadata.get("sources") or origin.get("files", []),
         "inputs": inputs,
     }
 
@@ -38,7 +39,8 @@ def lines(node: Node, field: str = "", depth: int = 0) -> Iterator[str]:
     maker = f"({node['operation']}, {node['run']})" if "run" in node else "(?)"
     yield f"{mark}{node.get('kind', '?')} {node['id']}  {maker}"
     for source in node.get("files", []):
-        path = source["path"] if isinstance(source, dict) else source
-        yield f"{'   ' * depth}└─ {path}"
+        known = source if isinstance(source, dict) else {"path": source}
+        whose = f"  ({known['kind']} {known['artifact']})" if "artifact" in known else ""
+        yield f"{'   ' * depth}└─ {known['path']}{whose}"
     for name, child in node.get("inputs", {}).items():
         yield from lines(child, name, depth + 1)

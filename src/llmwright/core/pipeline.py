@@ -144,7 +144,8 @@ def execute(
     for sentence in _unused(config, step, before):
         for consumer in consumers:
             consumer(events.Notice(sentence))
-    fingerprint = fingerprint_of(project, operation, config, inputs)
+    local = local_hashes(project, config)
+    fingerprint = fingerprint_of(project, operation, config, inputs, local)
     if operation.makes and operation.reuse and not fresh:
         for row in project.index.runs(fingerprint=fingerprint, status="finished"):
             artifact = project.store.get(row.artifact or "")
@@ -158,7 +159,7 @@ def execute(
         # A service is never done: several may run, and none goes on where another stopped.
         resume=bool(operation.makes) and not fresh,
     )
-    made = _perform(project, operation, config, inputs, row, consumers, resumed)
+    made = _perform(project, operation, config, inputs, local, row, consumers, resumed)
     return Done(step, made, row.id, False, time.monotonic() - started)
 
 
@@ -181,6 +182,7 @@ def _perform(
     operation: Operation,
     config: Config,
     inputs: dict[str, Artifact],
+    local: dict[str, str],
     row: RunRow,
     consumers: Sequence[events.Emit],
     resumed: bool,
@@ -192,6 +194,7 @@ def _perform(
         "config": row.config,
         "versions": row.versions,
         "inputs": {name: artifact.id for name, artifact in inputs.items()},
+        "files": [_described(project, path, sha256) for path, sha256 in local.items() if sha256],
     }
     run = Run(row.id, folder, project.root, project.store, consumers, origin, resumed)
     started = time.monotonic()
@@ -212,6 +215,18 @@ def _perform(
             raise
     project.index.finish_run(row.id, "finished", made.id if made else None)
     return made
+
+
+def _described(project: Project, path: str, sha256: str) -> dict[str, str]:
+    """Return what the manifest says of a local file; of a manifest also whose it is."""
+    said = {"path": path, "sha256": sha256}
+    file = project.root / path
+    if file.name == MANIFEST:
+        # Another program's file may have this name too.
+        with contextlib.suppress(LLMwrightError, KeyError):
+            artifact = Artifact.open(file.parent)
+            said |= {"kind": artifact.kind, "artifact": artifact.id}
+    return said
 
 
 def _record_failure(project: Project, row: RunRow, run: Run, error: BaseException) -> None:
@@ -347,23 +362,43 @@ def _newest(project: Project, kinds: list[str], before: Sequence[Done]) -> Artif
     return None
 
 
-def fingerprint_of(
-    project: Project, operation: Operation, config: Config, inputs: dict[str, Artifact]
-) -> str:
-    """Return the hash of everything that decides an operation's result, libraries left out."""
+def local_hashes(project: Project, config: Config) -> dict[str, str]:
+    """Return path, from the project's root, and hash of each local file that a config reads.
+
+    What is not there has an empty hash.
+    """
     local = {}
     for path in config.local_files(project.root):
         with_name = path.relative_to(project.root) if path.is_relative_to(project.root) else path
         # What is not there is the operation's to report, with its own words.
         with files.disk_errors(path):
             local[str(with_name)] = files.sha256_file(path) if path.is_file() else ""
+    return local
+
+
+def fingerprint_of(
+    project: Project,
+    operation: Operation,
+    config: Config,
+    inputs: dict[str, Artifact],
+    local: dict[str, str] | None = None,
+) -> str:
+    """Return the hash of everything that decides an operation's result, libraries left out.
+
+    Args:
+        project: Its plugins count.
+        operation: What would be executed.
+        config: Its settings.
+        inputs: Artifacts by dotted field.
+        local: What `local_hashes` returns, where it is known.
+    """
     return files.sha256_json(
         {
             "operation": operation.verb,
             "version": operation.version,
             "config": config.model_dump(mode="json"),
             "inputs": {name: artifact.id for name, artifact in inputs.items()},
-            "files": local,
+            "files": local_hashes(project, config) if local is None else local,
             "plugins": plugins.project_hashes(project) | installed_plugins(),
         }
     )
