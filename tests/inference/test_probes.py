@@ -16,6 +16,7 @@ from llmwright.core.errors import InputError
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.probes import Probes, probe_rows, record_probes, run_bounded
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import TASKS
 
 Saved = Callable[[str], Path]
 Rows = Callable[[str], list[dict[str, Any]]]
@@ -144,3 +145,13 @@ def test_one_long_text_gives_many_probes(saved: Saved) -> None:
     assert numbers[-1] > 1900
     begins = ("line", "<email>", "<phone>", "电话", "话")
     assert all(text.startswith(begins) for text in found)
+
+
+def test_a_piece_is_as_clean_as_a_request(saved: Saved) -> None:
+    contract = Contract.open(saved("decoder"))
+    contract = contract.model_copy(update={"preprocessing": [{"kind": "whitespace"}]})
+    task = TASKS.get(contract.task)()
+    # Cut after 200 characters, most pieces end in white space.
+    rows = [{"text": f"{i}" + " word" * 39 + " " * (i % 9) + "\nend of it"} for i in range(40)]
+    for row in probe_rows(rows, contract, 16):
+        assert task.read({"prompt": row["text"]}, contract) == row

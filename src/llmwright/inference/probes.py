@@ -26,7 +26,7 @@ from llmwright.inference.redact import is_personal, redact_value
 from llmwright.inference.sampling import log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, ProbesInfo
-from llmwright.tasks.reading import INPUT_COLUMNS
+from llmwright.tasks.reading import INPUT_COLUMNS, cleaned
 from llmwright.tasks.task import TASKS, Example, Output, Task
 
 if TYPE_CHECKING:
@@ -211,7 +211,10 @@ def _input_of(row: Row, contract: Contract) -> Row | None:
         kept["text"] = kept["text"][:MAX_PROMPT_CHARACTERS]
     if contract.row_type == "messages":
         kept["messages"] = _without_answer(kept["messages"])
-    return kept if kept and all(kept.values()) else None
+    # Cutting and redacting change a text: what is recorded is what a server makes of it again.
+    kept = cleaned(kept, contract)
+    stays = cleaned(kept, contract) == kept
+    return kept if kept and stays and all(kept.values()) else None
 
 
 def _without_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
