@@ -6,7 +6,6 @@ import pytest
 
 from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError
-from llmwright.evaluation import measure
 from llmwright.evaluation.config import EvaluateConfig
 from llmwright.evaluation.gate import parse_gate
 
@@ -19,12 +18,12 @@ from llmwright.evaluation.gate import parse_gate
         ("> 0.9", 0.9, False),
         ("<= 20", 20.0, True),
         ("< 20", 20.5, False),
-        (" >= 90 % ", 0.91, True),
+        (" >= 90 % ", 91.0, True),
         ("> 1e-3", 0.01, True),
     ],
 )
 def test_conditions(text: str, value: float, holds: bool) -> None:
-    assert parse_gate({"accuracy": text}, {"accuracy": 1.0})[0].holds(value) is holds
+    assert parse_gate({"bleu": text}, {"bleu": 100.0})[0].holds(value) is holds
 
 
 def test_an_undefined_value_never_passes() -> None:
@@ -52,6 +51,25 @@ def test_a_percentage_is_a_share_of_the_metrics_largest_value() -> None:
 
 
 def test_a_percentage_of_a_metric_without_largest_value_is_refused() -> None:
-    config = parse(EvaluateConfig, {"gate": {"perplexity": "<= 20 %"}})
     with pytest.raises(ConfigError, match="EVAL-011"):
-        measure.choose(config, [])
+        parse(EvaluateConfig, {"gate": {"perplexity": "<= 20 %"}})
+
+
+@pytest.mark.parametrize(
+    ("metric", "text", "meant"),
+    [
+        ("accuracy", ">= 85", ">= 85 %"),
+        ("accuracy", "< 85", "< 85 %"),
+        ("bleu", "> 120", "> 100 %"),
+        ("seqeval_f1", ">= 120 %", ">= 100 %"),
+    ],
+)
+def test_a_bound_beyond_the_metrics_scale_is_refused(metric: str, text: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match="EVAL-012") as caught:
+        parse(EvaluateConfig, {"gate": {metric: text}})
+    assert f'"{meant}"' in caught.value.fix
+
+
+@pytest.mark.parametrize(("metric", "text"), [("bleu", ">= 30"), ("perplexity", "<= 900")])
+def test_a_bound_on_the_metrics_scale_stands(metric: str, text: str) -> None:
+    assert parse(EvaluateConfig, {"gate": {metric: text}}).gate == {metric: text}

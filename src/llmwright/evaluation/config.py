@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from llmwright.core.config import Config, Input, Name
 from llmwright.core.registry import Registry
-from llmwright.evaluation.gate import read_condition
+from llmwright.evaluation.gate import parse_gate, read_condition
 
 if TYPE_CHECKING:
     from llmwright.evaluation.metrics.metric import Metric
@@ -104,6 +104,11 @@ class EvaluateConfig(Config):
     @field_validator("gate")
     @classmethod
     def _gate_can_be_read(cls, gate: dict[str, str]) -> dict[str, str]:
+        from llmwright.evaluation.metrics.metric import as_metric
+
         for metric, text in gate.items():
-            read_condition(metric, text)
+            _, bound, percent = read_condition(metric, text)
+            # Loading a metric is slow, and up to 1 every number means something.
+            if percent or bound > 1:
+                parse_gate({metric: text}, {metric: as_metric(metric, METRICS.get(metric)).scale})
         return gate

@@ -51,24 +51,28 @@ def parse_gate(gate: Mapping[str, str], scales: Mapping[str, float | None]) -> l
         scales: Metric → its largest value; None where it has none.
 
     Raises:
-        ConfigError: A condition is not a sign and a number (``EVAL-001``), or is a percentage of a
-            metric without a largest value (``EVAL-011``).
+        ConfigError: A condition is not a sign and a number (``EVAL-001``), is a percentage of a
+            metric without a largest value (``EVAL-011``), or is above that value, so that it says
+            nothing (``EVAL-012``).
     """
     found = []
     for metric, text in gate.items():
         sign, number, percent = read_condition(metric, text)
-        bound = float(number)
-        if percent:
-            scale = scales[metric]
-            if scale is None:
-                raise ConfigError("EVAL-011", metric=metric, condition=text)
-            bound *= scale / 100
+        scale = scales[metric]
+        if percent and scale is None:
+            raise ConfigError("EVAL-011", metric=metric, condition=text)
+        bound = number * scale / 100 if percent and scale is not None else number
+        if scale is not None and bound > scale:
+            meant = f"{sign} {min(number, 100):g} %"
+            raise ConfigError(
+                "EVAL-012", metric=metric, condition=text, scale=f"{scale:g}", meant=meant
+            )
         found.append(Condition(metric, sign, bound))
     return found
 
 
-def read_condition(metric: str, text: str) -> tuple[str, str, str]:
-    """Return sign, number and percent sign (or nothing) of one condition.
+def read_condition(metric: str, text: str) -> tuple[str, float, bool]:
+    """Return the sign and number of one condition, and whether it is a percentage.
 
     Raises:
         ConfigError: It is not a sign and a number (``EVAL-001``).
@@ -77,4 +81,4 @@ def read_condition(metric: str, text: str) -> tuple[str, str, str]:
     if match is None:
         raise ConfigError("EVAL-001", metric=metric, condition=text)
     sign, number, percent = match.groups()
-    return sign, number, percent
+    return sign, float(number), bool(percent)

@@ -36,13 +36,11 @@ def choose(config: EvaluateConfig, defaults: Sequence[str]) -> Chosen:
     """Return the metrics of the config, or the task's; those of the gate are added.
 
     Raises:
-        ConfigError: A name is not registered (``CORE-011``), or the gate asks for a percentage of
-            a metric without a largest value (``EVAL-011``).
+        ConfigError: A name is not registered (``CORE-011``).
         InputError: A registered thing is no metric (``EVAL-004``).
     """
     names = [*(defaults if config.metrics is None else config.metrics), *config.gate]
     metrics = [as_metric(name, METRICS.get(name)) for name in dict.fromkeys(names)]
-    parse_gate(config.gate, {metric.name: metric.scale for metric in metrics})
     return Chosen(metrics, frozenset([*(config.metrics or []), *config.gate]))
 
 
