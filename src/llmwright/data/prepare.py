@@ -16,6 +16,7 @@ from llmwright.data.readers.record import Rejection
 from llmwright.data.recognise import Recognised, is_unnamed, recognise
 from llmwright.data.records import INFO_FILE, REJECTED_FILE, DatasetInfo
 from llmwright.data.report import Report
+from llmwright.data.shapes.preference import learnable
 from llmwright.data.spool import Row, Spool
 
 _PROGRESS_ROWS = 2000
@@ -55,7 +56,12 @@ def _recognise(intake: Intake, config: PrepareConfig, report: Report, run: Run) 
     if not sample:
         # Whatever is allowed, no row is left: this stops.
         report.check(intake.num_records, config.max_rejected)
-    return recognise(sample, intake.files[0].file.name, config, run.notice)
+    found = recognise(sample, intake.files[0].file.name, config, run.notice)
+    row_type = found.shape.row_type
+    if row_type in ("preference", "flag"):
+        way = learnable(row_type, found.columns, sample[0])
+        run.notice(sentence("data.no_objective", row_type=row_type, way=way), "warning")
+    return found
 
 
 def _tell_progress(spool: Spool, intake: Intake, run: Run) -> None:
@@ -113,13 +119,8 @@ def _save(
         )
         write_json(draft.path / INFO_FILE, info.model_dump(mode="json"))
         read = [{"path": source.path, "sha256": source.sha256} for source in info.sources]
-        draft.metadata.update(
-            task=info.task,
-            row_type=info.row_type,
-            counts=counts,
-            num_rejected=info.num_rejected,
-            sources=read,
-        )
+        known = info.model_dump(include={"task", "row_type", "counts", "num_rejected"})
+        draft.metadata.update(**known, sources=read)
         report.summarise(intake.num_records, run.notice)
         shown = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         run.notice(sentence("data.split", method=method, counts=shown))

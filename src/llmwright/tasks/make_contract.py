@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmwright.core.errors import ConfigError
 from llmwright.data.records import DatasetInfo
+from llmwright.data.shapes.preference import learnable
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, Generation
 from llmwright.tasks.task import TASKS, Task
@@ -52,7 +53,8 @@ def task_of(info: DatasetInfo) -> Task:
     task = TASKS.get(info.task)()
     if info.row_type not in task.row_types:
         types = ", ".join(task.row_types)
-        raise ConfigError("TASK-004", task=info.task, row_type=info.row_type, types=types)
+        way = learnable(info.row_type, info.fields)
+        raise ConfigError("TASK-004", task=info.task, row_type=info.row_type, types=types, way=way)
     return task
 
 

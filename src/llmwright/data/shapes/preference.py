@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import yaml
+
+from llmwright.core.locale import text as sentence
 from llmwright.data.records import RowType, TaskName
 from llmwright.data.shapes.conversation import Messages, messages_of
 from llmwright.data.shapes.shape import Options, Role, Row, RowError, Shape, Values, text_of
@@ -87,6 +91,29 @@ def _answer(values: Values, column: str) -> tuple[Messages, str]:
     if messages[-1]["role"] != "assistant":
         raise RowError("roles", f'"{column}" does not end with a turn of the assistant')
     return messages[:-1], messages[-1]["content"]
+
+
+def learnable(row_type: RowType, columns: Mapping[str, str], example: Values | None = None) -> str:
+    """Return how rows of judged answers can be learned from as they are; else nothing.
+
+    Args:
+        row_type: Canonical row type.
+        columns: Role → the user's column.
+        example: One record; its prompt and answer are taken for texts when not given.
+    """
+    answer = columns.get("chosen") or columns.get("completion") or columns.get("prompt")
+    if row_type not in ("preference", "flag") or answer is None:
+        return ""
+    wanted = {"messages": answer}
+    turns = (example or {}).get(answer)
+    if "prompt" in columns and answer != columns["prompt"]:
+        if not isinstance(turns, list):
+            wanted = {"prompt": columns["prompt"], "completion": answer}
+        elif len(turns) < 2:
+            # Turns of the prompt and of the answer lie apart: no column has both.
+            return ""
+    line = yaml.safe_dump(wanted, default_flow_style=True, allow_unicode=True, width=math.inf)
+    return sentence(f"data.learn_{row_type}", line=f"columns: {line.strip()}")
 
 
 PREFERENCE = Preference()
