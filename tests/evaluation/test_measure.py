@@ -46,6 +46,19 @@ def test_notes_name_labels_that_are_absent_or_never_predicted(report: MakeReport
     assert all(note.text("zh") != note.text("en") for note in report(EvaluateConfig()).notes)
 
 
+@pytest.mark.parametrize(
+    ("references", "missed"),
+    [
+        ([["B-PER", "I-PER", "O"], ["O", "B-LOC", "O"]], "LOC, PER"),
+        ([["O", "NOUN", "O"], ["O", "O", "VERB"]], "NOUN, VERB"),
+    ],
+)
+def test_a_tagger_that_finds_nothing_is_told_of(references: list[list[str]], missed: str) -> None:
+    (note,) = measure.label_notes(Outcomes("tags", [["O"] * 3, ["O"] * 3], references))
+    assert (note.values["count"], note.values["labels"]) == (2, missed)
+    assert not measure.label_notes(Outcomes("tags", references, references))
+
+
 def test_breakdowns_computed_by_hand(report: MakeReport) -> None:
     found = report(EvaluateConfig())
     assert found.confusion.counts == [[5, 1, 0, 0], [1, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]

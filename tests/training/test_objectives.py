@@ -117,16 +117,41 @@ def test_the_score_knows_no_weights_and_no_smoothing() -> None:
     objective, arrays, tensors = classification(
         TARGETS.numpy(), 7, label_smoothing=0.1, class_weights=weights
     )
-    loss, _ = objective.score(Answers(LOGITS), tensors)
+    loss = objective.score(Answers(LOGITS), tensors).loss
     expected = functional.cross_entropy(LOGITS, TARGETS)
     torch.testing.assert_close(loss.detach() / objective.num_targets(arrays), expected)
 
 
 def test_right_predictions_are_counted() -> None:
-    objective, arrays, tensors = classification(TARGETS.numpy(), 7)
-    _, right = objective.score(Answers(LOGITS), tensors)
-    assert int(right) == int((LOGITS.argmax(dim=1) == TARGETS).sum())
-    assert objective.num_predictions(arrays) == 50
+    objective, _, tensors = classification(TARGETS.numpy(), 7)
+    score = objective.score(Answers(LOGITS), tensors)
+    assert int(score.num_right) == int((LOGITS.argmax(dim=1) == TARGETS).sum())
+    assert int(score.num_judged) == 50
+
+
+@pytest.mark.parametrize(
+    ("answers", "right", "judged"),
+    [([0, 0, 0, 0], 0, 1), ([0, 0, 0, 1], 1, 1), ([2, 0, 0, 1], 1, 2), ([0, 0, 0, 2], 0, 1)],
+)
+def test_a_word_outside_that_is_called_so_is_no_merit(
+    answers: list[int], right: int, judged: int
+) -> None:
+    contract = Contract(
+        task="token-classification",
+        row_type="tags",
+        model_type="bert",
+        num_parameters=1,
+        fields={},
+        max_length=8,
+        labels=["O", "LOC", "PER"],
+    )
+    request = ObjectiveRequest(None, contract, TrainConfig())
+    objective = OBJECTIVES.get("tagging").model_validate({}).build(request)
+    batch = {"input_ids": np.ones((1, 5), dtype=np.int64), "labels": np.array([[-100, 0, 0, 0, 1]])}
+    tensors = {name: torch.from_numpy(array) for name, array in objective.arrays(batch).items()}
+    logits_BTC = functional.one_hot(torch.tensor([[0, *answers]]), 3).float()
+    score = objective.score(Answers(logits_BTC), tensors)
+    assert (int(score.num_right), int(score.num_judged)) == (right, judged)
 
 
 def vae(**values):

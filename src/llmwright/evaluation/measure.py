@@ -156,6 +156,8 @@ def verdicts(config: EvaluateConfig, found: Sequence[Figure]) -> list[Verdict]:
 
 def label_notes(outcomes: Outcomes) -> list[Note]:
     """Return notes on labels that do not occur, are never predicted or have no curve."""
+    if outcomes.form == "tags":
+        return _entity_notes(outcomes)
     if outcomes.form not in ("label", "labels"):
         return []
     _, truth_1C, answer_1C = counts(outcomes, np.ones((1, len(outcomes))))
@@ -178,6 +180,25 @@ def label_notes(outcomes: Outcomes) -> list[Note]:
         for key, found in groups.items()
         if found
     ]
+
+
+def _entity_notes(outcomes: Outcomes) -> list[Note]:
+    """Return a note on types of entities, or tags where those are none, that are never found."""
+    from llmwright.evaluation.metrics import tagging
+
+    are_entities = tagging.tags_are_entities(outcomes)
+
+    def types(rows: Sequence[list[str]]) -> set[str]:
+        if are_entities:
+            return {kind for tags in rows for kind, _, _ in tagging.entities(list(tags), False)}
+        return {tag for tags in rows for tag in tags}
+
+    occurring = types(outcomes.references)
+    missed = sorted(occurring - types(outcomes.predictions))
+    if not missed:
+        return []
+    values = {"count": len(missed), "total": len(occurring), "labels": named(missed)}
+    return [Note("evaluation.never_predicted", values)]
 
 
 def named(names: Sequence[str]) -> str:

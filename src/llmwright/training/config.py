@@ -434,7 +434,7 @@ class TrainConfig(Config):
     selection: Literal["auto", "loss", "accuracy"] = "auto"
     """What the best checkpoint is chosen by on the validation split: the smallest loss or the
     largest share of right predictions (of equal ones, the smaller loss). `auto` takes accuracy for
-    classifiers and taggers."""
+    classifiers and taggers; a tagger's leaves out words that are O and are called O."""
     patience: int | None = Field(None, ge=1)
     """Stop after this many evaluations without a better one; never when not given. Needs a
     validation split."""

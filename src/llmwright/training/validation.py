@@ -51,18 +51,19 @@ class Validation:
         objective, runtime = trainee.objective, trainee.runtime
         loss = torch.zeros((), device=runtime.device, dtype=torch.float64)
         right = torch.zeros((), device=runtime.device, dtype=torch.int64)
-        num_targets, num_predictions = 0, 0
+        judged = torch.zeros((), device=runtime.device, dtype=torch.int64)
+        num_targets = 0
         trainee.model.eval()
         for indices_B in self._batches.epoch(0):
             arrays = objective.arrays(self._batches.collate(indices_B, 0))
             with runtime.autocast():
-                part, num_right = objective.score(trainee.model, runtime.tensors(arrays))
-            loss += part
-            right += num_right
+                score = objective.score(trainee.model, runtime.tensors(arrays))
+            loss += score.loss
+            right += score.num_right
+            judged += score.num_judged
             num_targets += objective.num_targets(arrays)
-            num_predictions += objective.num_predictions(arrays)
         trainee.model.train()
-        return {"loss": float(loss) / num_targets, "accuracy": int(right) / num_predictions}
+        return {"loss": float(loss) / num_targets, "accuracy": int(right) / max(1, int(judged))}
 
     def rank(self, measured: dict[str, float]) -> tuple[float, float]:
         """Return what is larger the better the model is; with equal accuracy, the loss decides."""

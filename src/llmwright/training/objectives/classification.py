@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +16,7 @@ from llmwright.training.config import ClassificationLoss
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,
+    Score,
     Tensors,
     inputs_of,
 )
@@ -65,11 +67,12 @@ class MultiLabelObjective(SingleLabelObjective):
         """Return the summed loss."""
         return self._summed(self.logits(model, tensors), tensors["targets"], self.weights_C)
 
-    def score(self, model: PreTrainedModel, tensors: Tensors) -> tuple[Tensor, Tensor]:
+    def score(self, model: PreTrainedModel, tensors: Tensors) -> Score:
         """Return the summed plain loss and how many rows have exactly the right labels."""
         logits_BC, targets_BC = self.logits(model, tensors), tensors["targets"]
         right_B = ((logits_BC > 0) == (targets_BC > 0.5)).all(dim=-1)
-        return self._summed(logits_BC, targets_BC, None), right_B.sum()
+        loss = self._summed(logits_BC, targets_BC, None)
+        return Score(loss, right_B.sum(), torch.ones_like(right_B).sum())
 
     def _summed(self, logits_BC: Tensor, targets_BC: Tensor, weights_C: Tensor | None) -> Tensor:
         if weights_C is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Tensors = dict[str, Tensor]
+
+
+class Score(NamedTuple):
+    """How good the predictions of a batch are.
+
+    Attributes:
+        loss: The summed plain loss.
+        num_right: How many predictions are right.
+        num_judged: Of how many.
+    """
+
+    loss: Tensor
+    num_right: Tensor
+    num_judged: Tensor
 
 
 @dataclass(frozen=True)
@@ -86,10 +100,6 @@ class Objective(ABC):
         """Return how many terms the loss of `score` has."""
         return len(arrays["targets"])
 
-    def num_predictions(self, arrays: Batch) -> int:
-        """Return how many predictions `score` calls right or wrong."""
-        return len(arrays["targets"])
-
     @abstractmethod
     def logits(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
         """Return logits_NC, one row for each target."""
@@ -104,14 +114,18 @@ class Objective(ABC):
         """
         return self._cross_entropy(self.logits(model, tensors), tensors["targets"])
 
-    def score(self, model: PreTrainedModel, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Return the summed plain loss and the number of right predictions.
+    def score(self, model: PreTrainedModel, tensors: Tensors) -> Score:
+        """Return the summed plain loss and how many predictions are right, of how many.
 
         Without label smoothing and class weights, so that runs that differ in them compare.
         """
         logits_NC = self.logits(model, tensors)
         loss = summed_cross_entropy(logits_NC, tensors["targets"])
-        return loss, (logits_NC.argmax(dim=-1) == tensors["targets"]).sum()
+        return self._judged(loss, logits_NC.argmax(dim=-1), tensors["targets"])
+
+    def _judged(self, loss: Tensor, answers_N: Tensor, targets_N: Tensor) -> Score:
+        right_N = answers_N == targets_N
+        return Score(loss, right_N.sum(), torch.ones_like(right_N).sum())
 
     def _cross_entropy(self, logits_NC: Tensor, targets_N: Tensor) -> Tensor:
         weights_C = self.weights_C

@@ -1,5 +1,8 @@
 """Predict a tag for each word, at its first piece.
 
+Most words are O, outside of everything, so that most answers of a model that only says O are right.
+Therefore only words count as predictions that are called something else, or should be.
+
 Shapes: B rows, T tokens, N words, C tags.
 """
 
@@ -11,18 +14,31 @@ import numpy as np
 from torch import Tensor
 
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.objectives.objective import Objective, Tensors, inputs_of
+from llmwright.training.config import ObjectiveKind
+from llmwright.training.objectives.objective import (
+    Objective,
+    ObjectiveRequest,
+    Score,
+    Tensors,
+    inputs_of,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 INPUTS = ("input_ids", "attention_mask")
+OUTSIDE = "O"
 
 
 class TaggingObjective(Objective):
     """Cross entropy of the tags of all words."""
 
     weighs_classes: ClassVar[bool] = True
+
+    def __init__(self, kind: ObjectiveKind, request: ObjectiveRequest) -> None:
+        super().__init__(kind, request)
+        labels = request.contract.labels
+        self._outside = labels.index(OUTSIDE) if OUTSIDE in labels else -1
 
     def arrays(self, batch: Batch) -> Batch:
         """Return the tokens, and tags and positions of first pieces."""
@@ -35,3 +51,8 @@ class TaggingObjective(Objective):
         inputs = {name: tensors[name] for name in INPUTS if name in tensors}
         logits_BTC: Tensor = model(**inputs).logits
         return logits_BTC.flatten(0, 1).index_select(0, tensors["positions"])
+
+    def _judged(self, loss: Tensor, answers_N: Tensor, targets_N: Tensor) -> Score:
+        judged_N = (answers_N != self._outside) | (targets_N != self._outside)
+        right_N = judged_N & (answers_N == targets_N)
+        return Score(loss, right_N.sum(), judged_N.sum())

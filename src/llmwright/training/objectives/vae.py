@@ -20,6 +20,7 @@ from llmwright.training.config import VaeLoss
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,
+    Score,
     Tensors,
     inputs_of,
     is_autoencoder,
@@ -65,11 +66,11 @@ class VaeObjective(Objective):
         logits_NV, output = self._forward(model, tensors)
         return self._bound(logits_NV, output, tensors, done)
 
-    def score(self, model: PreTrainedModel, tensors: Tensors) -> tuple[Tensor, Tensor]:
+    def score(self, model: PreTrainedModel, tensors: Tensors) -> Score:
         """Return the bound at full KL weight, and how many tokens the decoder got right."""
         logits_NV, output = self._forward(model, tensors)
-        right_N = logits_NV.argmax(dim=-1) == tensors["targets"]
-        return self._bound(logits_NV, output, tensors, 1.0), right_N.sum()
+        bound = self._bound(logits_NV, output, tensors, 1.0)
+        return self._judged(bound, logits_NV.argmax(dim=-1), tensors["targets"])
 
     def kl_weight(self, done: float) -> float:
         """Return the weight of the KL divergence at a share of the run."""
