@@ -143,10 +143,15 @@ def predict_file(
     model: Reference | None = None,
     engine: str = "auto",
     batch_size: int = 32,
+    format: str | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    quoted: bool | None = None,
+    header: bool | None = None,
     project: Place = None,
     consumers: Sequence[Emit] = (),
     **generation: Any,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Answer each row of a file; a call that was interrupted goes on where it was.
 
     Args:
@@ -155,22 +160,39 @@ def predict_file(
         model: Model or export; the newest of the project by default.
         engine: What runs it; ``auto`` takes the one its files are for.
         batch_size: Rows that go through the model together.
+        format: Format of the file; this and the next four are found by content when not given,
+            as in `PrepareConfig`.
+        encoding: Character encoding of the file.
+        delimiter: Character between columns.
+        quoted: Whether double quotes enclose cells.
+        header: Whether the first record names the columns.
         project: The folder to work in; the current one by default.
         consumers: Receive the progress.
         **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
 
     Returns:
-        ``count`` of the answers in the file, ``skipped`` of those that were there already.
+        ``count`` of the rows in the output file, ``skipped`` of those that were there already,
+        ``failed`` of those without an answer, and ``first_failure``: ``row`` and ``reason``.
     """
+    from llmwright.data.config import PrepareConfig
     from llmwright.inference.predict import predict_file as answer_file
 
-    predictor = _predictor(model, engine, project)
+    given = {
+        "format": format,
+        "encoding": encoding,
+        "delimiter": delimiter,
+        "quoted": quoted,
+        "header": header,
+    }
+    settings = {name: value for name, value in given.items() if value is not None}
+    reading = parse(PrepareConfig, {"source": str(source), **settings}, "predict")
     return answer_file(
-        predictor,
+        _predictor(model, engine, project),
         Path(source),
         Path(out),
         batch_size=batch_size,
-        consumers=consumers or [_log_warning],
+        reading=reading,
+        consumers=consumers,
         **generation,
     )
 

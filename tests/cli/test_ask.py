@@ -11,7 +11,13 @@ from llmwright.cli.ask import _row
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("text", "--out", "a.jsonl"), ("text", "--file", "data.csv"), ("--out", "a.jsonl")],
+    [
+        (),
+        ("text", "--out", "a.jsonl"),
+        ("text", "--file", "data.csv"),
+        ("--out", "a.jsonl"),
+        ("text", "--header"),
+    ],
     ids=" ".join,
 )
 def test_what_would_be_dropped_is_refused(project: Path, llmwright, words: tuple[str, ...]) -> None:

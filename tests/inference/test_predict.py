@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from llmwright import api
+from llmwright.cli.main import invoke
 from llmwright.core.artifacts import Store
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.events import Event, Progress
+from llmwright.data.config import PrepareConfig
 from llmwright.inference.predict import predict_file
 from llmwright.inference.predictor import Predictor
 from llmwright.tasks.contract import Contract
@@ -44,7 +46,7 @@ def test_each_row_gets_its_answer(saved: Saved, rows_of: Rows, tmp_path: Path) -
     source, out = write_jsonl(tmp_path / "in.jsonl", rows), tmp_path / "deep" / "out.jsonl"
     events: list[Event] = []
     done = predict_file(predictor, source, out, batch_size=2, consumers=[events.append])
-    assert done == {"count": 15, "skipped": 0}
+    assert done == {"count": 15, "skipped": 0, "failed": 0, "first_failure": None}
     assert [e.done for e in events if isinstance(e, Progress)] == [8, 15]
     lines = read_jsonl(out)
     expected = [answer["label"] for answer in predictor.predict(rows)]
@@ -88,6 +90,7 @@ def test_a_broken_off_file_is_continued(
     # As a kill leaves it: some lines and a half.
     lines = whole.read_bytes().splitlines(keepends=True)
     part.write_bytes(b"".join(lines[:whole_lines]) + lines[whole_lines][:9])
+    shutil.copy(f"{whole}.origin.json", f"{part}.origin.json")
     done = predict_file(predictor, source, part)
     assert done["count"] == 5
     assert done["skipped"] < 5
@@ -96,7 +99,7 @@ def test_a_broken_off_file_is_continued(
         assert [r["text"] for r in read_csv(part)] == [r["text"] for r in rows]
     else:
         assert [r["text"] for r in read_jsonl(part)] == [r["text"] for r in rows]
-    assert predict_file(predictor, source, part) == {"count": 5, "skipped": 5}
+    assert predict_file(predictor, source, part)["skipped"] == 5
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
@@ -269,3 +272,105 @@ def test_one_text_alone_is_one_row_not_its_characters(saved: Saved, tmp_path: Pa
         with pytest.raises(InputError) as error:
             ask([nothing])
         assert error.value.code == "TASK-003"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_answers_of_another_model_are_not_passed_off(
+    suffix: str, saved: Saved, rows_of: Rows, tmp_path: Path
+) -> None:
+    old, new = Predictor.open(saved("classifier")), Predictor.open(saved("recurrent"))
+    source = write_jsonl(tmp_path / "in.jsonl", rows_of("classifier"))
+    out = tmp_path / f"out{suffix}"
+    predict_file(old, source, out)
+    whole = out.read_bytes()
+    # Complete, broken off within a record, and with nothing said about who answered.
+    for content in (whole, whole[:-3]):
+        out.write_bytes(content)
+        with pytest.raises(InputError) as error:
+            predict_file(new, source, out)
+        assert error.value.code == "INFER-026"
+        assert out.read_bytes() == content
+    assert predict_file(old, source, out)["skipped"] == 4
+    Path(f"{out}.origin.json").unlink()
+    with pytest.raises(InputError, match="INFER-026"):
+        predict_file(old, source, out)
+    out.unlink()
+    assert predict_file(new, source, out)["skipped"] == 0
+    assert out.read_bytes() != whole
+
+
+def test_texts_of_other_settings_are_not_mixed(saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("decoder"))
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "The weather"}] * 2)
+    out = tmp_path / "out.jsonl"
+    predict_file(predictor, source, out, max_new_tokens=2)
+    with pytest.raises(InputError, match="max_new_tokens 2 → 3"):
+        predict_file(predictor, source, out, max_new_tokens=3)
+    assert predict_file(predictor, source, out, max_new_tokens=2)["skipped"] == 2
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_rows_without_an_answer_are_counted(suffix: str, saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("classifier"))
+    source, out = tmp_path / "in.csv", tmp_path / f"out{suffix}"
+    source.write_text(f"text,id\nfine,1\n,2\n  ,3\n{'long ' * 100},4\n", encoding="utf-8")
+    for skipped in (0, 4):
+        done = predict_file(predictor, source, out)
+        assert (done["count"], done["failed"], done["skipped"]) == (4, 2, skipped)
+        assert done["first_failure"]["row"] == 2
+        assert "TASK-003" in done["first_failure"]["reason"]
+
+
+def test_a_file_without_the_models_column_is_not_begun(saved: Saved, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("id,comment\n1,fine\n2,rain\n", encoding="utf-8")
+    with pytest.raises(InputError, match="comment") as error:
+        predict_file(Predictor.open(saved("pairs")), source, out)
+    assert (error.value.code, error.value.values["field"]) == ("TASK-003", "premise")
+    assert list(tmp_path.iterdir()) == [source]
+    # An empty first cell is another thing.
+    source.write_text("premise,hypothesis\n,x\na,b\n", encoding="utf-8")
+    assert predict_file(Predictor.open(saved("pairs")), source, out)["failed"] == 1
+
+
+def test_a_file_is_read_as_the_user_says(saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("seq2seq"))
+    source, out = tmp_path / "in.dat", tmp_path / "out.jsonl"
+    source.write_bytes('description|id\n今天天气很好|7\n"明天|8\n'.encode("gbk"))
+    reading = PrepareConfig(
+        source=str(source), format="csv", encoding="gbk", delimiter="|", header=True, quoted=False
+    )
+    assert predict_file(predictor, source, out, reading=reading)["failed"] == 0
+    kept = [(row["description"], row["id"]) for row in read_jsonl(out)]
+    assert kept == [("今天天气很好", "7"), ('"明天', "8")]
+    # Without a header there are no names, and no column of the model's.
+    plain = reading.model_copy(update={"header": False})
+    with pytest.raises(InputError, match="column_1"):
+        predict_file(predictor, source, tmp_path / "other.jsonl", reading=plain)
+
+
+def test_the_command_says_what_was_left_and_what_failed(
+    saved: Saved,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Store(tmp_path / ".llmwright").draft("model") as draft:
+        shutil.copytree(saved("classifier"), draft.path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "in.txt"
+    source.write_text("text;id\nfine;1\nrain;2\n", encoding="utf-16")
+    assert draft.artifact is not None
+    words = ["predict", "--file", "in.txt", "--out", "out.csv", "--model", draft.artifact.id]
+    words += ["--format", "csv", "--encoding", "utf-16", "--delimiter", ";", "--header"]
+    assert invoke(words) == 0
+    assert [row["id"] for row in read_csv(tmp_path / "out.csv")] == ["1", "2"]
+    capsys.readouterr()
+    assert invoke(words) == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+    source.write_text("text;id\nfine;1\n;2\n", encoding="utf-16")
+    (tmp_path / "out.csv").unlink()
+    assert invoke(words) == 1
+    assert "row 2" in capsys.readouterr().err
+    assert invoke([*words, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == 1

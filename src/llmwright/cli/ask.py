@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from llmwright.cli import options, render
-from llmwright.cli.operation import find_project
-from llmwright.core import plugins
+from llmwright.cli.operation import find_project, option_of
+from llmwright.core import plugins, schema
 from llmwright.core.locale import text
 
 if TYPE_CHECKING:
@@ -27,6 +27,20 @@ _temperature = click.option(
 )
 
 
+# How prepare and predict are told to read a file.
+READING = ("format", "encoding", "delimiter", "quoted", "header")
+
+
+def _reading_options(command: click.Command) -> click.Command:
+    """Add the options of `prepare` that say how a file is read."""
+    from llmwright.data.config import PrepareConfig
+
+    fields = {field.name: field for field in schema.fields_of(PrepareConfig)}
+    command.params += [option_of(fields[name]) for name in READING]
+    return command
+
+
+@_reading_options
 @click.command(help=text("cli.predict"))
 @click.argument("words", nargs=-1, metavar="[TEXT | FIELD=VALUE]...")
 @click.option(
@@ -53,13 +67,15 @@ def predict(
     temperature: float | None,
     folder: Path | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
-    """Answer one input, or a file of them."""
+    """Answer one input, or a file of them; fails when a row of the file has no answer."""
     from llmwright import api
 
     if bool(words) == bool(source):
         raise click.UsageError(text("cli.predict_needs"))
-    if out and not source:
+    reading = {name: given[f"field_{name}"] for name in READING}
+    if not source and (out or any(value is not None for value in reading.values())):
         raise click.UsageError(text("cli.out_needs_file"))
     project = find_project(folder)
     plugins.load_project_plugins(project)
@@ -74,17 +90,26 @@ def predict(
                 engine=engine,
                 project=project,
                 consumers=[terminal],
+                **reading,
                 **settings,
             )
-        if as_json:
-            render.print_json(done)
-        else:
-            click.echo(
-                text("cli.answered", path=target, count=done["count"], skipped=done["skipped"])
-            )
-        return
+        _show_answered(target, done, as_json)
+        raise click.exceptions.Exit(1 if done["failed"] else 0)
     answers = api.predict([_row(words)], model=model, engine=engine, project=project, **settings)
     render.print_json(answers[0])
+
+
+def _show_answered(target: Path, done: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        render.print_json(done)
+        return
+    key = "cli.nothing_left" if done["count"] == done["skipped"] else "cli.answered"
+    click.echo(text(key, path=target, count=done["count"], skipped=done["skipped"]))
+    if done["failed"]:
+        first = done["first_failure"]
+        click.echo(
+            text("cli.unanswered", failed=done["failed"], count=done["count"], **first), err=True
+        )
 
 
 def _row(words: tuple[str, ...]) -> dict[str, Any] | str:

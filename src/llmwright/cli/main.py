@@ -97,13 +97,11 @@ def invoke(args: list[str]) -> int:
     as_json = "--json" in args
     try:
         # Commands that start themselves again need the words as they were typed.
-        cli.main(args=list(args), prog_name="llmwright", standalone_mode=False, obj=args)
+        ended = cli.main(args=list(args), prog_name="llmwright", standalone_mode=False, obj=args)
     except LLMwrightError as error:
         return show_error(
             error.code, error.message, error.fix, error.where, error.exit_code, as_json
         )
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
     except click.Abort:
         return show_error("CLI-130", text("cli.interrupted"), "", None, 1, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -118,7 +116,8 @@ def invoke(args: list[str]) -> int:
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
         return show_error("CORE-099", message, text("cli.defect"), None, 1, as_json)
-    return 0
+    # The code of a command that ended by `click.exceptions.Exit`; others return nothing.
+    return ended if isinstance(ended, int) else 0
 
 
 def message_of(error: click.ClickException) -> str:

@@ -3,6 +3,8 @@
 The answers are JSON lines (each row with ``answer`` added) or, in a ``.csv``, each row with the
 columns ``answer``, ``score`` and ``note`` added; a column of the user's that has such a name keeps
 it, and ours is then called ``answer_of_model``. A row that cannot be answered costs only itself.
+Who answered, and how, lies beside the file (``answers.csv.origin.json``): only the same model with
+the same settings goes on, or finds that nothing is left to do.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from llmwright.core import files
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.events import Emit, Progress
+from llmwright.data.config import PrepareConfig
 from llmwright.data.readers.record import Record, Rejection
 from llmwright.data.records import Row
 from llmwright.inference.predictor import BATCH_SIZE, Predictor
@@ -28,6 +32,31 @@ from llmwright.tasks.task import Example
 # Batches between two writes: what a kill may cost.
 SAVED_BATCHES = 4
 COLUMNS = ("answer", "score", "note")
+# Notes of rows that have an answer; any other note is a reason why a row has none.
+TRUNCATED, LENGTH = "truncated", "length"
+
+
+@dataclass
+class Tally:
+    """The answers in the file.
+
+    Attributes:
+        count: Rows that were done, with an answer or without.
+        failed: Those without.
+        first_failure: 1-based ``row`` of the first of them, and the ``reason``.
+    """
+
+    count: int = 0
+    failed: int = 0
+    first_failure: dict[str, Any] | None = None
+
+    def add(self, *errors: str | None) -> None:
+        """Count rows; an error says why one has no answer."""
+        for error in errors:
+            self.count += 1
+            if error is not None:
+                self.failed += 1
+                self.first_failure = self.first_failure or {"row": self.count, "reason": error}
 
 
 def predict_file(
@@ -36,9 +65,10 @@ def predict_file(
     out: Path,
     *,
     batch_size: int = BATCH_SIZE,
+    reading: PrepareConfig | None = None,
     consumers: Sequence[Emit] = (),
     **generation: Any,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Answer the rows of a file in their order; an output file that is there is continued.
 
     Args:
@@ -46,33 +76,84 @@ def predict_file(
         source: Any file that `prepare` reads.
         out: ``.jsonl`` or ``.csv``; its whole records count as the first answers.
         batch_size: Rows that go through the model together.
+        reading: How the source is read, as in `read_rows`.
         consumers: Receive the progress.
         **generation: As in `Predictor.predict`.
 
     Returns:
-        ``count`` of the answers in the file, ``skipped`` of those that were there already.
+        ``count`` of the rows in the output file, ``skipped`` of those that were there already,
+        ``failed`` of those without an answer, and ``first_failure``: ``row`` and ``reason`` of the
+        first of these.
 
     Raises:
-        InputError: No such source (``INFER-021``), or the output file holds something else
-            (``INFER-017``) or answers of other rows (``INFER-018``).
+        InputError: No such source (``INFER-021``), its first record lacks an input (``TASK-003``),
+            or the output file holds something else (``INFER-017``), answers of other rows
+            (``INFER-018``) or of another model or other settings (``INFER-026``).
         ConfigError: The output's name has another ending (``INFER-022``).
         ResourceError: The output file cannot be written.
     """
     form = _form_of(out)
     settings = predictor.settings(**generation)
-    form.prepare(read_rows(source, predictor))
-    items = read_rows(source, predictor)
-    skipped = count = _continue(out, items, form)
+    form.prepare(read_rows(source, predictor, reading))
+    items = _checked(read_rows(source, predictor, reading), predictor)
+    tally, whole_bytes = _read_back(out, items, form)
+    skipped = tally.count
     with files.disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        _begin(out, whole_bytes if skipped else 0, predictor.origin(settings))
         with out.open("ab") as file:
             for part in iter(lambda: list(islice(items, batch_size * SAVED_BATCHES)), []):
-                answers = _answers(part, predictor, count, batch_size, settings)
-                file.writelines(form.lines(part, answers, is_first=count == 0))
+                answers = _answers(part, predictor, tally.count, batch_size, settings)
+                file.writelines(form.lines(part, answers, is_first=tally.count == 0))
                 file.flush()
-                count += len(part)
-                _tell(consumers, count)
-    return {"count": count, "skipped": skipped}
+                tally.add(*(answer.get("error") for answer in answers))
+                _tell(consumers, tally.count)
+    return {**asdict(tally), "skipped": skipped}
+
+
+def _checked(
+    items: Iterator[Record | Rejection], predictor: Predictor
+) -> Iterator[Record | Rejection]:
+    """Return all items, the first record looked at: without the model's columns no row has any."""
+    head: list[Record | Rejection] = []
+    for item in items:
+        head.append(item)
+        if isinstance(item, Record):
+            predictor.check_names(item.values)
+            break
+    return chain(head, items)
+
+
+def _begin(out: Path, num_bytes: int, origin: dict[str, Any]) -> None:
+    """Cut off what a kill left half, and see to it that the answers there are of this origin.
+
+    Raises:
+        InputError: They are not (``INFER-026``).
+    """
+    beside = out.with_name(f"{out.name}.origin.json")
+    if num_bytes:
+        differences = _differences(beside, origin)
+        if differences:
+            raise InputError("INFER-026", path=out, differences=differences)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(beside, origin)
+    if out.is_file():
+        with out.open("r+b") as file:
+            file.truncate(num_bytes)
+
+
+def _differences(beside: Path, origin: dict[str, Any]) -> str:
+    try:
+        recorded = dict(files.read_json(beside))
+    except (FileNotFoundError, ValueError, TypeError):
+        recorded = {}
+    # Through JSON, as what was recorded.
+    asked = json.loads(files.to_json(origin))
+    return ", ".join(
+        f"{name} {recorded.get(name, '?')} → {value}"
+        for name, value in asked.items()
+        if name not in recorded or recorded[name] != value
+    )
 
 
 def _tell(consumers: Sequence[Emit], count: int) -> None:
@@ -127,18 +208,18 @@ class JsonForm:
             # Lone surrogates become the escapes that JSON knows for them.
             yield line.encode("utf-8", "backslashreplace") + b"\n"
 
-    def kept(self, record: bytes) -> Row:
-        """Return the row of a record that was written before.
+    def kept(self, record: bytes) -> tuple[Row, str | None]:
+        """Return the row of a record that was written before, and why it has no answer.
 
         Raises:
             ValueError, KeyError, AttributeError: It was not written here.
         """
         values: Row = json.loads(record)
         # Ours is the last one.
-        name, _ = values.popitem()
+        name, answer = values.popitem()
         if not name.startswith(COLUMNS[0]):
             raise KeyError(name)
-        return values
+        return values, answer.get("error")
 
     def same(self, kept: Row, item: Record | Rejection) -> bool:
         """Say whether that row is this one."""
@@ -173,8 +254,10 @@ class CsvForm:
             cells = [_cell(row.get(name)) for name in self._header[: -len(COLUMNS)]]
             yield _csv_line([*cells, *_answer_cells(answer)])
 
-    def kept(self, record: bytes) -> Row:
-        """Return the row of a record that was written before; the header gives its names.
+    def kept(self, record: bytes) -> tuple[Row, str | None]:
+        """Return the row of a record that was written before, and why it has no answer.
+
+        The header, which is the first one, gives the names.
 
         Raises:
             ValueError, csv.Error: It was not written here.
@@ -186,8 +269,10 @@ class CsvForm:
             if cells != self._header:
                 raise ValueError("another header")
             self._continues = True
-            return {}
-        return dict(zip(self._header[: -len(COLUMNS)], cells, strict=False))
+            return {}, None
+        own, note = cells[: -len(COLUMNS)], cells[-1]
+        is_reason = not set(note.split()) <= {TRUNCATED, LENGTH}
+        return dict(zip(self._header, own, strict=False)), note if is_reason else None
 
     def same(self, kept: Row, item: Record | Rejection) -> bool:
         """Say whether that row is this one."""
@@ -225,8 +310,8 @@ def _answer_cells(answer: dict[str, Any]) -> list[str]:
     name = next(key for key in ("text", "label", "labels", "tags") if key in answer)
     scores = answer.get("scores", {})
     score = _cell(scores[answer["label"]]) if name == "label" else ""
-    notes = ["truncated"] if answer.get("truncated") else []
-    notes += ["length"] if answer.get("finish_reason") == "length" else []
+    notes = [TRUNCATED] if answer.get("truncated") else []
+    notes += [LENGTH] if answer.get("finish_reason") == "length" else []
     return [_cell(answer[name]), score, " ".join(notes)]
 
 
@@ -240,28 +325,27 @@ def _csv_line(cells: Sequence[str]) -> bytes:
     return line.getvalue().encode()
 
 
-def _continue(out: Path, items: Iterator[Record | Rejection], form: AnswerForm) -> int:
-    """Take as many rows as the file has answers, and cut off a record that a kill left half."""
+def _read_back(
+    out: Path, items: Iterator[Record | Rejection], form: AnswerForm
+) -> tuple[Tally, int]:
+    """Take as many rows as the file has answers; return these and the bytes they fill."""
+    tally, whole_bytes = Tally(), 0
     if not out.is_file():
-        return 0
-    count = whole_bytes = 0
+        return tally, 0
     for record in _whole_records(out, isinstance(form, CsvForm)):
         try:
-            kept = form.kept(record)
-        except (ValueError, KeyError, AttributeError, csv.Error) as error:
-            raise InputError("INFER-017", path=out, record=count + 1) from error
+            kept, error = form.kept(record)
+        except (ValueError, KeyError, AttributeError, csv.Error) as reason:
+            raise InputError("INFER-017", path=out, record=tally.count + 1) from reason
         is_header = isinstance(form, CsvForm) and whole_bytes == 0
         whole_bytes += len(record)
         if is_header:
             continue
         item = next(items, None)
-        count += 1
+        tally.add(error)
         if item is None or not form.same(kept, item):
-            raise InputError("INFER-018", path=out, record=count)
-    if whole_bytes < out.stat().st_size:
-        with files.disk_errors(out), out.open("r+b") as file:
-            file.truncate(whole_bytes if count else 0)
-    return count
+            raise InputError("INFER-018", path=out, record=tally.count)
+    return tally, whole_bytes
 
 
 def _whole_records(out: Path, is_table: bool) -> Iterator[bytes]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmwright.core import artifacts
+from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError, InputError
 from llmwright.data.records import Row
 from llmwright.inference.detokenize import Detokenizer
@@ -21,7 +23,8 @@ from llmwright.inference.generation import FinishReason, Token, generate, write_
 from llmwright.inference.opening import open_engine, open_tokenizer
 from llmwright.inference.sampling import Settings, log_softmax
 from llmwright.tasks import chat
-from llmwright.tasks.contract import Contract
+from llmwright.tasks.contract import Contract, Generation
+from llmwright.tasks.reading import refuse_missing
 from llmwright.tasks.task import IGNORE, TASKS, Example, Output, Task
 
 if TYPE_CHECKING:
@@ -152,6 +155,37 @@ class Predictor:
             # What is no text either is refused by name, as any value of a field.
             values = {self.text_name: values}
         return self.task.read(values, self.contract)
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Check that values under these names could be read, whatever the values are.
+
+        Raises:
+            InputError: They lack an input (``TASK-003``).
+        """
+        values = dict.fromkeys(names, "x")
+        try:
+            row = self.task.row_of(values, self.contract)
+        except InputError:
+            # The input is there; that this is no conversation says nothing about the names.
+            return
+        refuse_missing(row, values, self.contract, self.task.takes_blank)
+
+    def origin(self, settings: Settings) -> dict[str, Any]:
+        """Return what decides the answers: the model's content, the engine, how texts are written.
+
+        Args:
+            settings: How texts are written.
+        """
+        known = (self.folder / artifacts.MANIFEST).is_file()
+        model = (
+            Artifact.open(self.folder).id
+            if known
+            else artifacts.identity_of("model", artifacts.list_files(self.folder))
+        )
+        written = {}
+        if self.task.generates:
+            written = {name: getattr(settings, name) for name in (*Generation.model_fields, "seed")}
+        return {"model": model, "engine": self.engine.name, **written}
 
     def predict(
         self, rows: Iterable[Row], batch_size: int = BATCH_SIZE, **generation: Any

@@ -7,39 +7,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmwright.core.errors import InputError
-from llmwright.data.config import READERS
+from llmwright.data.config import READERS, PrepareConfig
 from llmwright.data.detect import find_format, is_parquet
-from llmwright.data.encoding import find_encoding
+from llmwright.data.encoding import check_filled, find_encoding, known_encoding
 from llmwright.data.readers.record import ReadRequest, Record, Rejection
 
 if TYPE_CHECKING:
     from llmwright.inference.predictor import Predictor
 
 
-def read_rows(path: Path, predictor: Predictor) -> Iterator[Record | Rejection]:
+def read_rows(
+    path: Path, predictor: Predictor, reading: PrepareConfig | None = None
+) -> Iterator[Record | Rejection]:
     """Yield the records of a file in their order; each line of a plain text is one input.
 
     Args:
         path: Any file that `prepare` reads.
         predictor: Knows which columns the model takes.
+        reading: ``format``, ``encoding``, ``delimiter``, ``quoted`` and ``header``; found by
+            content where not given.
 
     Raises:
+        ConfigError: No such encoding (``DATA-016``).
         InputError: The file does not exist (``INFER-021``), or is empty or cannot be read at all.
     """
     if not path.is_file():
         raise InputError("INFER-021", path=path)
-    if is_parquet(path):
-        encoding, format_name = "", "parquet"
-    else:
-        encoding = find_encoding(path, path.name)
-        format_name, _ = find_format(path, encoding)
+    asked = reading or PrepareConfig(source=str(path))
+    encoding, format_name = _encoding_and_format(path, asked)
     request = ReadRequest(
         path=path,
         name=path.name,
         encoding=encoding,
         say=lambda sentence: None,
+        delimiter=asked.delimiter,
+        quoted=asked.quoted,
+        header=asked.header,
         document="line",
-        columns=frozenset(predictor.contract.fields.values()),
+        columns=frozenset({*predictor.contract.fields.values(), predictor.text_name}),
     )
     for item in READERS.get(format_name)(request):
         if format_name == "text" and isinstance(item, Record):
@@ -47,3 +52,14 @@ def read_rows(path: Path, predictor: Predictor) -> Iterator[Record | Rejection]:
             yield Record(item.number, item.line, {predictor.text_name: value})
         else:
             yield item
+
+
+def _encoding_and_format(path: Path, asked: PrepareConfig) -> tuple[str, str]:
+    if asked.format == "parquet" or (asked.format is None and is_parquet(path)):
+        return "", "parquet"
+    if asked.encoding:
+        encoding = known_encoding(asked.encoding)
+        check_filled(path, encoding, path.name)
+    else:
+        encoding = find_encoding(path, path.name)
+    return encoding, asked.format or find_format(path, encoding)[0]
