@@ -98,6 +98,30 @@ def test_settings_and_where_they_come_from(
     assert said["origins"]["prepare.source"] == "llmwright.yaml"
 
 
+def test_origins_of_steps_in_a_list_and_of_an_empty_section(project: Path, llmwright) -> None:
+    (project / "llmwright.yaml").write_text(
+        "task: text-classification\nprepare: {source: data.csv}\nevaluate: {}\n"
+        "train:\n  - {name: first, optimizer: sgd}\n  - {name: second, max_steps: 3}\n"
+        "export: [{format: onnx}]\n",
+        encoding="utf-8",
+    )
+    shown = llmwright("config", "show", "--origins", "train.second.epochs=2").out
+    rows = {line.split()[0]: line.split("  ")[-1].strip() for line in shown.splitlines()[1:]}
+    assert {key: rows[key] for key in rows if rows[key] != "default"} == {
+        "prepare.source": "llmwright.yaml",
+        "prepare.task": "llmwright.yaml",
+        "train.first.optimizer.kind": "llmwright.yaml",
+        "train.second.max_steps": "llmwright.yaml",
+        "train.second.epochs": "command line",
+        "export.0.format.kind": "llmwright.yaml",
+    }
+    assert {"train.first.max_steps", "train.first.optimizer.momentum"} < set(rows)
+    assert any(key.startswith("evaluate.") for key in rows)
+    said = llmwright("config", "show", "train.1.epochs=2", "--json").json
+    assert said["settings"]["train.second"]["epochs"] == 2
+    assert said["origins"]["train.second.epochs"] == "command line"
+
+
 def test_the_schema_is_json_schema(project: Path, llmwright) -> None:
     found = llmwright("config", "schema").json
     assert "prepare" in found["properties"]

@@ -30,33 +30,32 @@ def show(words: tuple[str, ...], origins: bool, folder: Path | None, as_json: bo
     """Show the merged and validated settings of the project."""
     project = find_project(folder, words)
     project_plugins.load_project_plugins(project)
-    values = {
-        section.where: parsed.model_dump(mode="json")
-        for section, parsed in pipeline.configs(project, OPERATIONS)
-    }
+    values: layers.Values = {}
+    known = dict(project.origins)
+    for section, parsed in pipeline.configs(project, OPERATIONS):
+        # A step of a list goes by its name, where it has one of its own.
+        named = f"{section.where}.name" in known
+        place = f"{section.verb}.{section.step}" if named else section.where
+        values[place] = parsed.model_dump(mode="json")
+        inside = f"{section.where}."
+        known = {k.replace(inside, f"{place}.", k.startswith(inside)): known[k] for k in known}
     if as_json:
-        render.print_json({"settings": values, "origins": project.origins})
+        render.print_json({"settings": values, "origins": known})
     elif origins:
-        rows = [
-            (key, value, _origin(project.origins, key))
-            for key, value in layers.flat(values).items()
-        ]
+        rows = [(key, value, _origin(known, key)) for key, value in layers.flat(values).items()]
         render.print_table("", [text("cli.setting"), text("cli.value"), text("cli.origin")], rows)
     else:
         click.echo(yaml.safe_dump(values, allow_unicode=True, sort_keys=False), nl=False)
 
 
 def _origin(origins: dict[str, str], key: str) -> str:
-    """Return the layer a value came from; a value given as a whole covers what is inside it."""
-    parts = key.split(".")
-    for end in range(len(parts), 0, -1):
-        found = origins.get(".".join(parts[:end]))
-        if found:
-            return found
-    if parts[1:] == ["task"] and "task" in origins:
+    """Return the layer a value came from."""
+    # The short form of a choice (``optimizer: adamw``) gives its kind and nothing else.
+    found = origins.get(key) or origins.get(key.removesuffix(".kind"))
+    if not found and key.startswith("prepare.") and key.endswith(".task"):
         # The project's task is the task of its steps.
-        return origins["task"]
-    return text("cli.default")
+        found = origins.get("task")
+    return found or text("cli.default")
 
 
 @config.command("schema", help=text("cli.config_schema"))

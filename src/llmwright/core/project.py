@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -55,7 +55,7 @@ class Project:
         root: The folder; relative paths in the settings start here.
         file: The project file; None for a folder without one.
         values: Merged settings of all layers.
-        origins: Dotted key → the layer it came from.
+        origins: Dotted key → the layer it came from; steps of a list go by their number.
         lines: Dotted key → ``llmwright.yaml:LINE``.
     """
 
@@ -159,9 +159,9 @@ class Project:
 
     def _lay_over(self, values: dict[str, Any], origin: str, table: Table) -> None:
         self.values = layers.merge(self.values, values, forms_in(table))
-        given = layers.flat(values)
+        given = set(_keys(values, self.values))
         earlier, self.origins = self.origins, {}
-        for key in layers.flat(self.values):
+        for key in _keys(self.values, self.values):
             # A choice's short form (``optimizer: adamw``) may have become a mapping with a kind.
             old = earlier.get(key) or earlier.get(key.removesuffix(".kind"))
             if key in given or old:
@@ -202,6 +202,24 @@ class Project:
         if verb == "prepare" and "task" in self.values:
             values.setdefault("task", self.values["task"])
         return Section(verb, step, values, where)
+
+
+def _keys(given: dict[str, Any], merged: dict[str, Any]) -> Iterator[str]:
+    """Yield the dotted keys of all leaves that are given; what is empty has none.
+
+    Args:
+        given: Settings of one layer; steps of a list may be addressed by number or name.
+        merged: Settings with this layer in them.
+    """
+    for verb, value in given.items():
+        whole = merged.get(verb)
+        entries = {str(verb): value}
+        if isinstance(value, list):
+            entries = {f"{verb}.{number}": entry for number, entry in enumerate(value)}
+        elif isinstance(value, dict) and isinstance(whole, list):
+            numbers = layers.entries_of(whole, value)
+            entries = {f"{verb}.{numbers[str(key)]}": entry for key, entry in value.items()}
+        yield from (key for key, leaf in layers.flat(entries).items() if leaf != {})
 
 
 def forms_in(table: Table) -> layers.FormAt:
