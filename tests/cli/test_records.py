@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmwright.core import jobs
+from llmwright.core.index import Index, JobRow, process_started
 
 
 def test_run_then_look_at_everything(project: Path, llmwright) -> None:
@@ -66,10 +67,10 @@ def test_a_flipped_byte_is_found_and_mended(project: Path, llmwright) -> None:
         (("prepare", "data.csv", "split"), 2, "CORE-043"),
         (("run", "trian.lr=1"), 2, "CORE-052"),
         (("run", "--only", "nothing"), 2, "CORE-059"),
-        (("runs", "show", "zzz"), 1, "CORE-064"),
-        (("runs", "cancel", "zzz"), 1, "CORE-080"),
-        (("artifacts", "check", "zzz"), 1, "CORE-031"),
-        (("lineage", "zzz"), 1, "CORE-031"),
+        (("runs", "show", "zzz"), 2, "CORE-064"),
+        (("runs", "cancel", "zzz"), 2, "CORE-080"),
+        (("artifacts", "check", "zzz"), 2, "CORE-031"),
+        (("lineage", "zzz"), 2, "CORE-031"),
         (("prepare", "nothing.csv"), 1, "DATA-010"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
@@ -120,6 +121,20 @@ def test_origins_of_steps_in_a_list_and_of_an_empty_section(project: Path, llmwr
     said = llmwright("config", "show", "train.1.epochs=2", "--json").json
     assert said["settings"]["train.second"]["epochs"] == 2
     assert said["origins"]["train.second.epochs"] == "command line"
+
+
+def test_jobs_are_listed_and_shown_like_runs(project: Path, llmwright) -> None:
+    now = time.time()
+    started = process_started(os.getpid()) or ""
+    words = ["python", "-m", "llmwright.cli", "run"]
+    job = JobRow("20260102-job-ab", words, os.getpid(), started, "running", None, now, None)
+    Index(project / ".llmwright").save_job(job)
+    heading, line = llmwright("runs").out.strip().splitlines()[-2:]
+    assert re.split("  +", heading) == ["job", "status", "started", "exit code", "command"]
+    assert "None" not in line
+    shown = llmwright("runs", "show", "20260102-job").out
+    assert re.search("status +running", shown)
+    assert llmwright("runs", "show", job.id, "--json").json["argv"] == words
 
 
 def test_the_schema_is_json_schema(project: Path, llmwright) -> None:

@@ -39,6 +39,11 @@ def test_figures_of_the_progress_have_units(
     assert line == "    training 1,000/3,000 steps  loss 0.6749  81 tokens/s  memory 1.0 GB\n"
 
 
+def test_a_report_of_what_failed_has_no_tick(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "✓ report a" in shown(capsys, events.ArtifactSaved("a", "report", "/a"))
+    assert shown(capsys, events.ArtifactSaved("a", "report", "/a", False)) == "  · report a\n"
+
+
 def test_names_are_shown_in_chinese(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,8 +15,8 @@ from llmwright.core import artifacts as store
 from llmwright.core import events, jobs, layers, pipeline
 from llmwright.core import lineage as history
 from llmwright.core.artifacts import Artifact
-from llmwright.core.errors import CheckError, InputError, LLMwrightError, closest
-from llmwright.core.index import RunRow, run_folder
+from llmwright.core.errors import CheckError, ConfigError, InputError, LLMwrightError, closest
+from llmwright.core.index import JobRow, RunRow, run_folder
 from llmwright.core.locale import text
 from llmwright.core.project import Project
 
@@ -44,9 +44,10 @@ def runs(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
     ]
     render.print_table("", headings, [_run_cells(row) for row in found])
     if detached:
-        headings = [text("cli.job"), text("cli.status"), "", "", text("cli.command")]
+        headings = [text("cli.job"), text("cli.status"), text("cli.started")]
+        headings += [text("cli.exit_code"), text("cli.command")]
         cells = [
-            (job.id, job.status, _when(job.started), job.exit_code, " ".join(job.argv[3:]))
+            (job.id, job.status, _when(job.started), _shown(job.exit_code), " ".join(job.argv[3:]))
             for job in detached
         ]
         render.print_table("", headings, cells)
@@ -57,14 +58,19 @@ def _run_cells(row: RunRow) -> tuple[object, ...]:
     return (row.id, row.status, _when(row.started), took, row.artifact or "")
 
 
+def _shown(value: object) -> object:
+    return "" if value is None else value
+
+
 def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def _find_run(project: Project, identity: str) -> RunRow:
-    known = project.index.runs()
-    # The newest run of a step, or the only one whose id begins so.
-    found = [row for row in known if row.step == identity][:1]
+def _find(project: Project, identity: str) -> RunRow | JobRow:
+    made = project.index.runs()
+    known: list[RunRow | JobRow] = [*made, *project.index.jobs()]
+    # The newest run of a step, or the only run or job whose id begins so.
+    found: list[RunRow | JobRow] = [row for row in made if row.step == identity][:1]
     found = found or [row for row in known if row.id.startswith(identity)]
     if len(found) != 1:
         hint = closest(identity, (row.id for row in known))
@@ -77,23 +83,32 @@ def _find_run(project: Project, identity: str) -> RunRow:
 @options.project
 @options.as_json
 def show(identity: str, folder: Path | None, as_json: bool) -> None:
-    """Show one run: its settings, inputs, result and events."""
+    """Show one run: its settings, inputs, result and events; of a job how it goes."""
     project = find_project(folder)
-    row = _find_run(project, identity)
+    row = _find(project, identity)
+    inputs = {} if isinstance(row, JobRow) else project.index.inputs(row.id)
     if as_json:
-        render.print_json({**asdict(row), "inputs": project.index.inputs(row.id)})
+        render.print_json(
+            asdict(row) if isinstance(row, JobRow) else {**asdict(row), "inputs": inputs}
+        )
         return
-    render.print_table(row.id, ["", ""], _facts(row, project.index.inputs(row.id)))
+    render.print_table(row.id, ["", ""], _facts(row, inputs))
+    if isinstance(row, JobRow):
+        return
     with render.Terminal() as terminal:
         for _, event in events.read_events(run_folder(project.home, row.id) / "events.jsonl"):
             if not isinstance(event, events.Progress):
                 terminal(event)
 
 
-def _facts(row: RunRow, inputs: dict[str, str]) -> list[tuple[str, object]]:
-    """Return what is known of a run, one setting per line, those that were not given left out."""
-    values = asdict(row) | {"versions": ", ".join(f"{n} {v}" for n, v in row.versions.items())}
-    for moment in ("started", "finished", "used"):
+def _facts(row: RunRow | JobRow, inputs: dict[str, str]) -> list[tuple[str, object]]:
+    """Return what is known of a run or job, one value per line, those not given left out."""
+    values = asdict(row)
+    if isinstance(row, RunRow):
+        values["versions"] = ", ".join(f"{n} {v}" for n, v in row.versions.items())
+    else:
+        values["argv"] = " ".join(row.argv)
+    for moment in {"started", "finished", "used"} & values.keys():
         values[moment] = values[moment] and _when(values[moment])
     flat = [(k, v) for k, v in layers.flat(values).items() if v is not None]
     return [*flat, *((f"← {name}", made) for name, made in inputs.items())]

@@ -114,7 +114,8 @@ class Terminal:
                 shown = event.text.replace("\n", "\n      ")
                 self._say(Text.assemble(("  » ", "magenta"), f"{event.prompt} → {shown}"))
             case events.ArtifactSaved():
-                self._say(Text.assemble(("  ✓ ", "green"), f"{event.kind} {event.artifact_id}"))
+                mark = ("  ✓ ", "green") if event.passed else ("  · ", "cyan")
+                self._say(Text.assemble(mark, f"{event.kind} {event.artifact_id}"))
             case events.RunFinished():
                 self._close()
                 word = text("cli.unchanged") if event.reused else seconds(event.seconds)

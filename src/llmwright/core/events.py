@@ -68,11 +68,12 @@ class Notice:
 
 @dataclass(frozen=True)
 class ArtifactSaved:
-    """An artifact is complete and visible in the store."""
+    """An artifact is complete and visible in the store; a report may say that something failed."""
 
     artifact_id: str
     kind: str
     path: str
+    passed: bool = True
 
 
 @dataclass(frozen=True)

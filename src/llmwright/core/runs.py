@@ -75,7 +75,9 @@ class Run:
             draft.origin.update(self._origin)
             yield draft
         assert draft.artifact is not None
-        self.emit(ArtifactSaved(draft.artifact.id, kind, str(draft.artifact.path)))
+        made = draft.artifact
+        passed = bool(made.metadata.get("passed", True))
+        self.emit(ArtifactSaved(made.id, kind, str(made.path), passed))
 
     def should_stop(self) -> bool:
         """Say whether the user asked to stop; only asked inside `stoppable`."""
