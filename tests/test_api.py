@@ -12,7 +12,7 @@ import llmwright
 from llmwright.api import open_project
 from llmwright.core import pipeline
 from llmwright.core.config import parse
-from llmwright.core.errors import ConfigError, InputError
+from llmwright.core.errors import ConfigError
 from llmwright.operations import OPERATIONS
 from llmwright.training.config import TrainConfig
 
@@ -33,10 +33,10 @@ def test_paths_and_artifacts_are_references(folder: Path) -> None:
         made = llmwright.tokenize(kind="char", dataset=reference)
         origin = llmwright.Artifact.open(made.path)
         assert origin.id == made.id
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(ConfigError) as caught:
             llmwright.evaluate(model=reference)
         assert caught.value.code == "CORE-063"
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(ConfigError) as caught:
             llmwright.train(dataset=newest, model={"kind": "step", "name": reference})
         assert caught.value.code == "CORE-063"
 

@@ -13,7 +13,7 @@ import pytest
 from tiny_table import Python
 
 from llmwright.core.artifacts import MANIFEST, Artifact, Store, check, read_manifest, size_bytes
-from llmwright.core.errors import CheckError, InputError, ResourceError
+from llmwright.core.errors import CheckError, ConfigError, InputError, ResourceError
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def test_an_artifact_is_found_again(store: Store) -> None:
 
 def test_an_unknown_or_ambiguous_id_is_refused(store: Store) -> None:
     publish(store), publish(store, "other")
-    with pytest.raises(InputError, match="0 artifacts match"):
+    with pytest.raises(ConfigError, match="0 artifacts match"):
         store.find("nothing")
-    with pytest.raises(InputError, match="2 artifacts match"):
+    with pytest.raises(ConfigError, match="2 artifacts match"):
         store.find("")
 
 

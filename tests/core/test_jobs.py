@@ -13,7 +13,7 @@ import pytest
 from tiny_table import Python
 
 from llmwright.core import jobs
-from llmwright.core.errors import InputError
+from llmwright.core.errors import ConfigError
 from llmwright.core.index import JobRow, is_alive
 
 START = """
@@ -149,7 +149,7 @@ def test_jobs_of_a_living_parent_leave_no_zombies(home: Path, tmp_path: Path) ->
 def test_jobs_are_found_by_the_beginning_of_their_id(home: Path, tmp_path: Path) -> None:
     row = jobs.start(home, [sys.executable, "-c", "1"], tmp_path)
     assert jobs.find(home, row.id[:-1]).id == row.id
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(ConfigError) as caught:
         jobs.find(home, "nothing")
     assert caught.value.code == "CORE-080"
     ended(home, row)

@@ -12,7 +12,13 @@ from tiny_table import TABLE, CountConfig, Python, ShapeConfig, load
 
 from llmwright.core import events, lineage, pipeline, plugins
 from llmwright.core.artifacts import Artifact
-from llmwright.core.errors import CheckError, ConfigError, InputError, StoppedError
+from llmwright.core.errors import (
+    CheckError,
+    ConfigError,
+    InputError,
+    LLMwrightError,
+    StoppedError,
+)
 from llmwright.core.files import sha256_file
 from llmwright.core.operation import Operation
 from llmwright.core.project import Project
@@ -256,9 +262,17 @@ def test_wrong_inputs_are_refused(project: Project) -> None:
     assert caught.value.code == "CORE-062"
     run(project)
     for reference, code in (("shape", "CORE-063"), ("nothing", "CORE-031"), (".", "CORE-030")):
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(LLMwrightError) as caught:
             pipeline.resolve_inputs(project, ShapeConfig(text=reference))
         assert caught.value.code == code
+
+
+def test_a_wrong_reference_is_answered_with_what_would_do(project: Project) -> None:
+    gathered, shaped = run(project)
+    with pytest.raises(ConfigError) as caught:
+        pipeline.resolve_inputs(project, ShapeConfig(text="nothing"))
+    assert gathered.artifact.id in caught.value.message
+    assert shaped.artifact.id not in caught.value.message
 
 
 def test_an_artifact_of_another_project_can_be_used(project: Project, tmp_path: Path) -> None:
@@ -364,7 +378,7 @@ def test_a_service_may_run_several_times_at_once(project: Project) -> None:
 
 @pytest.mark.parametrize("reference", ["~nouser/x", "x" * 300, "a\0b"])
 def test_any_text_may_be_asked_for_and_is_not_found(project: Project, reference: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(ConfigError) as caught:
         pipeline.by_reference(project, reference)
     assert caught.value.code == "CORE-031"
 

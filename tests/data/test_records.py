@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llmwright.core.errors import InputError
+from llmwright.core.errors import ConfigError, InputError
 from llmwright.data.records import Dataset, DatasetInfo
 
 
@@ -28,7 +28,7 @@ def test_wrong_folder_and_missing_split(bench: Any, tmp_path: Path) -> None:
         Dataset.open(tmp_path)
     content = "text\n" + "".join(f"line number {i}\n" for i in range(20))
     dataset = bench.dataset(bench.write("a.csv", content), split={"test": 0})
-    with pytest.raises(InputError, match=r"DATA-002.*test.*train, validation"):
+    with pytest.raises(ConfigError, match=r"DATA-002.*test.*train, validation"):
         dataset.rows("test")
 
 

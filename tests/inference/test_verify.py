@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from llmwright.core.artifacts import Artifact, Store
-from llmwright.core.errors import CheckError, InputError
+from llmwright.core.errors import CheckError, ConfigError, InputError
 from llmwright.core.events import ArtifactSaved, Event
 from llmwright.core.runs import Run
 from llmwright.inference.config import VerifyConfig
@@ -212,7 +212,7 @@ def test_a_folder_without_probes_and_an_unknown_target_are_said(
     with pytest.raises(InputError) as error:
         project.verify(target=str(saved("tagger")))
     assert error.value.code == "INFER-010"
-    with pytest.raises(InputError) as unknown:
+    with pytest.raises(ConfigError) as unknown:
         project.verify(target="nowhere")
     assert unknown.value.code == "CORE-031"
 

@@ -12,13 +12,13 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from llmwright.core import files
-from llmwright.core.errors import CheckError, InputError, closest
+from llmwright.core.errors import CheckError, ConfigError, InputError, closest
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -191,17 +191,22 @@ class Store:
         folder = self.folder(identity)
         return Artifact.open(folder) if folder else None
 
-    def find(self, identity: str) -> Path:
+    def find(self, identity: str, kinds: Sequence[str] = ()) -> Path:
         """Return the folder of the artifact whose id starts with ``identity``, sound or not.
 
+        Args:
+            identity: Beginning of the id.
+            kinds: What is looked for, to suggest no other; all kinds when empty.
+
         Raises:
-            InputError: None or several do (``CORE-031``).
+            ConfigError: None or several do (``CORE-031``).
         """
         stored = self.folders()
         found = [path for path in stored if path.name.startswith(identity)]
         if len(found) != 1:
-            hint = closest(identity, (path.name for path in found or stored))
-            raise InputError("CORE-031", identity=identity, count=len(found), hint=hint)
+            near = [p for p in found or stored if not kinds or p.parent.name in kinds]
+            hint = closest(identity, (path.name for path in near))
+            raise ConfigError("CORE-031", identity=identity, count=len(found), hint=hint)
         return found[0]
 
     def remove(self, folder: Path) -> None:

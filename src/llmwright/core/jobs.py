@@ -23,7 +23,7 @@ from types import FrameType
 import psutil
 
 from llmwright.core import files
-from llmwright.core.errors import InputError, closest
+from llmwright.core.errors import ConfigError, closest
 from llmwright.core.index import Index, JobRow, Status, is_alive, process_started
 
 POLL_SECONDS = 0.1
@@ -75,13 +75,13 @@ def find(home: Path, identity: str) -> JobRow:
     """Return the job whose id is, or begins with, ``identity``.
 
     Raises:
-        InputError: None or several are (``CORE-080``).
+        ConfigError: None or several are (``CORE-080``).
     """
     jobs = Index(home).jobs()
     found = [row for row in jobs if row.id == identity or row.id.startswith(identity)]
     if len(found) != 1:
         hint = closest(identity, (row.id for row in jobs))
-        raise InputError("CORE-080", identity=identity, count=len(found), hint=hint)
+        raise ConfigError("CORE-080", identity=identity, count=len(found), hint=hint)
     return found[0]
 
 

@@ -277,7 +277,8 @@ def resolve_inputs(
     of all the project made.
 
     Raises:
-        InputError: Nothing there (``CORE-062``) or of another kind (``CORE-063``).
+        ConfigError: A reference is wrong; see `find_artifact`.
+        InputError: There is none, and the config cannot do without (``CORE-062``).
     """
     found: dict[str, Artifact] = {}
     for name, mark, reference in inputs_of(config):
@@ -305,33 +306,44 @@ def find_artifact(
     """Return the artifact behind one reference, or None when none is given and none was made.
 
     Raises:
-        InputError: It is of another kind (``CORE-063``), or there is no such artifact.
+        ConfigError: It is of another kind (``CORE-063``), or there is none (``CORE-031``).
+        InputError: A folder is not one (``CORE-030``).
     """
     kinds = kind.split("|")
     if reference is None:
         return _newest(project, kinds, before)
-    artifact = by_reference(project, reference, before)
+    artifact = Artifact.open(folder_of(project, reference, before, kinds))
     if artifact.kind not in kinds:
         wanted = " / ".join(kinds)
-        raise InputError("CORE-063", reference=reference, found=artifact.kind, kind=wanted)
+        raise ConfigError("CORE-063", reference=reference, found=artifact.kind, kind=wanted)
     return artifact
 
 
-def by_reference(project: Project, reference: str, before: Sequence[Done] = ()) -> Artifact:
+def by_reference(project: Project, reference: str) -> Artifact:
     """Return the artifact that a folder, a step's name or the beginning of an id stands for.
 
     Raises:
-        InputError: There is none (``CORE-030``, ``CORE-031``).
+        ConfigError: There is none (``CORE-031``).
+        InputError: A folder is not one (``CORE-030``).
         CheckError: Its manifest is damaged (``CORE-033``).
     """
-    return Artifact.open(folder_of(project, reference, before))
+    return Artifact.open(folder_of(project, reference))
 
 
-def folder_of(project: Project, reference: str, before: Sequence[Done] = ()) -> Path:
+def folder_of(
+    project: Project, reference: str, before: Sequence[Done] = (), kinds: Sequence[str] = ()
+) -> Path:
     """Return the folder of the artifact that a reference stands for, sound or not.
 
+    Args:
+        project: The project.
+        reference: A folder, a step's name or the beginning of an id.
+        before: Steps of this pass that are done.
+        kinds: Kinds of artifacts to suggest where there is none; all when empty.
+
     Raises:
-        InputError: There is none (``CORE-030``, ``CORE-031``).
+        ConfigError: There is none (``CORE-031``).
+        InputError: A folder is not one (``CORE-030``).
     """
     # These two, unlike those of Path, take any text for what it is.
     folder = os.path.expanduser(reference)
@@ -348,7 +360,7 @@ def folder_of(project: Project, reference: str, before: Sequence[Done] = ()) -> 
             return found
     if folders:
         raise InputError("CORE-030", path=folders[0])
-    return project.store.find(reference)
+    return project.store.find(reference, kinds)
 
 
 def _newest(project: Project, kinds: list[str], before: Sequence[Done]) -> Artifact | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from llmwright.core import files
-from llmwright.core.errors import InputError, closest
+from llmwright.core.errors import ConfigError, InputError, closest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -132,8 +132,8 @@ class Dataset:
         """Return one split as a table.
 
         Raises:
-            InputError: The dataset has no such split (``DATA-002``), or its file is damaged
-                (``DATA-020``).
+            ConfigError: The dataset has no such split (``DATA-002``).
+            InputError: Its file is damaged (``DATA-020``).
         """
         import polars as pl
 
@@ -175,7 +175,7 @@ class Dataset:
 
         if split not in self.splits:
             hint = closest(split, self.splits)
-            raise InputError("DATA-002", path=self.path, split=split, hint=hint)
+            raise ConfigError("DATA-002", path=self.path, split=split, hint=hint)
         path = self.path / f"{split}.parquet"
         try:
             yield path

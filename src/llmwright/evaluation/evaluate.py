@@ -97,7 +97,8 @@ def select_rows(dataset: Dataset, config: EvaluateConfig) -> tuple[str, list[Row
     """Return the split, the rows to measure, the rows it has, and what to say about the choice.
 
     Raises:
-        InputError: The dataset has no such split (``DATA-002``) or none to measure (``EVAL-006``).
+        ConfigError: The dataset has no such split (``DATA-002``).
+        InputError: It has none to measure (``EVAL-006``).
     """
     held_out = [name for name in ("test", "validation") if name in dataset.splits]
     if config.split is None and not held_out:
