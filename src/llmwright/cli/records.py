@@ -70,11 +70,11 @@ def _find(project: Project, identity: str) -> RunRow | JobRow:
     made = project.index.runs()
     known: list[RunRow | JobRow] = [*made, *project.index.jobs()]
     # The newest run of a step, or the only run or job whose id begins so.
-    found: list[RunRow | JobRow] = [row for row in made if row.step == identity][:1]
-    found = found or [row for row in known if row.id.startswith(identity)]
+    newest = [row for row in made if row.step == identity][:1]
+    found = newest or [row for row in known if row.id.startswith(identity)]
     if len(found) != 1:
         hint = closest(identity, (row.id for row in known))
-        raise InputError("CORE-064", identity=identity, count=len(found), hint=hint)
+        raise ConfigError("CORE-064", identity=identity, count=len(found), hint=hint)
     return found[0]
 
 
