@@ -70,7 +70,7 @@ def _find(project: Project, identity: str) -> RunRow | JobRow:
     made = project.index.runs()
     known: list[RunRow | JobRow] = [*made, *project.index.jobs()]
     # The newest run of a step, or the only run or job whose id begins so.
-    newest = [row for row in made if row.step == identity][:1]
+    newest: Sequence[RunRow | JobRow] = [row for row in made if row.step == identity][:1]
     found = newest or [row for row in known if row.id.startswith(identity)]
     if len(found) != 1:
         hint = closest(identity, (row.id for row in known))
