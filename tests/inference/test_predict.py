@@ -68,6 +68,16 @@ def test_a_table_under_the_users_names(saved: Saved, tmp_path: Path) -> None:
     assert {row["note"] for row in rows} <= {"", "length"}
 
 
+def test_tags_in_a_table_stand_beside_their_words(saved: Saved, tmp_path: Path) -> None:
+    predictor = Predictor.open(saved("tagger"))
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("text\nIt rains a lot\n", encoding="utf-8")
+    predict_file(predictor, source, out)
+    (expected,) = predictor.predict([{"tokens": ["It", "rains", "a", "lot"]}])
+    pairs = [list(pair) for pair in zip(expected["tokens"], expected["tags"], strict=True)]
+    assert json.loads(read_csv(out)[0]["answer"]) == pairs
+
+
 def test_each_line_of_a_text_is_an_input(saved: Saved, tmp_path: Path) -> None:
     predictor = Predictor.open(saved("classifier"))
     source, out = tmp_path / "in.txt", tmp_path / "out.csv"

@@ -1,10 +1,11 @@
 """Answering a file of rows: as it goes, with progress, and from where it stopped.
 
 The answers are JSON lines (each row with ``answer`` added) or, in a ``.csv``, each row with the
-columns ``answer``, ``score`` and ``note`` added; a column of the user's that has such a name keeps
-it, and ours is then called ``answer_of_model``. A row that cannot be answered costs only itself.
-Who answered, and how, lies beside the file (``answers.csv.origin.json``): only the same model with
-the same settings goes on, or finds that nothing is left to do.
+columns ``answer`` (of a tagger: pairs of word and tag), ``score`` and ``note`` added; a column of
+the user's that has such a name keeps it, and ours is then called ``answer_of_model``. A row that
+cannot be answered costs only itself. Who answered, and how, lies beside the file
+(``answers.csv.origin.json``): only the same model with the same settings goes on, or finds that
+nothing is left to do.
 """
 
 from __future__ import annotations
@@ -312,7 +313,10 @@ def _answer_cells(answer: dict[str, Any]) -> list[str]:
     score = _cell(scores[answer["label"]]) if name == "label" else ""
     notes = [TRUNCATED] if answer.get("truncated") else []
     notes += [LENGTH] if answer.get("finish_reason") == "length" else []
-    return [_cell(answer[name]), score, " ".join(notes)]
+    # A text was cut into words here: tags alone would belong to nothing the row shows.
+    tagged = name == "tags"
+    value = list(zip(answer["tokens"], answer[name], strict=True)) if tagged else answer[name]
+    return [_cell(value), score, " ".join(notes)]
 
 
 def _csv_line(cells: Sequence[str]) -> bytes:
