@@ -29,6 +29,21 @@ def test_json_and_urlencoded_forms_give_the_same(weather: httpx.Client) -> None:
     assert weather.post("/generate", data=body).json() == {"weather": "气温很低"}
 
 
+def test_our_own_names_are_read_beside_the_users(
+    weather: httpx.Client, intents: httpx.Client, names: httpx.Client
+) -> None:
+    for client, ours, users, value in (
+        (weather, "input", "description", "外面很冷"),
+        (intents, "text", "question", "where is my card"),
+        (names, "tokens", "words", ["Bo", "saw", "London"]),
+    ):
+        own = client.post("/generate", json={users: value})
+        assert client.post("/generate", json={ours: value}).json() == own.json()
+        both = client.post("/generate", json={ours: value, users: value})
+        assert (both.status_code, both.json()["error"]["code"]) == (400, "two_fields")
+        assert all(name in both.json()["error"]["message"] for name in (ours, users))
+
+
 def test_options_come_as_text_in_forms(weather: httpx.Client) -> None:
     body = {"description": "外面很冷", "max_tokens": "2", "temperature": "0"}
     reply = weather.post("/generate", data=body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmwright.data.records import Row
@@ -11,6 +11,7 @@ from llmwright.serving.bodies.requests import Options
 from llmwright.serving.errors import ApiError
 from llmwright.serving.writing import Writing
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.reading import INPUT_COLUMNS
 from llmwright.tasks.task import TASKS
 
 PROMPT = "prompt"
@@ -26,6 +27,7 @@ class Fields:
         also: … and names it has besides.
         outputs: Canonical name in the task's answer → name in the reply.
         generates: Whether `Options` are read.
+        aliases: Our own names of inputs, where they mean nothing else → the user's.
     """
 
     inputs: dict[str, str]
@@ -33,6 +35,7 @@ class Fields:
     also: tuple[str, ...]
     outputs: dict[str, str]
     generates: bool
+    aliases: dict[str, str] = field(default_factory=dict)
 
     def read(self, values: Mapping[str, Any]) -> tuple[Row, Writing | None]:
         """Return what is to be answered, under the user's names, and how to write.
@@ -44,8 +47,11 @@ class Fields:
         row: Row = {}
         options: dict[str, Any] = {}
         for name, value in values.items():
-            if name in self.inputs:
-                row[name] = _checked(name, value, self.inputs[name])
+            own = self.aliases.get(name, name)
+            if own in row:
+                raise ApiError(400, "two_fields", param=name, names=f"{own} / {self._other(own)}")
+            if own in self.inputs:
+                row[own] = _checked(name, value, self.inputs[own])
             elif self.generates and name in Options.model_fields:
                 options[name] = value
             else:
@@ -60,6 +66,9 @@ class Fields:
         return row, Options.model_validate(options).writing(
             may_cut=True
         ) if self.generates else None
+
+    def _other(self, own: str) -> str:
+        return next(alias for alias, name in self.aliases.items() if name == own)
 
     def reply(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Return an answer under the user's names; what is as usual is not mentioned."""
@@ -78,6 +87,17 @@ class Fields:
 
 def fields_of(contract: Contract) -> Fields:
     """Return the names for a model."""
+    fields = _fields_of(contract)
+    aliases = {
+        column: contract.fields[column]
+        for column in INPUT_COLUMNS[contract.row_type]
+        if column not in (*contract.fields.values(), *fields.inputs)
+        and contract.fields.get(column) in fields.inputs
+    }
+    return replace(fields, aliases=aliases)
+
+
+def _fields_of(contract: Contract) -> Fields:
     names = contract.fields
     if TASKS.get(contract.task).generates:
         return _text_fields(contract)
