@@ -6,12 +6,14 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from tiny_table import TABLE, CountConfig, Python, ShapeConfig, load
 
 from llmwright.core import events, lineage, pipeline, plugins
 from llmwright.core.artifacts import Artifact
+from llmwright.core.config import Input
 from llmwright.core.errors import (
     CheckError,
     ConfigError,
@@ -413,3 +415,28 @@ def test_an_input_that_the_config_can_do_without_leaves_no_trace(
     with pytest.raises(KeyError):
         pipeline.execute(project, operation, alone, "shape", [seen.append], before=gathered)
     assert any("gather" in e.text for e in seen if isinstance(e, events.Notice))
+
+
+def test_what_an_input_was_made_with_counts_as_used(project: Project) -> None:
+    operation = TABLE["shape"]
+
+    class Later(ShapeConfig):
+        """Goes on with what another step shaped, which brings its text."""
+
+        base: Annotated[str, Input("shaped")] = "shape"
+        """What it goes on with."""
+
+        def takes_newest(self, field: str) -> bool:
+            return field != "text"
+
+    def said() -> list[str]:
+        seen: list[events.Event] = []
+        gathered = pipeline.run_project(project, TABLE, only=["gather"])
+        with pytest.raises(KeyError):
+            pipeline.execute(project, operation, Later(), "later", [seen.append], before=gathered)
+        return [e.text for e in seen if isinstance(e, events.Notice)]
+
+    run(project)
+    assert said() == []
+    (project.root / "poem.txt").write_text("other words\n", encoding="utf-8")
+    assert "is not used" in said()[0]

@@ -33,6 +33,14 @@ def trace(project: Project, artifact: Artifact) -> Node:
     }
 
 
+def ids(project: Project, artifact: Artifact) -> Iterator[str]:
+    """Yield the id of an artifact and of all it was made from, as far as that is stored."""
+    waiting = [trace(project, artifact)]
+    for node in waiting:
+        yield node["id"]
+        waiting += node.get("inputs", {}).values()
+
+
 def lines(node: Node, field: str = "", depth: int = 0) -> Iterator[str]:
     """Yield the tree as indented lines, the artifact first, its sources below."""
     mark = f"{'   ' * (depth - 1)}└─ {field}: " if depth else ""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from llmwright.core import events, files, plugins
+from llmwright.core import events, files, lineage, plugins
 from llmwright.core.artifacts import MANIFEST, Artifact
 from llmwright.core.config import Config, inputs_of, parse
 from llmwright.core.errors import (
@@ -141,7 +141,7 @@ def execute(
     """
     started = time.monotonic()
     inputs = resolve_inputs(project, config, before)
-    for sentence in _unused(config, step, before):
+    for sentence in _unused(project, config, inputs, step, before):
         for consumer in consumers:
             consumer(events.Notice(sentence))
     local = local_hashes(project, config)
@@ -292,12 +292,26 @@ def resolve_inputs(
     return found
 
 
-def _unused(config: Config, step: str, before: Sequence[Done]) -> Iterator[str]:
+def _unused(
+    project: Project,
+    config: Config,
+    inputs: dict[str, Artifact],
+    step: str,
+    before: Sequence[Done],
+) -> Iterator[str]:
     """Yield what to say of steps of this pass whose result one might expect to be used."""
-    made = {done.artifact.kind: done.step for done in before if done.artifact}
+    made = {done.artifact.kind: done for done in before if done.artifact}
     for name, mark, reference in inputs_of(config):
-        if mark.kind in made and reference is None and not config.takes_newest(name):
-            yield text("core.not_used", made=made[mark.kind], step=step, field=name)
+        done = made.get(mark.kind)
+        if done is None or reference is not None or config.takes_newest(name):
+            continue
+        # What an input was made with, as a model with its tokenizer, is used.
+        used: list[str] = []
+        with contextlib.suppress(LLMwrightError):
+            for artifact in inputs.values():
+                used += lineage.ids(project, artifact)
+        if done.artifact and done.artifact.id not in used:
+            yield text("core.not_used", made=done.step, step=step, field=name)
 
 
 def find_artifact(
