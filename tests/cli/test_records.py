@@ -211,6 +211,7 @@ def test_given_splits_replace_the_source_of_the_file(project: Path, llmwright) -
     wrong = llmwright("prepare", "--source", "{trian: data.csv}", "--json").json["error"]
     assert wrong["where"] == "command line"
     assert "kind" not in wrong["message"]
+    assert wrong["values"]["key"] == "prepare.source"
 
 
 def test_the_projects_task_is_the_origin_of_its_steps_task(project: Path, llmwright) -> None:

@@ -211,13 +211,16 @@ def test_a_missed_gate_is_an_error_and_keeps_the_report(
     assert [artifact.kind for artifact in kept] == ["report"]
     assert read_report(kept[0])["passed"] is False
     assert str(kept[0].path) in caught.value.fix
+    assert caught.value.values["report"] == kept[0].path / "report.html"
+    assert caught.value.values["metrics"] == kept[0].metadata["metrics"]
 
 
-def test_a_passed_gate_is_in_the_report(
-    classifier: Path, weather: Path, run_evaluate: Evaluate
+def test_a_passed_gate_is_in_the_report_and_said(
+    classifier: Path, weather: Path, run_evaluate: Evaluate, events: list[Event]
 ) -> None:
     report = read_report(run_evaluate(classifier, weather, gate={"accuracy": ">= 0.9"}))
     assert report["verdicts"][0]["passed"] is True
+    assert Notice("The gate holds: accuracy >= 0.9 (0.909).") in events
 
 
 def test_labels_unseen_in_training_are_named(

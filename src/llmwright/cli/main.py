@@ -9,6 +9,7 @@ import difflib
 import re
 import sys
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -100,7 +101,13 @@ def invoke(args: list[str]) -> int:
         ended = cli.main(args=list(args), prog_name="llmwright", standalone_mode=False, obj=args)
     except LLMwrightError as error:
         return show_error(
-            error.code, error.message, error.fix, error.where, error.exit_code, as_json
+            error.code,
+            error.message,
+            error.fix,
+            error.where,
+            error.exit_code,
+            as_json,
+            error.values,
         )
     except click.Abort:
         return show_error("CLI-130", text("cli.interrupted"), "", None, 1, as_json)
@@ -153,14 +160,23 @@ def _path_of(error: click.ClickException) -> str:
 
 
 def show_error(
-    code: str, message: str, fix: str, where: str | None, exit_code: int, as_json: bool
+    code: str,
+    message: str,
+    fix: str,
+    where: str | None,
+    exit_code: int,
+    as_json: bool,
+    values: Mapping[str, object] | None = None,
 ) -> int:
-    """Write one error for a person (stderr) or a program (stdout) and return the exit code."""
+    """Write one error for a person (stderr) or a program (stdout) and return the exit code.
+
+    A program also gets the values that the message is about.
+    """
     from llmwright.cli import render
 
     if as_json:
         body: dict[str, Any] = {"code": code, "message": message, "fix": fix, "where": where}
-        render.print_json({"error": body})
+        render.print_json({"error": body | {"values": values or {}}})
     else:
         render.print_error(code, message, fix, where)
     return exit_code

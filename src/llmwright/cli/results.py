@@ -63,7 +63,7 @@ def metric_rows(metadata: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for name, value in metadata["metrics"].items():
         low, high = metadata["intervals"].get(name) or (None, None)
         interval = "" if low is None or high is None else f"{low:.4f} – {high:.4f}"
-        rows.append((render.word(name), "–" if value is None else f"{value:.4f}", interval))
+        rows.append((name, "–" if value is None else f"{value:.4f}", interval))
     return rows
 
 

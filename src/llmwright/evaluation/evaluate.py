@@ -85,12 +85,23 @@ def evaluate(config: EvaluateConfig, inputs: dict[str, Artifact], run: Run) -> A
         notes=notes,
     )
     artifact = save(report, collected.rows, run)
-    if not report.passed:
-        failures = "; ".join(
-            f"{v.condition} ({number(v.value)})" for v in report.verdicts if not v.passed
-        )
-        raise CheckError("EVAL-002", failures=failures, report=artifact.path / "report.html")
+    _tell_gate(report, artifact, run)
     return artifact
+
+
+def _tell_gate(report: Report, artifact: Artifact, run: Run) -> None:
+    """Say that the gate holds, if there is one.
+
+    Raises:
+        CheckError: It does not (``EVAL-002``).
+    """
+    kept = [v for v in report.verdicts if v.passed == report.passed]
+    shown = "; ".join(f"{v.condition} ({number(v.value)})" for v in kept)
+    if not report.passed:
+        page, metrics = artifact.path / "report.html", artifact.metadata["metrics"]
+        raise CheckError("EVAL-002", failures=shown, report=page, metrics=metrics)
+    if kept:
+        run.notice(locale.text("evaluation.gate_holds", conditions=shown))
 
 
 def select_rows(dataset: Dataset, config: EvaluateConfig) -> tuple[str, list[Row], int, list[Note]]:
