@@ -359,6 +359,16 @@ def test_a_file_is_read_as_the_user_says(saved: Saved, tmp_path: Path) -> None:
         predict_file(predictor, source, tmp_path / "other.jsonl", reading=plain)
 
 
+def test_the_models_own_column_is_a_header(saved: Saved, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    # By its content alone, a word that recurs further down would be a value.
+    for name, column in (("classifier", "text"), ("seq2seq", "description")):
+        source.write_text(f"{column}\n{column}\nfine\n", encoding="utf-8")
+        out.unlink(missing_ok=True)
+        predict_file(Predictor.open(saved(name)), source, out)
+        assert [row[column] for row in read_jsonl(out)] == [column, "fine"]
+
+
 def test_the_command_says_what_was_left_and_what_failed(
     saved: Saved,
     tmp_path: Path,
