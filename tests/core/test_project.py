@@ -47,6 +47,14 @@ def test_a_folder_without_a_file_takes_overrides_too(tmp_path: Path) -> None:
         Project.find(TABLE, tmp_path, overrides={"gathr": {"source": "x"}})
 
 
+def test_the_name_of_a_step_is_among_the_choices(tmp_path: Path) -> None:
+    error = failure(tmp_path, "gather:\n  - {source: x, step: y}\n")
+    assert (error.code, error.values["key"]) == ("CORE-040", "gather.0.step")
+    assert "limit, name, share" in error.message
+    inside = failure(tmp_path, "gather: {source: x, bounds: {step: y}}\n")
+    assert "name" not in inside.message
+
+
 def test_an_empty_file_is_an_empty_project(tmp_path: Path) -> None:
     project = Project.load(write(tmp_path, "# nothing yet\n"), TABLE)
     with pytest.raises(ConfigError) as caught:

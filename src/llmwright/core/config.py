@@ -302,7 +302,11 @@ def inputs_of(config: Config, prefix: str = "") -> Iterator[tuple[str, Input, st
 
 
 def parse(
-    cls: type[C], values: dict[str, Any], where: str = "", lines: dict[str, str] | None = None
+    cls: type[C],
+    values: dict[str, Any],
+    where: str = "",
+    lines: dict[str, str] | None = None,
+    also: Sequence[str] = (),
 ) -> C:
     """Return a validated config.
 
@@ -311,6 +315,7 @@ def parse(
         values: Plain values, as read from YAML or given as keyword arguments.
         where: Dotted place of ``values``, put before field names in errors (``train``).
         lines: Dotted key → where it was written (``llmwright.yaml:12``), for errors.
+        also: Keys that may stand beside ``values`` in the file, named among the choices.
 
     Raises:
         ConfigError: Unknown key (``CORE-040``), missing value (``CORE-042``) or wrong value
@@ -319,7 +324,7 @@ def parse(
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        problems = [flat for item in error.errors() for flat in _flatten(item, cls)]
+        problems = [flat for item in error.errors() for flat in _flatten(item, cls, also)]
     first = problems[0]
     parts = [
         *([where] if where else []),
@@ -359,7 +364,7 @@ def _written(location: Sequence[int | str], values: Any, missing: bool) -> list[
     return found
 
 
-def _flatten(item: Any, cls: type[BaseModel]) -> Iterator[dict[str, Any]]:
+def _flatten(item: Any, cls: type[BaseModel], also: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """Yield pydantic's error, or the errors inside a `Choice`, with the full location."""
     if item["type"] == "nested":
         for inner in item["ctx"]["inner"]:
@@ -368,7 +373,9 @@ def _flatten(item: Any, cls: type[BaseModel]) -> Iterator[dict[str, Any]]:
     location = [str(part) for part in item["loc"]]
     hint = ""
     if item["type"] == "extra_forbidden":
-        hint = closest(str(item["loc"][-1]), _class_at(cls, item["loc"][:-1]).model_fields)
+        known = _class_at(cls, item["loc"][:-1]).model_fields
+        beside = also if len(location) == 1 else ()
+        hint = closest(location[-1], [*known, *beside])
     yield {
         "loc": item["loc"],
         "type": item["type"],

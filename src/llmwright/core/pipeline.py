@@ -72,7 +72,13 @@ def configs(project: Project, table: Table) -> list[tuple[Section, Config]]:
     return [
         (
             section,
-            parse(table[section.verb].config_class(), section.values, section.where, project.lines),
+            parse(
+                table[section.verb].config_class(),
+                section.values,
+                section.where,
+                project.lines,
+                also=("name",),
+            ),
         )
         for section in project.sections(order)
     ]
