@@ -141,6 +141,8 @@ def test_the_schema_is_json_schema(project: Path, llmwright) -> None:
     found = llmwright("config", "schema").json
     assert "prepare" in found["properties"]
     assert found["$schema"].startswith("https://json-schema.org/")
+    (project / "llmwright.yaml").write_text("trian: {\n", encoding="utf-8")
+    assert llmwright("config", "schema").json == found
 
 
 def test_doctor_looks_at_this_project(project: Path, llmwright) -> None:
@@ -218,6 +220,20 @@ def test_the_projects_task_is_the_origin_of_its_steps_task(project: Path, llmwri
     lines = llmwright("config", "show", "--origins").out.splitlines()
     (line,) = [line for line in lines if line.startswith("prepare.task")]
     assert line.split() == ["prepare.task", "text-classification", "llmwright.yaml"]
+
+
+def test_a_plugin_that_fails_to_load_is_listed_with_its_reason(project: Path, llmwright) -> None:
+    (project / "plugins").mkdir()
+    files = [project / "plugins" / name for name in ("bad.py", "good.py")]
+    files[0].write_text("import nothing_of_this_name\n", encoding="utf-8")
+    files[1].write_text('"""Good."""\n', encoding="utf-8")
+    assert llmwright("plugins", "trust", *map(str, files)).code == 0
+    bad, good = llmwright("plugins", "--json").json["files"]
+    assert "nothing_of_this_name" in bad["problem"]
+    assert good["problem"] is None
+    shown = llmwright("plugins")
+    assert shown.code == 0
+    assert "broken" in shown.out
 
 
 def test_several_plugins_are_trusted_at_once(project: Path, llmwright) -> None:

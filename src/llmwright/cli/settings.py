@@ -12,7 +12,9 @@ from llmwright.cli.operation import find_project
 from llmwright.core import doctor as diagnosis
 from llmwright.core import layers, pipeline, registry, schema
 from llmwright.core import plugins as project_plugins
+from llmwright.core.errors import LLMwrightError
 from llmwright.core.locale import text
+from llmwright.core.project import Project
 from llmwright.operations import OPERATIONS
 
 
@@ -62,7 +64,8 @@ def _origin(origins: dict[str, str], key: str) -> str:
 @options.project
 def show_schema(folder: Path | None) -> None:
     """Print the JSON Schema of the project file, plugins included."""
-    project_plugins.load_project_plugins(find_project(folder))
+    # An editor needs it most while the file is wrong.
+    project_plugins.load_project_plugins(Project.around(folder))
     render.print_json(schema.project_schema(OPERATIONS))
 
 
@@ -76,8 +79,12 @@ def plugins(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
         return
     project = find_project(folder)
     found = project_plugins.project_plugins(project)
-    if all(plugin.trusted for plugin in found):
-        project_plugins.load_project_plugins(project)
+    problems: dict[Path, str] = {}
+    for plugin in found:
+        try:
+            project_plugins.load_plugin(plugin)
+        except LLMwrightError as error:
+            problems[plugin.path] = error.message
     for operation in OPERATIONS.values():
         operation.config_class()
     kinds = {
@@ -85,12 +92,19 @@ def plugins(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
         for kind, known in registry.registries().items()
     }
     if as_json:
-        files = [{"path": p.path, "sha256": p.sha256, "trusted": p.trusted} for p in found]
+        files = [
+            {
+                "path": p.path,
+                "sha256": p.sha256,
+                "trusted": p.trusted,
+                "problem": problems.get(p.path),
+            }
+            for p in found
+        ]
         render.print_json({"files": files, "registered": kinds})
         return
     if found:
-        words = {True: text("cli.trusted"), False: text("cli.not_trusted")}
-        rows: list[tuple[object, ...]] = [(p.path, p.sha256[:12], words[p.trusted]) for p in found]
+        rows = [(p.path, p.sha256[:12], _state(p, problems.get(p.path))) for p in found]
         render.print_table(text("cli.plugin_files"), ["", "sha256", ""], rows)
     listed = [
         (
@@ -103,6 +117,13 @@ def plugins(ctx: click.Context, folder: Path | None, as_json: bool) -> None:
         for kind, names in kinds.items()
     ]
     render.print_table(text("cli.registered"), [text("cli.kind"), text("cli.name")], listed)
+
+
+def _state(plugin: project_plugins.PluginFile, problem: str | None) -> str:
+    """Return in a few words whether a plugin file is used, and why not."""
+    if not plugin.trusted:
+        return text("cli.not_trusted")
+    return text("cli.broken", reason=problem) if problem else text("cli.trusted")
 
 
 @plugins.command("trust", help=text("cli.plugins_trust"))

@@ -86,27 +86,39 @@ def load_project_plugins(project: Project) -> list[PluginFile]:
         InputError: A file cannot be imported (``CORE-072``).
     """
     found = project_plugins(project)
-    modules = {f"llmwright_project_{plugin.sha256[:12]}": plugin for plugin in found}
-    missing = {name: plugin for name, plugin in modules.items() if name not in sys.modules}
-    for plugin in missing.values():
-        if not plugin.trusted:
+    for plugin in found:
+        if not plugin.trusted and _module_of(plugin) not in sys.modules:
             raise ConfigError("CORE-071", path=plugin.path)
-    for name, plugin in missing.items():
-        _load(plugin, name, f"plugins/{plugin.path.name}")
+    for plugin in found:
+        load_plugin(plugin)
     return found
 
 
-def _load(plugin: PluginFile, name: str, origin: str) -> None:
+def _module_of(plugin: PluginFile) -> str:
+    return f"llmwright_project_{plugin.sha256[:12]}"
+
+
+def load_plugin(plugin: PluginFile) -> None:
+    """Import one file, which registers what it brings; once in a process.
+
+    Raises:
+        ConfigError: The file has no consent (``CORE-071``), or registers a taken name
+            (``CORE-010``).
+        InputError: The file cannot be imported (``CORE-072``).
+    """
+    name = _module_of(plugin)
+    if name in sys.modules:
+        return
     # The very bytes that were agreed to are compiled: importing by path would read the file again,
     # or run a .pyc beside it that nobody has seen.
     source = plugin.path.read_bytes()
-    if hashlib.sha256(source).hexdigest() != plugin.sha256:
+    if not plugin.trusted or hashlib.sha256(source).hexdigest() != plugin.sha256:
         raise ConfigError("CORE-071", path=plugin.path)
     module = types.ModuleType(name)
     module.__file__ = str(plugin.path)
     sys.modules[name] = module
     try:
-        with registering(origin):
+        with registering(f"plugins/{plugin.path.name}"):
             exec(compile(source, str(plugin.path), "exec"), module.__dict__)
     except LLMwrightError:
         del sys.modules[name]
