@@ -25,7 +25,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "encoder": {
         "train.model": {"kind": "scratch", "architecture": "encoder", "size": "tiny"},
         "train.epochs": 15,
-        "train.lr": 0.001,
+        "train.lr": 0.002,
     },
 }
 
