@@ -86,6 +86,19 @@ class Project:
         return str(self.values.get("name") or self.root.name)
 
     @classmethod
+    def around(cls, start: Path | None = None) -> Project:
+        """Return a folder's project without any settings, whatever is wrong with its file.
+
+        Args:
+            start: As in `find`.
+        """
+        folder = (start or Path.cwd()).resolve()
+        for candidate in (folder, *(() if start else folder.parents)):
+            if (candidate / FILE_NAME).is_file():
+                return cls(candidate, candidate / FILE_NAME)
+        return cls(folder)
+
+    @classmethod
     def find(
         cls, table: Table, start: Path | None = None, overrides: dict[str, Any] | None = None
     ) -> Project:
@@ -97,11 +110,9 @@ class Project:
                 one upwards, else the current one.
             overrides: As in `load`.
         """
-        folder = (start or Path.cwd()).resolve()
-        for candidate in (folder, *(() if start else folder.parents)):
-            if (candidate / FILE_NAME).is_file():
-                return cls.load(candidate / FILE_NAME, table, overrides)
-        project = cls(folder)
+        project = cls.around(start)
+        if project.file:
+            return cls.load(project.file, table, overrides)
         project._lay_settings_over(table, overrides)
         return project
 
