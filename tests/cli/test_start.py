@@ -44,6 +44,31 @@ def test_a_project_for_ones_own_data_runs_as_far_as_the_data(
     assert made["metadata"]["task"] == "text-classification"
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "task"),
+    [
+        ("poem.txt", "the {n}th line of a poem about nothing but lines\n", "text-generation"),
+        ("pairs.tsv", "what is {n} and {n}?\tthe sum of them, doubled {n}\n", "seq2seq"),
+        ("named.csv", "words {n} of a text,{label}\n", "text-classification"),
+    ],
+)
+def test_what_init_writes_fits_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str, task: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    heading = "" if name != "named.csv" else "text,label\n"
+    text = heading + "".join(line.format(n=n, label="ab"[n % 2]) for n in range(60))
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert invoke(["init", "p", "--data", name]) == 0
+    written = (tmp_path / "p" / "llmwright.yaml").read_text(encoding="utf-8")
+    assert f"# task: {task} " in written
+    assert ("columns" in yaml.safe_load(written)["prepare"]) == (task == "seq2seq")
+    project = Project.find(OPERATIONS, tmp_path / "p")
+    (made,) = pipeline.run_project(project, OPERATIONS, only=["prepare"])
+    assert made.artifact is not None
+    assert made.artifact.metadata["task"] == task
+
+
 def test_data_is_found_from_the_projects_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

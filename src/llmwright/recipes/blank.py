@@ -5,12 +5,14 @@ from __future__ import annotations
 import glob
 import math
 import os
+import tempfile
 from pathlib import Path
 
 import yaml
 
 from llmwright.core import files, schema
-from llmwright.core.errors import ConfigError, closest
+from llmwright.core.config import parse
+from llmwright.core.errors import ConfigError, LLMwrightError, closest
 from llmwright.core.locale import text
 from llmwright.core.project import FILE_NAME
 from llmwright.operations import OPERATIONS
@@ -35,11 +37,13 @@ def write(target: Path, data: str | None, task: str | None) -> Path:
     if file.exists():
         raise ConfigError("RECIPE-001", path=target)
     place = _from_project(data, target) if data else "data/train.csv"
+    found, columns = _look_at(data, task) if data else ("text-classification", None)
     lines = [
         f"name: {_one_line(target.resolve().name)}",
-        f"task: {task}" if task else f"# task: text-classification   # {text('recipes.task')}",
+        f"task: {task}" if task else f"# task: {found}   # {text('recipes.task')}",
         "prepare:",
         f"  source: {_one_line(place)}   # {text('recipes.source')}",
+        *([f"  columns: {columns}   # {text('recipes.columns')}"] if columns else []),
         "  clean: [unicode, whitespace, dedupe]",
         "  split: {validation: 0.1, test: 0.1, seed: 42}",
         f"tokenize: {{kind: bpe, vocab_size: 8000}}   # {text('recipes.tokenize')}",
@@ -53,6 +57,31 @@ def write(target: Path, data: str | None, task: str | None) -> Path:
         target.mkdir(parents=True, exist_ok=True)
         file.write_text("\n".join(lines), encoding="utf-8")
     return file
+
+
+def _look_at(data: str, task: str | None) -> tuple[str, str | None]:
+    """Return the task that `prepare` will recognise, and the columns where it needs to be told.
+
+    What it cannot read or recognise otherwise is left to it to report.
+    """
+    from llmwright.data.config import PrepareConfig
+    from llmwright.data.intake import Intake
+    from llmwright.data.recognise import is_unnamed, recognise
+    from llmwright.data.report import Report
+
+    source = str(Path(os.path.expanduser(data)).absolute())
+    config = parse(PrepareConfig, {"source": source, "task": task})
+    names: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, Report(Path(folder) / "rejected.jsonl") as report:
+        try:
+            sample = Intake(config, Path.cwd(), lambda said: None).sample(report)
+            names = list(sample[0]) if sample else []
+            return recognise(sample, data, config, lambda said: None).task, None
+        except LLMwrightError as error:
+            two_texts = error.code == "DATA-032" and len(names) == 2 and all(map(is_unnamed, names))
+    if two_texts and task in (None, "seq2seq", "text-generation"):
+        return "seq2seq", f"{{input: {names[0]}, target: {names[1]}}}"
+    return "text-classification", None
 
 
 def tasks() -> tuple[str, ...]:
