@@ -12,6 +12,7 @@ from llmwright.core import locale
 from llmwright.evaluation import breakdown
 from llmwright.evaluation.config import EvaluateConfig
 from llmwright.evaluation.outcomes import Outcomes
+from llmwright.evaluation.page import sections
 from llmwright.evaluation.page.document import build_page
 from llmwright.evaluation.page.heatmap import heat_map
 from llmwright.evaluation.page.sentences import words
@@ -96,6 +97,20 @@ def test_a_matrix_of_77_labels_is_drawn_without_numbers_and_with_tooltips() -> N
     assert 'class="count' not in picture
     cells = sum(1 for row in matrix.counts for count in row if count)
     assert picture.count("<title>") == cells
+
+
+@pytest.mark.parametrize(("num_labels", "beside"), [(8, True), (10, False)])
+def test_a_matrix_that_needs_it_has_the_whole_width(
+    report: MakeReport, num_labels: int, beside: bool
+) -> None:
+    labels = tuple(f"label {i}" for i in range(num_labels))
+    matrix = breakdown.confusion(Outcomes("label", labels[::-1], labels, labels=labels))
+    mixups = breakdown.mixups(matrix)
+    found = dataclasses.replace(report(EvaluateConfig()), confusion=matrix, mixups=mixups)
+    section = sections.confusion(found)
+    assert ('class="pair"' in section) is beside
+    # The picture is never pressed below the width that it scrolls at.
+    assert section.count("min-width:620px") == section.count("flex-basis:620px") == 1
 
 
 def test_numbers_are_written_for_readers() -> None:

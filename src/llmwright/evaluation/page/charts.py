@@ -39,6 +39,7 @@ class Line:
 
 def svg(width: float, height: float, *children: str, title: Markup) -> Markup:
     """Return a picture that scales to the page, with its title for screen readers."""
+    least = min(width, 620)
     return tag(
         "figure",
         tag("figcaption", title),
@@ -47,8 +48,10 @@ def svg(width: float, height: float, *children: str, title: Markup) -> Markup:
             *children,
             viewBox=f"0 0 {width:g} {height:g}",
             role="img",
-            style=f"max-width:{width:g}px;min-width:{min(width, 620):g}px",
+            style=f"max-width:{width:g}px;min-width:{least:g}px",
         ),
+        # Beside something else, it takes a row of its own rather than being cut.
+        style=f"flex-basis:{least:g}px",
     )
 
 

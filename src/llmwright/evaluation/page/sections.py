@@ -15,6 +15,8 @@ from llmwright.inference.page.markup import Markup, both, join, number, tag
 MAX_EXAMPLES = 50
 MAX_UNSCORED = 50
 MAX_CLASS_BARS = 100
+# A matrix of more labels needs the whole width to be read.
+MAX_LABELS_BESIDE = 8
 MAX_TEXT = 600
 
 
@@ -149,7 +151,7 @@ def confusion(report: Report) -> Markup:
     head = ["reference", "prediction", "count.num", "share.num"]
     picture = heat_map(report.confusion, words("confusion_chart"))
     table = tag("div", tag("p", words("mixups"), class_="soft"), _table(head, rows))
-    if len(report.confusion.labels) > 16:
+    if len(report.confusion.labels) > MAX_LABELS_BESIDE:
         return _section("confusion", picture, table if rows else Markup())
     return _section("confusion", tag("div", picture, table if rows else Markup(), class_="pair"))
 
