@@ -116,13 +116,15 @@ def generated_rows(request: ProbeRequest) -> list[Row]:
     for _ in range(request.config.count * 2):
         length = int(random.integers(3, max(4, min(24, contract.max_length))))
         written = tokenizer.decode(random.choice(usable, length).tolist()).strip() or "a"
-        rows.append(_row_of(written, contract.row_type))
+        rows.append(_row_of(written, contract))
     return rows
 
 
-def _row_of(written: str, row_type: str) -> Row:
+def _row_of(written: str, contract: Contract) -> Row:
+    row_type = contract.row_type
     if row_type == "messages":
         return {"messages": [{"role": "user", "content": written}]}
     if row_type == "tags":
         return {"tokens": written.split() or [written]}
-    return {INPUT_COLUMNS[row_type][0]: written}
+    first, *others = INPUT_COLUMNS[row_type]
+    return {first: written} | {name: written for name in others if name in contract.fields}
