@@ -66,6 +66,19 @@ def test_errors_are_json_for_programs(capsys: pytest.CaptureFixture[str]) -> Non
     assert error["fix"]
 
 
+@pytest.mark.parametrize("words", [[], ["prepare"], ["runs"], ["runs", "show"]])
+def test_help_is_in_chinese_throughout(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMWRIGHT_LANG", "zh")
+    assert invoke([*words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "用法:" in shown
+    assert "选项" in shown
+    assert "显示此帮助" in shown
+    assert not any(word in shown for word in ("Usage:", "Options:", "Commands:", " exit."))
+
+
 def test_chinese_is_shown_when_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,18 +5,19 @@ Operations come from the table; the other commands are listed here with the modu
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
 
 from llmwright import __version__
 from llmwright.core.errors import LLMwrightError
-from llmwright.core.locale import text
+from llmwright.core.locale import text, text_or
 from llmwright.core.registry import load_object
 from llmwright.operations import OPERATIONS
 
@@ -38,6 +39,32 @@ COMMANDS = {
 # What click says where the class of its error does not tell.
 EXTRA = "Got unexpected extra argument"
 NO_VALUE = "does not take a value"
+HELP_OPTION = "Show this message and exit."
+
+
+class Help(click.HelpFormatter):
+    """Writes in the user's language what click says in English alone."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """Write how the command is called."""
+        super().write_usage(prog, args, f"{text('cli.usage')} ")
+
+    @contextlib.contextmanager
+    def section(self, name: str) -> Iterator[None]:
+        """Write a heading, and below it what is written within this block."""
+        with super().section(text_or(f"cli.heading_{name.lower()}", name)):
+            yield
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write options or commands with what they do."""
+        known = {HELP_OPTION: text("cli.option_help")}
+        super().write_dl([(a, known.get(b, b)) for a, b in rows], col_max, col_spacing)
+
+
+# Each command has a context of its own, and makes it itself.
+click.Context.formatter_class = Help
 
 
 class Table(click.Group):
@@ -83,7 +110,7 @@ class Table(click.Group):
     epilog=text("cli.epilog"),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="llmwright")
+@click.version_option(__version__, prog_name="llmwright", help=text("cli.option_version"))
 def cli() -> None:
     """Hold the commands; each does its own work."""
 
