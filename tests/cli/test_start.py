@@ -69,6 +69,20 @@ def test_what_init_writes_fits_the_data(
     assert made.artifact.metadata["task"] == task
 
 
+@pytest.mark.parametrize(
+    ("line", "kind"), [("第{n}天下雨了，记得带 umbrella", "char"), ("day {n} was wet, 雨", "bpe")]
+)
+def test_init_takes_characters_for_chinese(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{line.format(n=n)}\t{'ab'[n % 2]}" for n in range(60)]
+    (tmp_path / "a.tsv").write_text("text\tlabel\n" + "\n".join(rows), encoding="utf-8")
+    assert invoke(["init", "p", "--data", "a.tsv"]) == 0
+    written = (tmp_path / "p" / "llmwright.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(written)["tokenize"]["kind"] == kind
+
+
 def test_data_is_found_from_the_projects_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,9 @@ def test_report_is_measured_on_both_splits(
     assert train["tokens_per_character"] == 1
     assert (held_out["unknown_rate"], held_out["coverage"]) == (0.5, 0.5)
     assert held_out["num_tokens"] == 4
-    assert [e.level for e in events if isinstance(e, Notice)][-1] == "warning"
+    *_, measured, advice = [e for e in events if isinstance(e, Notice)]
+    assert (measured.level, advice.level) == ("warning", "warning")
+    assert "jieba" in advice.text
 
 
 @pytest.mark.parametrize(

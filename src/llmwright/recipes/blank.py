@@ -6,7 +6,9 @@ import glob
 import math
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -37,16 +39,16 @@ def write(target: Path, data: str | None, task: str | None) -> Path:
     if file.exists():
         raise ConfigError("RECIPE-001", path=target)
     place = _from_project(data, target) if data else "data/train.csv"
-    found, columns = _look_at(data, task) if data else ("text-classification", None)
+    seen = _look_at(data, task) if data else Seen()
     lines = [
         f"name: {_one_line(target.resolve().name)}",
-        f"task: {task}" if task else f"# task: {found}   # {text('recipes.task')}",
+        f"task: {task}" if task else f"# task: {seen.task}   # {text('recipes.task')}",
         "prepare:",
         f"  source: {_one_line(place)}   # {text('recipes.source')}",
-        *([f"  columns: {columns}   # {text('recipes.columns')}"] if columns else []),
+        *([f"  columns: {seen.columns}   # {text('recipes.columns')}"] if seen.columns else []),
         "  clean: [unicode, whitespace, dedupe]",
         "  split: {validation: 0.1, test: 0.1, seed: 42}",
-        f"tokenize: {{kind: bpe, vocab_size: 8000}}   # {text('recipes.tokenize')}",
+        f"tokenize: {{kind: {seen.tokenizer}, vocab_size: 8000}}   # {text('recipes.tokenize')}",
         "train:",
         f"  epochs: 10   # {text('recipes.train')}",
         "evaluate: {}",
@@ -59,11 +61,22 @@ def write(target: Path, data: str | None, task: str | None) -> Path:
     return file
 
 
-def _look_at(data: str, task: str | None) -> tuple[str, str | None]:
-    """Return the task that `prepare` will recognise, and the columns where it needs to be told.
+class Seen(NamedTuple):
+    """What a look at the data suggests.
 
-    What it cannot read or recognise otherwise is left to it to report.
+    Attributes:
+        task: The task that `prepare` will recognise.
+        columns: The columns, where it needs to be told.
+        tokenizer: Kind of tokenizer.
     """
+
+    task: str = "text-classification"
+    columns: str | None = None
+    tokenizer: str = "bpe"
+
+
+def _look_at(data: str, task: str | None) -> Seen:
+    """Return what the first records suggest; what is wrong with them is `prepare`'s to report."""
     from llmwright.data.config import PrepareConfig
     from llmwright.data.intake import Intake
     from llmwright.data.recognise import is_unnamed, recognise
@@ -72,16 +85,26 @@ def _look_at(data: str, task: str | None) -> tuple[str, str | None]:
     source = str(Path(os.path.expanduser(data)).absolute())
     config = parse(PrepareConfig, {"source": source, "task": task})
     names: list[str] = []
+    tokenizer = "bpe"
     with tempfile.TemporaryDirectory() as folder, Report(Path(folder) / "rejected.jsonl") as report:
         try:
             sample = Intake(config, Path.cwd(), lambda said: None).sample(report)
             names = list(sample[0]) if sample else []
-            return recognise(sample, data, config, lambda said: None).task, None
+            tokenizer = "char" if _is_chinese(sample) else "bpe"
+            found = recognise(sample, data, config, lambda said: None)
+            return Seen(found.task, tokenizer=tokenizer)
         except LLMwrightError as error:
             two_texts = error.code == "DATA-032" and len(names) == 2 and all(map(is_unnamed, names))
     if two_texts and task in (None, "seq2seq", "text-generation"):
-        return "seq2seq", f"{{input: {names[0]}, target: {names[1]}}}"
-    return "text-classification", None
+        return Seen("seq2seq", f"{{input: {names[0]}, target: {names[1]}}}", tokenizer)
+    return Seen(tokenizer=tokenizer)
+
+
+def _is_chinese(sample: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether records are mostly Chinese, a character of which is as much as some letters."""
+    letters = [char for values in sample for char in str(list(values.values())) if char.isalpha()]
+    num_chinese = sum("\u3400" <= char <= "\u9fff" for char in letters)
+    return num_chinese > 0.3 * len(letters)
 
 
 def tasks() -> tuple[str, ...]:

@@ -142,3 +142,6 @@ def _tell(report: dict[str, Any], run: Run) -> None:
             longest=figures["tokens_per_text"]["max"],
         )
         run.notice(sentence, "warning" if figures["unknown_rate"] > MAX_UNKNOWN_RATE else "info")
+    rates = [figures["unknown_rate"] or 0 for figures in report["splits"].values()]
+    if max(rates, default=0) > MAX_UNKNOWN_RATE:
+        run.notice(text("tokenization.many_unknown"), "warning")
