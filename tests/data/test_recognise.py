@@ -123,6 +123,15 @@ def test_task_and_shape_narrow_the_choice() -> None:
     assert find(both, shape="pair").shape.name == "pair"
 
 
+@pytest.mark.parametrize("separator", [",", "；", "、", "/"])
+def test_any_usual_separator_of_labels_is_asked_about(separator: str) -> None:
+    labels = ["joy", "anger", f"joy{separator}anger", f"anger{separator}joy", "n/a"]
+    rows = [{"text": f"t{i}", "label": label} for i, label in enumerate(labels)]
+    with pytest.raises(InputError, match="DATA-036") as info:
+        find(*rows)
+    assert f'label_separator: "{separator}"' in info.value.fix
+
+
 def test_separated_labels_are_asked_about_and_split_when_told() -> None:
     rows = [{"text": f"t{i}", "label": label} for i, label in enumerate(["a", "b", "a,b", "b,a"])]
     with pytest.raises(InputError, match='DATA-036.*"a,b"') as info:

@@ -22,7 +22,7 @@ from llmwright.data.shapes.shape import Shape
 Sample = Sequence[Mapping[str, Any]]
 
 _UNNAMED = re.compile(r"column_\d+")
-_SEPARATORS = (",", ";", "|")
+_SEPARATORS = (",", ";", "|", "，", "；", "、", "/")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
