@@ -13,6 +13,7 @@ from llmwright.cli import options, render
 from llmwright.cli.operation import find_project, option_of
 from llmwright.core import plugins, schema
 from llmwright.core.locale import text
+from llmwright.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from llmwright.api import Conversation
@@ -33,9 +34,7 @@ READING = ("format", "encoding", "delimiter", "quoted", "header")
 
 def _reading_options(command: click.Command) -> click.Command:
     """Add the options of `prepare` that say how a file is read."""
-    from llmwright.data.config import PrepareConfig
-
-    fields = {field.name: field for field in schema.fields_of(PrepareConfig)}
+    fields = {f.name: f for f in schema.fields_of(OPERATIONS["prepare"].config_class())}
     command.params += [option_of(fields[name]) for name in READING]
     return command
 
