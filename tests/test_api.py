@@ -58,11 +58,16 @@ def test_what_a_model_brings_is_not_taken_from_the_project(folder: Path) -> None
     hub = TrainConfig.model_validate({"model": {"kind": "hub", "name": str(folder / "bert")}})
     llmwright.prepare(source="a.csv")
     inputs = pipeline.resolve_inputs(project, hub)
-    before = pipeline.fingerprint_of(project, train, hub, inputs)
+    before = pipeline.fingerprint_of(
+        project, train, hub, inputs, pipeline.local_hashes(project, hub)
+    )
     made = llmwright.tokenize(kind="char")
     assert pipeline.resolve_inputs(project, hub) == inputs
     assert inputs.keys() == {"dataset"}
-    assert pipeline.fingerprint_of(project, train, hub, inputs) == before
+    assert (
+        pipeline.fingerprint_of(project, train, hub, inputs, pipeline.local_hashes(project, hub))
+        == before
+    )
     assert pipeline.resolve_inputs(project, TrainConfig())["tokenizer"] == made
     named = hub.model_copy(update={"tokenizer": "tokenize"})
     assert pipeline.resolve_inputs(project, named)["tokenizer"] == made

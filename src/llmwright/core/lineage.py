@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from llmwright.core.artifacts import Artifact, read_manifest
+from llmwright.core.artifacts import Artifact, Store, read_manifest
+from llmwright.core.errors import LLMwrightError
 from llmwright.core.project import Project
 
 Node = dict[str, Any]
@@ -33,12 +36,15 @@ def trace(project: Project, artifact: Artifact) -> Node:
     }
 
 
-def ids(project: Project, artifact: Artifact) -> Iterator[str]:
-    """Yield the id of an artifact and of all it was made from, as far as that is stored."""
-    waiting = [trace(project, artifact)]
-    for node in waiting:
-        yield node["id"]
-        waiting += node.get("inputs", {}).values()
+def ids(store: Store, artifact: Artifact) -> Iterator[str]:
+    """Yield the id of an artifact and of all it was made from, as far as that is known."""
+    waiting: list[tuple[str, Path | None]] = [(artifact.id, artifact.path)]
+    for identity, folder in waiting:
+        yield identity
+        # What was removed or is damaged tells nothing of its own inputs.
+        with contextlib.suppress(LLMwrightError):
+            made_of = read_manifest(folder)["origin"].get("inputs", {}) if folder else {}
+            waiting += [(known, store.folder(known)) for known in made_of.values()]
 
 
 def lines(node: Node, field: str = "", depth: int = 0) -> Iterator[str]:

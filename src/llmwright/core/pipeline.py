@@ -312,10 +312,7 @@ def _unused(
         if done is None or reference is not None or config.takes_newest(name):
             continue
         # What an input was made with, as a model with its tokenizer, is used.
-        used: list[str] = []
-        with contextlib.suppress(LLMwrightError):
-            for artifact in inputs.values():
-                used += lineage.ids(project, artifact)
+        used = [i for artifact in inputs.values() for i in lineage.ids(project.store, artifact)]
         if done.artifact and done.artifact.id not in used:
             yield text("core.not_used", made=done.step, step=step, field=name)
 
@@ -413,7 +410,7 @@ def fingerprint_of(
     operation: Operation,
     config: Config,
     inputs: dict[str, Artifact],
-    local: dict[str, str] | None = None,
+    local: dict[str, str],
 ) -> str:
     """Return the hash of everything that decides an operation's result, libraries left out.
 
@@ -422,7 +419,7 @@ def fingerprint_of(
         operation: What would be executed.
         config: Its settings.
         inputs: Artifacts by dotted field.
-        local: What `local_hashes` returns, where it is known.
+        local: What `local_hashes` returns.
     """
     return files.sha256_json(
         {
@@ -430,7 +427,7 @@ def fingerprint_of(
             "version": operation.version,
             "config": config.model_dump(mode="json"),
             "inputs": {name: artifact.id for name, artifact in inputs.items()},
-            "files": local_hashes(project, config) if local is None else local,
+            "files": local,
             "plugins": plugins.project_hashes(project) | installed_plugins(),
         }
     )

@@ -15,6 +15,8 @@ ORIGIN = ("source", "row", "group")
 _TEXT_COLUMNS = ("text", "text_pair", "input", "target", "chosen", "rejected", "completion")
 _MESSAGE_COLUMNS = ("messages", "prompt")
 _INPUT_COLUMNS = ("text", "text_pair", "input")
+# All that `input_key` looks at.
+KEY_COLUMNS = (*_INPUT_COLUMNS, *_MESSAGE_COLUMNS, "tokens")
 
 
 def map_texts(row: Row, change: Callable[[str], str]) -> Row:

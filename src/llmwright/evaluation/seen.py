@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from llmwright.core.artifacts import MANIFEST, Artifact, Store, read_manifest
-from llmwright.data.content import input_key
+from llmwright.core import lineage
+from llmwright.core.artifacts import Artifact, Store
+from llmwright.data.content import KEY_COLUMNS, input_key
 from llmwright.data.records import Dataset, Row
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-# All that `input_key` looks at.
-COLUMNS = ("text", "text_pair", "input", "tokens", "messages", "prompt")
 
 
 def count_seen(rows: Sequence[Row], dataset: Artifact, model: Artifact, store: Store) -> int:
@@ -30,23 +24,12 @@ def count_seen(rows: Sequence[Row], dataset: Artifact, model: Artifact, store: S
     """
     asked = [input_key(row) for row in rows]
     wanted, found = set(asked), set[bytes]()
-    for path in learned_from(model.path, store):
+    for identity in set(lineage.ids(store, model)) - {dataset.id}:
+        path = store.folder(identity)
+        if path is None or path.parent.name != "dataset":
+            continue
         learned = Dataset.open(path)
-        if path.name != dataset.id and "train" in learned.splits:
-            keys = (input_key(row) for row in learned.stream("train", COLUMNS))
+        if "train" in learned.splits:
+            keys = (input_key(row) for row in learned.stream("train", KEY_COLUMNS))
             found |= wanted.intersection(keys)
     return sum(key in found for key in asked)
-
-
-def learned_from(folder: Path, store: Store) -> Iterator[Path]:
-    """Yield the folders of all datasets behind an artifact and the models it came from."""
-    if not (folder / MANIFEST).is_file():
-        return
-    for identity in read_manifest(folder)["origin"].get("inputs", {}).values():
-        made_of = store.folder(identity)
-        if made_of is None:
-            continue
-        if made_of.parent.name == "dataset":
-            yield made_of
-        else:
-            yield from learned_from(made_of, store)

@@ -10,6 +10,7 @@ Shapes: N probes, L labels, T tokens of all probes in a row, U written tokens li
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ MAX_PROMPT_CHARACTERS = 200
 MIN_PROBES = 4
 MAX_SECONDS = 60.0
 CHUNK = 8
+BORDER = re.compile(r"[\s\u0080-\U0010ffff]")
 # Rows that are redacted and compared for each probe wanted.
 CANDIDATES_PER_PROBE = 16
 
@@ -162,6 +164,7 @@ def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[
         "chat_template_sha256": chat.known_sha256(tokenizer),
         "preprocessing": contract.preprocessing,
         "text_steps": contract.text_steps,
+        "token_types": contract.token_types,
     }
 
 
@@ -195,9 +198,12 @@ def _pieces(row: Row, count: int) -> list[Row]:
     starts = range(0, max(1, len(text) - MAX_PROMPT_CHARACTERS + 1), MAX_PROMPT_CHARACTERS)
     pieces = []
     for start in evenly(starts, count):
-        while 0 < start < len(text) and not text[start - 1].isspace() and text[start - 1].isascii():
-            start += 1
-        pieces.append({"text": text[start : start + 2 * MAX_PROMPT_CHARACTERS]})
+        piece = text[start : start + 3 * MAX_PROMPT_CHARACTERS]
+        if start and text[start - 1].isascii():
+            # Up to the next space or Chinese character; a piece without any is left out.
+            border = BORDER.search(piece, 0, MAX_PROMPT_CHARACTERS)
+            piece = piece[border.end() :] if border else ""
+        pieces.append({"text": piece[: 2 * MAX_PROMPT_CHARACTERS]})
     return pieces
 
 
