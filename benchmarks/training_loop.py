@@ -27,8 +27,8 @@ from llmwright.tokenization.config import TOKENIZERS, TokenizeConfig
 from llmwright.tokenization.special import Framing
 from llmwright.training import setup
 from llmwright.training import train as training
-from llmwright.training.callbacks import Follower
 from llmwright.training.config import TrainConfig
+from llmwright.training.following.callbacks import Follower
 from llmwright.training.loop import fit
 from llmwright.training.state import State
 

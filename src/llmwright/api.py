@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from llmwright.inference.chat import Conversation as Conversation
     from llmwright.inference.predictor import Predictor
     from llmwright.tokenization.config import SpecialTokens
-    from llmwright.training.config import ObjectiveKind, ProbesConfig, ScheduleKind
+    from llmwright.training.config import ProbesConfig
+    from llmwright.training.objectives.config import ObjectiveKind
+    from llmwright.training.optimizers.config import ScheduleKind
 
 Place = Project | Path | str | None
 Reference = Artifact | Path | str

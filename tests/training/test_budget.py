@@ -9,7 +9,7 @@ import time
 import pytest
 
 from llmwright.training.budget import Budget, lr_factor
-from llmwright.training.config import SCHEDULES
+from llmwright.training.optimizers.config import SCHEDULES
 from llmwright.training.state import State
 
 TOTAL, WARMUP = 110, 10

@@ -20,7 +20,7 @@ from llmwright.tasks.text_generation import TextGeneration
 from llmwright.training import precision
 from llmwright.training.config import TrainConfig
 from llmwright.training.precision import choose_precision
-from llmwright.training.runtime import Runtime
+from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.train import batch_limits, train
 
 FAST = {"max_steps": 1, "batch_size": 4}

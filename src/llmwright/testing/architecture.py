@@ -32,7 +32,8 @@ from llmwright.tasks.make_contract import ContractRequest, make_contract, task_o
 from llmwright.tasks.task import TASKS, Task
 from llmwright.tokenization.config import TOKENIZERS, TokenizeConfig
 from llmwright.tokenization.special import Framing
-from llmwright.training.config import OBJECTIVES, TrainConfig
+from llmwright.training.config import TrainConfig
+from llmwright.training.objectives.config import OBJECTIVES
 from llmwright.training.objectives.objective import Objective, ObjectiveRequest
 
 if TYPE_CHECKING:

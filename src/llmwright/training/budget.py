@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmwright.core.locale import text
-from llmwright.training.config import ScheduleKind, TrainConfig
+from llmwright.training.config import TrainConfig
+from llmwright.training.optimizers.config import ScheduleKind
 from llmwright.training.state import State
 
 if TYPE_CHECKING:
-    from llmwright.training.batching import Batches
+    from llmwright.training.data.batching import Batches
 
 DEFAULT_EPOCHS = 3.0
 

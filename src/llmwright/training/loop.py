@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from llmwright.core.errors import ConfigError
-from llmwright.training.batching import Batches
 from llmwright.training.budget import Budget, lr_factor
-from llmwright.training.config import ScheduleKind
+from llmwright.training.data.batching import Batches
 from llmwright.training.objectives.objective import Objective
-from llmwright.training.runtime import Runtime
+from llmwright.training.optimizers.config import ScheduleKind
+from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.state import State
 
 if TYPE_CHECKING:

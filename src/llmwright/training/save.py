@@ -11,8 +11,8 @@ from llmwright.core.runs import Run
 from llmwright.inference.probes import record_probes
 from llmwright.models.load import quiet
 from llmwright.tasks.contract import Contract
-from llmwright.training.card import model_card
 from llmwright.training.config import TrainConfig
+from llmwright.training.following.card import model_card
 from llmwright.training.loop import Trainee
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State

@@ -21,10 +21,11 @@ from llmwright.tasks.make_contract import ContractRequest, make_contract, task_o
 from llmwright.tasks.profile import profile_of
 from llmwright.tasks.task import Task
 from llmwright.tokenization.special import ensure_pad
-from llmwright.training import examples
-from llmwright.training.config import OBJECTIVES, ObjectiveKind, TrainConfig
-from llmwright.training.examples import Examples, OnProgress
-from llmwright.training.probing import ProbeInputs, ProbeRequest, choose_probes
+from llmwright.training.config import TrainConfig
+from llmwright.training.data import examples
+from llmwright.training.data.examples import Examples, OnProgress
+from llmwright.training.following.probing import ProbeInputs, ProbeRequest, choose_probes
+from llmwright.training.objectives.config import OBJECTIVES, ObjectiveKind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -15,21 +15,21 @@ from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.models.config import ScratchModel
 from llmwright.training import setup
-from llmwright.training.batching import Batches, BucketedRows, TokenStream
 from llmwright.training.budget import Budget, steps_in
-from llmwright.training.callbacks import Follower, Judge, Keeper
 from llmwright.training.checkpoint import Checkpoints
 from llmwright.training.config import TrainConfig
-from llmwright.training.examples import label_counts
+from llmwright.training.data.batching import Batches, BucketedRows, TokenStream
+from llmwright.training.data.examples import label_counts
+from llmwright.training.following.callbacks import Follower, Judge, Keeper
+from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.loop import Trainee, fit
 from llmwright.training.objectives.objective import Objective, ObjectiveRequest
-from llmwright.training.optim import parameter_groups
+from llmwright.training.optimizers.build import parameter_groups
 from llmwright.training.precision import choose_precision
-from llmwright.training.runtime import Runtime
+from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.save import save_model_artifact
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
-from llmwright.training.validation import Samples, Validation
 
 # What a batch holds when nobody says: so many rows, but not more tokens, padding included, and not
 # more logits (1 GB in float32, and as much again for their gradient).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmwright.training.config import FullAdapter
+from llmwright.training.adapters.config import FullAdapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

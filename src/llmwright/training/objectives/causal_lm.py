@@ -14,7 +14,7 @@ from torch import Tensor
 
 from llmwright.core.errors import ConfigError
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.config import CausalLMLoss
+from llmwright.training.objectives.config import CausalLMLoss
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmwright.tasks.task import Batch
-from llmwright.training.config import ClassificationLoss
+from llmwright.training.objectives.config import ClassificationLoss
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,

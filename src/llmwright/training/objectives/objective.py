@@ -19,7 +19,8 @@ from torch import Tensor
 from llmwright.core.errors import ConfigError, closest
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch
-from llmwright.training.config import ObjectiveKind, TrainConfig
+from llmwright.training.config import TrainConfig
+from llmwright.training.objectives.config import ObjectiveKind
 from llmwright.training.objectives.cross_entropy import summed_cross_entropy
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.config import Seq2SeqLoss
 from llmwright.training.objectives.causal_lm import call_options
+from llmwright.training.objectives.config import Seq2SeqLoss
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,

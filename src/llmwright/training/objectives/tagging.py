@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.config import ObjectiveKind
+from llmwright.training.objectives.config import ObjectiveKind
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,

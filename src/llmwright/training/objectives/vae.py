@@ -16,7 +16,7 @@ from torch import Tensor
 from llmwright.core.errors import ConfigError
 from llmwright.models.vae.modeling import kl_divergence
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.config import VaeLoss
+from llmwright.training.objectives.config import VaeLoss
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,

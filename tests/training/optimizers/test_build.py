@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from llmwright.training.config import OPTIMIZERS
-from llmwright.training.optim import parameter_groups
+from llmwright.training.optimizers.build import parameter_groups
+from llmwright.training.optimizers.config import OPTIMIZERS
 
 
 def model() -> nn.Module:

@@ -18,7 +18,7 @@ from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import IGNORE, Example, Task
 from llmwright.tasks.text_generation import TextGeneration
-from llmwright.training.batching import describe_rows
+from llmwright.training.data.batching import describe_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

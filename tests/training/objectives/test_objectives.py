@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from llmwright.models.vae.modeling import kl_divergence
 from llmwright.tasks.contract import Contract
-from llmwright.training.config import OBJECTIVES, TrainConfig
+from llmwright.training.config import TrainConfig
 from llmwright.training.objectives import cross_entropy
+from llmwright.training.objectives.config import OBJECTIVES
 from llmwright.training.objectives.cross_entropy import summed_cross_entropy
 from llmwright.training.objectives.objective import ObjectiveRequest
 

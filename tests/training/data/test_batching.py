@@ -9,7 +9,7 @@ from llmwright.tasks.contract import Contract
 from llmwright.tasks.seq2seq import Seq2Seq
 from llmwright.tasks.task import Example
 from llmwright.tasks.text_classification import TextClassification
-from llmwright.training.batching import BucketedRows, TokenStream, describe_rows
+from llmwright.training.data.batching import BucketedRows, TokenStream, describe_rows
 
 CONTRACT = Contract(
     task="text-classification",

@@ -13,7 +13,7 @@ from llmwright.inference.sampling import Settings
 from llmwright.inference.torch_engine import TorchEngine
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Task
-from llmwright.training.batching import Batches
+from llmwright.training.data.batching import Batches
 from llmwright.training.loop import Trainee
 
 if TYPE_CHECKING:

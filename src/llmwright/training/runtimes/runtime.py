@@ -15,8 +15,8 @@ from torch import Tensor
 from llmwright.core.errors import ResourceError
 from llmwright.core.hardware import num_cores
 from llmwright.tasks.task import Batch
-from llmwright.training.config import SingleRuntime
 from llmwright.training.precision import Precision
+from llmwright.training.runtimes.config import SingleRuntime
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

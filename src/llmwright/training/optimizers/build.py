@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from llmwright.training.config import SGD, Adafactor, Adagrad, Adam, AdamW, RMSprop
+from llmwright.training.optimizers.config import SGD, Adafactor, Adagrad, Adam, AdamW, RMSprop
 
 if TYPE_CHECKING:
     from torch import nn

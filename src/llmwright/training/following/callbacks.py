@@ -19,11 +19,11 @@ from llmwright.core.events import Metric, Sample
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.data.records import Row
-from llmwright.training.batching import describe_rows
 from llmwright.training.checkpoint import Checkpoints
+from llmwright.training.data.batching import describe_rows
+from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.loop import StepResult, Trainee
 from llmwright.training.state import State
-from llmwright.training.validation import Samples, Validation
 
 # Progress is for eyes; more often than this only costs time.
 SECONDS_BETWEEN_REPORTS = 0.25
