@@ -241,7 +241,7 @@ def check_learning(trial: Trial) -> None:
     with torch.random.fork_rng(devices=[]):
         for _ in range(NUM_STEPS):
             torch.manual_seed(0)  # the same noise in each step, so that losses compare
-            loss = trial.objective.loss(model, tensors, done=0.0)
+            loss = trial.objective.losses(model, tensors, done=0.0).sum()
             optimizer.zero_grad()
             loss.backward()
             reached |= {n for n, w in model.named_parameters() if _has_gradient(w)}

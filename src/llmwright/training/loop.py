@@ -142,7 +142,7 @@ def one_step(trainee: Trainee, state: State, group: Group) -> StepResult | None:
     loss = torch.zeros((), device=runtime.device)
     for arrays in parts:
         with runtime.autocast():
-            part = objective.loss(trainee.model, runtime.tensors(arrays), done) / weight
+            part = objective.losses(trainee.model, runtime.tensors(arrays), done).sum() / weight
         runtime.backward(part)
         loss += part.detach()
     grad_norm = clip(trainee)

@@ -166,7 +166,7 @@ def make_validation(config: TrainConfig, problem: Problem, material: Material) -
         tokens,
         seed=None,
     )
-    return Validation(batches, problem.task, config.selection)
+    return Validation(batches, found.rows, problem.task, config.selection)
 
 
 def make_callbacks(

@@ -136,7 +136,7 @@ def test_a_finished_epoch_is_counted_and_short_runs_have_a_history(contrary) -> 
 def test_a_gradient_that_is_no_number_names_its_step_and_nothing_of_it_is_kept(
     contrary, monkeypatch, bench
 ) -> None:
-    plain, calls = SingleLabelObjective.loss, []
+    plain, calls = SingleLabelObjective.losses, []
 
     def steep(self, model, tensors, done):
         calls.append(1)
@@ -146,7 +146,7 @@ def test_a_gradient_that_is_no_number_names_its_step_and_nothing_of_it_is_kept(
             loss = loss + (loss - loss.detach()).clamp(min=0).sqrt()
         return loss
 
-    monkeypatch.setattr(SingleLabelObjective, "loss", steep)
+    monkeypatch.setattr(SingleLabelObjective, "losses", steep)
     with pytest.raises(CheckError, match="TRAIN-012.*length of the gradient") as caught:
         contrary(checkpoint_every_steps=1)
     assert caught.value.values["step"] == 6

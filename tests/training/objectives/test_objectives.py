@@ -15,7 +15,7 @@ from llmwright.tasks.contract import Contract
 from llmwright.training.config import TrainConfig
 from llmwright.training.objectives import cross_entropy
 from llmwright.training.objectives.config import OBJECTIVES
-from llmwright.training.objectives.cross_entropy import summed_cross_entropy
+from llmwright.training.objectives.cross_entropy import cross_entropies
 from llmwright.training.objectives.objective import ObjectiveRequest
 
 LOGITS = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
@@ -26,13 +26,13 @@ WEIGHTS = torch.linspace(0.5, 2.0, 7)
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_summed_cross_entropy_is_torchs(weights, smoothing, chunked, monkeypatch) -> None:
+def test_cross_entropies_are_torchs(weights, smoothing, chunked, monkeypatch) -> None:
     if chunked:
         monkeypatch.setattr(cross_entropy, "PLAIN_VALUES", 0)
         monkeypatch.setattr(cross_entropy, "CHUNK_VALUES", 7 * 8)
     ours = LOGITS.clone().requires_grad_()
     theirs = LOGITS.clone().requires_grad_()
-    loss = summed_cross_entropy(ours, TARGETS, weights, smoothing)
+    loss = cross_entropies(ours, TARGETS, weights, smoothing).sum()
     expected = functional.cross_entropy(
         theirs, TARGETS, weights, reduction="sum", label_smoothing=smoothing
     )
@@ -75,7 +75,7 @@ def classification(labels, num_labels, multi_label=False, counts=None, total=0, 
 
 
 def mean_loss(objective, arrays, tensors, logits) -> torch.Tensor:
-    return objective.loss(Answers(logits), tensors, 0.0).detach() / objective.weight(arrays)
+    return objective.losses(Answers(logits), tensors, 0.0).sum().detach() / objective.weight(arrays)
 
 
 def test_label_smoothing_and_class_weights_are_torchs_mean() -> None:
@@ -118,7 +118,7 @@ def test_the_score_knows_no_weights_and_no_smoothing() -> None:
     objective, arrays, tensors = classification(
         TARGETS.numpy(), 7, label_smoothing=0.1, class_weights=weights
     )
-    loss = objective.score(Answers(LOGITS), tensors).loss
+    loss = objective.score(Answers(LOGITS), tensors).losses_N.sum()
     expected = functional.cross_entropy(LOGITS, TARGETS)
     torch.testing.assert_close(loss.detach() / objective.num_targets(arrays), expected)
 
@@ -126,8 +126,8 @@ def test_the_score_knows_no_weights_and_no_smoothing() -> None:
 def test_right_predictions_are_counted() -> None:
     objective, _, tensors = classification(TARGETS.numpy(), 7)
     score = objective.score(Answers(LOGITS), tensors)
-    assert int(score.num_right) == int((LOGITS.argmax(dim=1) == TARGETS).sum())
-    assert int(score.num_judged) == 50
+    assert int(score.right_N.sum()) == int((LOGITS.argmax(dim=1) == TARGETS).sum())
+    assert int(score.judged_N.sum()) == 50
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_word_outside_that_is_called_so_is_no_merit(
     tensors = {name: torch.from_numpy(array) for name, array in objective.arrays(batch).items()}
     logits_BTC = functional.one_hot(torch.tensor([[0, *answers]]), 3).float()
     score = objective.score(Answers(logits_BTC), tensors)
-    assert (int(score.num_right), int(score.num_judged)) == (right, judged)
+    assert (int(score.right_N.sum()), int(score.judged_N.sum())) == (right, judged)
 
 
 def vae(**values):
@@ -187,10 +187,19 @@ def test_bound_is_reconstruction_plus_weighted_kl_with_its_floor(free_bits) -> N
     logits = torch.randn(2, 4, 7, generator=torch.Generator().manual_seed(5))
     mu = torch.tensor([[0.0, 1.0], [0.1, -1.0]])
     output = SimpleNamespace(logits=logits, mu=mu, logvar=torch.zeros(2, 2))
-    loss = objective.loss(lambda **_: output, tensors, 1.0)
+    loss = objective.losses(lambda **_: output, tensors, 1.0).sum()
     shifted = logits[:, :-1].flatten(0, 1)
     targets = torch.from_numpy(labels[:, 1:].reshape(-1).copy())
     reconstruction = functional.cross_entropy(shifted, targets, reduction="sum")
     kl_means = kl_divergence(mu, torch.zeros(2, 2)).mean(dim=0)
     kl = 2 * sum(max(free_bits, float(value)) for value in kl_means)
     torch.testing.assert_close(loss, reconstruction + kl)
+
+
+def test_each_target_knows_its_row() -> None:
+    objective = vae()
+    labels = np.array([[1, 4, 5, 2], [1, 3, 2, -100]])
+    arrays = objective.arrays({"input_ids": labels.clip(0), "labels": labels})
+    assert objective.rows_of(arrays).tolist() == [0, 0, 0, 1, 1]
+    objective, arrays, _ = classification(np.zeros((2, 3), dtype=np.float32), 3, multi_label=True)
+    assert objective.rows_of(arrays).tolist() == [0, 0, 0, 1, 1, 1]

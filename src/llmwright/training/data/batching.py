@@ -79,7 +79,7 @@ class BucketedRows(Batches):
         seed: int | None,
     ) -> None:
         self._examples = examples
-        self._owners = owners
+        self._owners_N = np.asarray(owners)
         self._task = task
         self._contract = contract
         self._batch_size = batch_size or len(examples)
@@ -154,7 +154,12 @@ class BucketedRows(Batches):
 
     def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
         """Return which rows of the split a batch was made from."""
-        return sorted({self._owners[index] for index in indices_B})
+        return sorted(set(self.owners(indices_B).tolist()))
+
+    def owners(self, indices_B: np.ndarray) -> np.ndarray:
+        """Return the row of the split that each row of a batch was made from."""
+        owners_B: np.ndarray = self._owners_N[indices_B]
+        return owners_B
 
 
 class TokenStream(Batches):

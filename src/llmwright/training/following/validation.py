@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 
+from llmwright.data.records import Row
 from llmwright.inference.generation import write_all
 from llmwright.inference.sampling import Settings
 from llmwright.inference.torch_engine import TorchEngine
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Task
-from llmwright.training.data.batching import Batches
+from llmwright.training.data.batching import BucketedRows
 from llmwright.training.loop import Trainee
 
 if TYPE_CHECKING:
@@ -27,17 +30,25 @@ class Validation:
 
     Args:
         batches: The validation split.
+        rows: Its rows, which name their sources.
         task: Says what picks the best weights.
         selection: ``loss`` or ``accuracy``; ``auto`` is the task's own.
+
+    Attributes:
+        sources: Files the rows come from.
     """
 
     def __init__(
         self,
-        batches: Batches,
+        batches: BucketedRows,
+        rows: Sequence[Row],
         task: Task,
         selection: Literal["auto", "loss", "accuracy"],
     ) -> None:
         self._batches = batches
+        self.sources, self._source_of = np.unique(
+            [str(row.get("source", "")) for row in rows], return_inverse=True
+        )
         self.selection, self.mode = task.selection
         if selection != "auto":
             self.selection, self.mode = selection, "min" if selection == "loss" else "max"
@@ -46,24 +57,29 @@ class Validation:
     def measure(self, trainee: Trainee) -> dict[str, float]:
         """Return mean loss per target and accuracy; the model goes on in train mode.
 
-        The loss is the plain one, whatever weights and smoothing training uses.
+        The loss is the plain one, whatever weights and smoothing training uses. Where the rows
+        come from several sources, the loss of each is ``loss/SOURCE``.
         """
         objective, runtime = trainee.objective, trainee.runtime
-        loss = torch.zeros((), device=runtime.device, dtype=torch.float64)
-        right = torch.zeros((), device=runtime.device, dtype=torch.int64)
-        judged = torch.zeros((), device=runtime.device, dtype=torch.int64)
-        num_targets = 0
+        # For each source: loss, targets, right predictions, predictions.
+        sums_S4 = torch.zeros((len(self.sources), 4), dtype=torch.float64, device=runtime.device)
         trainee.model.eval()
         for indices_B in self._batches.epoch(0):
             arrays = objective.arrays(self._batches.collate(indices_B, 0))
             with runtime.autocast():
                 score = objective.score(trainee.model, runtime.tensors(arrays))
-            loss += score.loss
-            right += score.num_right
-            judged += score.num_judged
-            num_targets += objective.num_targets(arrays)
+            source_B = self._source_of[self._batches.owners(indices_B)]
+            source_N = torch.from_numpy(source_B[objective.rows_of(arrays)]).to(runtime.device)
+            ones_N = torch.ones_like(score.losses_N)
+            values = (score.losses_N, ones_N, score.right_N, score.judged_N)
+            sums_S4.index_add_(0, source_N, torch.stack([v.double() for v in values], dim=1))
         trainee.model.train()
-        return {"loss": float(loss) / num_targets, "accuracy": int(right) / max(1, int(judged))}
+        loss, num_targets, right, judged = sums_S4.sum(dim=0).tolist()
+        measured = {"loss": loss / num_targets, "accuracy": right / max(1.0, judged)}
+        if len(self.sources) > 1:
+            for name, (loss, num_targets, *_) in zip(self.sources, sums_S4.tolist(), strict=True):
+                measured[f"loss/{name}"] = loss / max(1.0, num_targets)
+        return measured
 
     def rank(self, measured: dict[str, float]) -> tuple[float, float]:
         """Return what is larger the better the model is; with equal accuracy, the loss decides."""

@@ -63,20 +63,25 @@ class MultiLabelObjective(SingleLabelObjective):
         """Return the number of yes-or-no questions."""
         return int(arrays["targets"].size)
 
-    def loss(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
-        """Return the summed loss."""
-        return self._summed(self.logits(model, tensors), tensors["targets"], self.weights_C)
+    def losses(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
+        """Return the weighted loss of each question, row by row."""
+        return self._each(self.logits(model, tensors), tensors["targets"], self.weights_C)
 
     def score(self, model: PreTrainedModel, tensors: Tensors) -> Score:
-        """Return the summed plain loss and how many rows have exactly the right labels."""
-        logits_BC, targets_BC = self.logits(model, tensors), tensors["targets"]
-        right_B = ((logits_BC > 0) == (targets_BC > 0.5)).all(dim=-1)
-        loss = self._summed(logits_BC, targets_BC, None)
-        return Score(loss, right_B.sum(), torch.ones_like(right_B).sum())
+        """Return the plain loss of each question; a row is right when all its answers are.
 
-    def _summed(self, logits_BC: Tensor, targets_BC: Tensor, weights_C: Tensor | None) -> Tensor:
+        The first question of a row stands for the whole row.
+        """
+        logits_BC, targets_BC = self.logits(model, tensors), tensors["targets"]
+        judged_BC = torch.zeros_like(targets_BC, dtype=torch.bool)
+        judged_BC[:, 0] = True
+        right_B1 = ((logits_BC > 0) == (targets_BC > 0.5)).all(dim=-1, keepdim=True)
+        losses = self._each(logits_BC, targets_BC, None)
+        return Score(losses, (right_B1 & judged_BC).flatten(), judged_BC.flatten())
+
+    def _each(self, logits_BC: Tensor, targets_BC: Tensor, weights_C: Tensor | None) -> Tensor:
         if weights_C is not None:
             weights_C = weights_C.to(logits_BC.device)
         return functional.binary_cross_entropy_with_logits(
-            logits_BC.float(), targets_BC, reduction="sum", pos_weight=weights_C
-        )
+            logits_BC.float(), targets_BC, reduction="none", pos_weight=weights_C
+        ).flatten()

@@ -16,10 +16,10 @@ PLAIN_VALUES = 1 << 24
 CHUNK_VALUES = 1 << 22
 
 
-def summed_cross_entropy(
+def cross_entropies(
     logits_NC: Tensor, targets_N: Tensor, weights_C: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
-    """Return the sum of cross entropies in float32, in nats.
+    """Return the cross entropy of each target in float32, in nats: losses_N.
 
     Args:
         logits_NC: In any float format.
@@ -29,41 +29,46 @@ def summed_cross_entropy(
     """
     if logits_NC.numel() <= PLAIN_VALUES:
         return _plain(logits_NC.float(), targets_N, weights_C, smoothing)
-    summed: Tensor = _Chunked.apply(logits_NC, targets_N, weights_C, smoothing)
-    return summed
+    losses_N: Tensor = _Chunked.apply(logits_NC, targets_N, weights_C, smoothing)
+    return losses_N
 
 
 def _plain(
     logits_NC: Tensor, targets_N: Tensor, weights_C: Tensor | None, smoothing: float
 ) -> Tensor:
     return functional.cross_entropy(
-        logits_NC, targets_N, weights_C, reduction="sum", label_smoothing=smoothing
+        logits_NC, targets_N, weights_C, reduction="none", label_smoothing=smoothing
     )
 
 
 class _Chunked(torch.autograd.Function):
-    """Loss and gradient, computed for a few rows at a time; the gradient has the logits' format."""
+    """Losses and gradients, computed for a few rows at a time; gradients have the logits' format.
+
+    The gradient is made in the forward pass and given away in the backward pass, so that it is
+    held once only: there can be one backward pass.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, logits_NC: Tensor, targets_N: Tensor, weights_C: Tensor | None, smoothing: float
     ) -> Tensor:
         rows = max(1, CHUNK_VALUES // logits_NC.shape[1])
-        total = torch.zeros((), device=logits_NC.device)
+        losses_N = torch.empty(len(targets_N), device=logits_NC.device)
         wanted = ctx.needs_input_grad[0]
         gradient_NC = torch.empty_like(logits_NC) if wanted else None
         for start in range(0, len(targets_N), rows):
             part = slice(start, start + rows)
             with torch.enable_grad():
                 chunk = logits_NC[part].detach().float().requires_grad_(wanted)
-                loss = _plain(chunk, targets_N[part], weights_C, smoothing)
-            total += loss.detach()
+                losses = _plain(chunk, targets_N[part], weights_C, smoothing)
+                summed = losses.sum()
+            losses_N[part] = losses.detach()
             if gradient_NC is not None:
-                gradient_NC[part] = torch.autograd.grad(loss, chunk)[0]
-        ctx.save_for_backward(gradient_NC)
-        return total
+                gradient_NC[part] = torch.autograd.grad(summed, chunk)[0]
+        ctx.gradient_NC = gradient_NC
+        return losses_N
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient_NC,) = ctx.saved_tensors
-        return gradient_NC * outer[0].to(gradient_NC.dtype), None, None, None
+        gradient_NC, ctx.gradient_NC = ctx.gradient_NC, None
+        return gradient_NC.mul_(outer[0][:, None]), None, None, None

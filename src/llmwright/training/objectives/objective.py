@@ -1,9 +1,10 @@
 """What an objective is: how a batch becomes a loss.
 
-A loss is a sum over targets; the loop divides by the number of targets of the whole optimizer
+A batch has targets: labelled tokens, tagged words, labels, pairs of answers. An objective returns
+the loss of each; the loop sums them and divides by the number of targets of the whole optimizer
 step. So gradients do not depend on how a step is cut into batches.
 
-Shapes: N targets, C classes or tokens.
+Shapes: B rows, N targets, C classes or tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch
 from llmwright.training.config import TrainConfig
 from llmwright.training.objectives.config import ObjectiveKind
-from llmwright.training.objectives.cross_entropy import summed_cross_entropy
+from llmwright.training.objectives.cross_entropy import cross_entropies
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,17 +31,17 @@ Tensors = dict[str, Tensor]
 
 
 class Score(NamedTuple):
-    """How good the predictions of a batch are.
+    """How good the prediction of each target is.
 
     Attributes:
-        loss: The summed plain loss.
-        num_right: How many predictions are right.
-        num_judged: Of how many.
+        losses_N: Plain losses.
+        right_N: Whether it is right.
+        judged_N: Whether it counts as a prediction at all.
     """
 
-    loss: Tensor
-    num_right: Tensor
-    num_judged: Tensor
+    losses_N: Tensor
+    right_N: Tensor
+    judged_N: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,12 @@ class Objective(ABC):
     Attributes:
         weighs_classes: Whether `class_weights` means something to it.
         smooths_labels: Whether `label_smoothing` means something to it.
+        grid: The array whose rows and columns its positions count.
     """
 
     weighs_classes: ClassVar[bool] = False
     smooths_labels: ClassVar[bool] = True
+    grid: ClassVar[str] = "input_ids"
 
     def __init__(self, kind: ObjectiveKind, request: ObjectiveRequest) -> None:
         config = request.config
@@ -101,38 +104,44 @@ class Objective(ABC):
         """Return how many terms the loss of `score` has."""
         return len(arrays["targets"])
 
+    def rows_of(self, arrays: Batch) -> np.ndarray:
+        """Return rows_N: the row of the batch that each target belongs to."""
+        num_rows = len(arrays["input_ids"])
+        if "positions" in arrays:
+            rows_N: np.ndarray = arrays["positions"] // arrays[self.grid].shape[1]
+            return rows_N
+        return np.repeat(np.arange(num_rows), self.num_targets(arrays) // num_rows)
+
     @abstractmethod
     def logits(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
         """Return logits_NC, one row for each target."""
 
-    def loss(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
-        """Return the summed loss.
+    def losses(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
+        """Return losses_N, weighted and smoothed as training wants them.
 
         Args:
             model: Takes the tensors.
             tensors: `arrays` on the device.
             done: Share of the run that is over, 0 to 1.
         """
-        return self._cross_entropy(self.logits(model, tensors), tensors["targets"])
+        weights_C = self.weights_C
+        if weights_C is not None:
+            weights_C = weights_C.to(tensors["targets"].device)
+        logits_NC = self.logits(model, tensors)
+        return cross_entropies(logits_NC, tensors["targets"], weights_C, self.smoothing)
 
     def score(self, model: PreTrainedModel, tensors: Tensors) -> Score:
-        """Return the summed plain loss and how many predictions are right, of how many.
+        """Return plain losses, and which predictions are right.
 
         Without label smoothing and class weights, so that runs that differ in them compare.
         """
         logits_NC = self.logits(model, tensors)
-        loss = summed_cross_entropy(logits_NC, tensors["targets"])
-        return self._judged(loss, logits_NC.argmax(dim=-1), tensors["targets"])
+        losses_N = cross_entropies(logits_NC, tensors["targets"])
+        return self._judged(losses_N, logits_NC.argmax(dim=-1), tensors["targets"])
 
-    def _judged(self, loss: Tensor, answers_N: Tensor, targets_N: Tensor) -> Score:
+    def _judged(self, losses_N: Tensor, answers_N: Tensor, targets_N: Tensor) -> Score:
         right_N = answers_N == targets_N
-        return Score(loss, right_N.sum(), torch.ones_like(right_N).sum())
-
-    def _cross_entropy(self, logits_NC: Tensor, targets_N: Tensor) -> Tensor:
-        weights_C = self.weights_C
-        if weights_C is not None:
-            weights_C = weights_C.to(logits_NC.device)
-        return summed_cross_entropy(logits_NC, targets_N, weights_C, self.smoothing)
+        return Score(losses_N, right_N, torch.ones_like(right_N))
 
 
 def is_autoencoder(model: PreTrainedModel) -> bool:

@@ -5,7 +5,7 @@ Shapes: B rows, T input tokens, U target tokens, N targets, V vocabulary.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -28,6 +28,8 @@ INPUTS = ("input_ids", "attention_mask", "decoder_input_ids")
 
 class Seq2SeqObjective(Objective):
     """Cross entropy of each target token; the decoder is causal and needs no mask."""
+
+    grid: ClassVar[str] = "decoder_input_ids"
 
     def __init__(self, kind: Seq2SeqLoss, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)

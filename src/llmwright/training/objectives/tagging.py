@@ -52,7 +52,6 @@ class TaggingObjective(Objective):
         logits_BTC: Tensor = model(**inputs).logits
         return logits_BTC.flatten(0, 1).index_select(0, tensors["positions"])
 
-    def _judged(self, loss: Tensor, answers_N: Tensor, targets_N: Tensor) -> Score:
+    def _judged(self, losses_N: Tensor, answers_N: Tensor, targets_N: Tensor) -> Score:
         judged_N = (answers_N != self._outside) | (targets_N != self._outside)
-        right_N = judged_N & (answers_N == targets_N)
-        return Score(loss, right_N.sum(), judged_N.sum())
+        return Score(losses_N, judged_N & (answers_N == targets_N), judged_N)

@@ -17,6 +17,7 @@ from llmwright.core.errors import ConfigError
 from llmwright.models.vae.modeling import kl_divergence
 from llmwright.tasks.task import IGNORE, Batch
 from llmwright.training.objectives.config import VaeLoss
+from llmwright.training.objectives.cross_entropy import cross_entropies
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,
@@ -61,16 +62,19 @@ class VaeObjective(Objective):
         """Return logits_NV of the reconstruction."""
         return self._forward(model, tensors)[0]
 
-    def loss(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
-        """Return the summed negative evidence lower bound, its KL weighted as ``done`` says."""
+    def losses(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
+        """Return the negative evidence lower bound, its KL weighted as ``done`` says.
+
+        The KL divergence of the batch is spread evenly over its tokens.
+        """
         logits_NV, output = self._forward(model, tensors)
         return self._bound(logits_NV, output, tensors, done)
 
     def score(self, model: PreTrainedModel, tensors: Tensors) -> Score:
-        """Return the bound at full KL weight, and how many tokens the decoder got right."""
+        """Return the bound at full KL weight, and which tokens the decoder got right."""
         logits_NV, output = self._forward(model, tensors)
-        bound = self._bound(logits_NV, output, tensors, 1.0)
-        return self._judged(bound, logits_NV.argmax(dim=-1), tensors["targets"])
+        bound_N = self._bound(logits_NV, output, tensors, 1.0)
+        return self._judged(bound_N, logits_NV.argmax(dim=-1), tensors["targets"])
 
     def kl_weight(self, done: float) -> float:
         """Return the weight of the KL divergence at a share of the run."""
@@ -82,8 +86,8 @@ class VaeObjective(Objective):
         return output.logits.flatten(0, 1).index_select(0, tensors["positions"]), output
 
     def _bound(self, logits_NV: Tensor, output: Any, tensors: Tensors, done: float) -> Tensor:
-        reconstruction = self._cross_entropy(logits_NV, tensors["targets"])
+        losses_N = cross_entropies(logits_NV, tensors["targets"])
         kl_BL = kl_divergence(output.mu.float(), output.logvar.float())
         # The floor holds for each dimension's mean over the batch, not for each text.
         kl = kl_BL.mean(dim=0).clamp(min=self.kind.free_bits).sum() * len(kl_BL)
-        return reconstruction + self.kl_weight(done) * kl
+        return losses_N + self.kl_weight(done) * kl / len(losses_N)
