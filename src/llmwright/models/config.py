@@ -11,6 +11,7 @@ from pydantic import Field
 from llmwright.core.config import Choice, Input, Kind, LocalPath
 from llmwright.core.errors import LLMwrightError
 from llmwright.core.registry import Registry
+from llmwright.models.vectors.config import VECTORS, VectorsKind
 from llmwright.tokenization import hub
 
 if TYPE_CHECKING:
@@ -160,7 +161,12 @@ class Recurrent(Architecture):
     """Also read the text from its end. Not given: yes for classifying and tagging, no for a
     language model (which must not see what it predicts)."""
     embedding_size: int | None = Field(None, ge=1)
-    """Size of a token's vector; the hidden size when not given."""
+    """Size of a token's vector. When not given, that of the vectors in a file (`vectors`), else the
+    hidden size."""
+    vectors: Annotated[VectorsKind, Choice(VECTORS)] | None = None
+    """Vectors that tokens begin with: those of a file (`word2vec`, `glove`), or learned from the
+    training texts first (`train`). Words that are rare in the training texts gain most. Random when
+    not given."""
     embedding_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of whole tokens whose vectors are left out in training."""
     tie_embeddings: bool = False

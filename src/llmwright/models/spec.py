@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from llmwright.models.measure import described_count, measure
 from llmwright.models.presets import shape_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 
@@ -37,6 +38,7 @@ class ModelRequest:
         dtype: Number format of the weights.
         root: Project folder, where relative paths start.
         artifact: Folder of the model that `step` refers to.
+        sequences: Returns the token ids of the training texts, for word vectors learned from them.
         notice: Receives sentences for the user.
     """
 
@@ -49,6 +51,7 @@ class ModelRequest:
     dtype: str = "float32"
     root: Path | None = None
     artifact: Path | None = None
+    sequences: Callable[[], Iterable[np.ndarray]] = tuple
     notice: Callable[[str], None] = _silent
 
     @property

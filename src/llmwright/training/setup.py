@@ -172,9 +172,9 @@ def prepare(
     request = replace(
         request, max_length=lengths[0], max_target_length=lengths[1], long_texts=long_texts
     )
-    model = build_model(
-        problem.spec, model_request(config, problem, tokenizer, max(lengths), inputs, run)
-    )
+    wanted = model_request(config, problem, tokenizer, max(lengths), inputs, run)
+    sequences = [example.input_ids_T for example in train.examples]
+    model = build_model(problem.spec, replace(wanted, sequences=lambda: sequences))
     request = replace(request, model_config=model.config, num_parameters=model.num_parameters())
     contract = make_contract(request)
     if first.begins_with_bos and long_texts:

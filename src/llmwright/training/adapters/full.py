@@ -1,4 +1,4 @@
-"""Train every weight."""
+"""Train every weight that the model does not hold fixed itself."""
 
 from __future__ import annotations
 
@@ -11,6 +11,5 @@ if TYPE_CHECKING:
 
 
 def build(adapter: FullAdapter, model: PreTrainedModel) -> PreTrainedModel:
-    """Return the model with all of its weights trainable."""
-    model.requires_grad_(True)
+    """Return the model as it came: all weights learn but word vectors that shall stay."""
     return model
