@@ -8,13 +8,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-import yaml
 
 from llmwright.core.artifacts import check
 from llmwright.core.errors import ConfigError, InputError, LLMwrightError, ResourceError
 from llmwright.data.content import input_key
 from llmwright.data.records import Dataset
-from llmwright.tasks.make_contract import task_of
 
 Bench = Any
 Real = Callable[..., Dataset]
@@ -414,41 +412,3 @@ def test_the_only_training_text_is_cut_beside_a_given_test_text(bench: Bench) ->
     assert "document: paragraph" in bench.said()
     assert bench.dataset("b.txt", split={"validation": 0, "test": 0}).splits == ("train",)
     assert bench.dataset(bench.write("c.txt", "x")).rows("train")[0]["text"] == "x"
-
-
-TALK = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-NO = [TALK[0], {"role": "assistant", "content": "b"}]
-
-
-@pytest.mark.parametrize(
-    ("row", "line"),
-    [
-        ({"ask": "q", "chosen": "a", "rejected": "b"}, "{completion: chosen, prompt: ask}"),
-        ({"ask": "q", "chosen": TALK, "rejected": NO}, "{messages: chosen}"),
-        ({"prompt": "q", "answer": "a", "label": True}, "{completion: answer, prompt: prompt}"),
-        ({"chosen": TALK, "rejected": NO}, "{messages: chosen}"),
-    ],
-)
-def test_rows_no_objective_takes_come_with_a_way_to_learn_from_them(
-    bench: Bench, row: dict[str, Any], line: str
-) -> None:
-    numbered = [json.dumps(row).replace('"q"', f'"q{i}"') for i in range(20)]
-    bench.write("a.jsonl", "\n".join(numbered))
-    named = {"prompt": "ask", "chosen": "chosen", "rejected": "rejected"} if "ask" in row else {}
-    judged = bench.dataset("a.jsonl", columns=named).info
-    (warning,) = [e.text for e in bench.events if getattr(e, "level", "") == "warning"]
-    assert f"write in prepare: columns: {line}" in warning
-    with pytest.raises(ConfigError, match="TASK-004") as caught:
-        task_of(judged)
-    if "{messages" not in line:
-        assert f"columns: {line}" in caught.value.fix
-    way = yaml.safe_load(line)
-    assert task_of(bench.dataset("a.jsonl", columns=way).info).name == "text-generation"
-
-
-def test_no_way_is_named_where_there_is_none(bench: Bench) -> None:
-    row = {"prompt": TALK[:1], "chosen": TALK[1:], "rejected": NO[1:]}
-    bench.write("a.jsonl", "\n".join([json.dumps(row).replace('"q"', f'"q{i}"') for i in range(9)]))
-    bench.dataset("a.jsonl")
-    assert "No training objective" in bench.said()
-    assert "write in prepare" not in bench.said()

@@ -16,7 +16,6 @@ from llmwright.data.readers.record import Rejection
 from llmwright.data.recognise import Recognised, is_unnamed, recognise
 from llmwright.data.records import INFO_FILE, REJECTED_FILE, DatasetInfo
 from llmwright.data.report import Report
-from llmwright.data.shapes.preference import learnable
 from llmwright.data.spool import Row, Spool
 
 _PROGRESS_ROWS = 2000
@@ -56,12 +55,7 @@ def _recognise(intake: Intake, config: PrepareConfig, report: Report, run: Run) 
     if not sample:
         # Whatever is allowed, no row is left: this stops.
         report.check(intake.num_records, config.max_rejected)
-    found = recognise(sample, intake.files[0].file.name, config, run.notice)
-    row_type = found.shape.row_type
-    if row_type in ("preference", "flag"):
-        way = learnable(row_type, found.columns, sample[0])
-        run.notice(sentence("data.no_objective", row_type=row_type, way=way), "warning")
-    return found
+    return recognise(sample, intake.files[0].file.name, config, run.notice)
 
 
 def _tell_progress(spool: Spool, intake: Intake, run: Run) -> None:

@@ -155,6 +155,8 @@ def _choose(
     path: str,
 ) -> tuple[Shape, dict[str, str]]:
     """Return the one match whose columns no other match includes."""
+    # Two rival answers are nothing else, whatever other columns there are.
+    matches = [m for m in matches if m[0].row_type == "preference"] or matches
     used = [set(columns.values()) for _, columns in matches]
     best = [m for m, mine in zip(matches, used, strict=True) if not any(mine < u for u in used)]
     if len(best) == 1:

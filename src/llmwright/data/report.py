@@ -15,6 +15,8 @@ from llmwright.core.locale import text as sentence
 from llmwright.data.readers.record import Rejection
 
 Level = Literal["info", "warning"]
+# Places that are named for one reason; all of them stand in the file.
+_MAX_PLACES = 5
 
 
 class Report:
@@ -31,6 +33,7 @@ class Report:
         self.path = path
         self.rejected: Counter[str] = Counter()
         self.removed: Counter[str] = Counter()
+        self.places: dict[str, list[str]] = {}
         self._first = ""
         with disk_errors(path):
             self._file = path.open("w", encoding="utf-8", newline="\n")
@@ -45,6 +48,9 @@ class Report:
     def reject(self, source: str, rejection: Rejection) -> None:
         """List a record that cannot be used."""
         self.rejected[rejection.reason] += 1
+        places = self.places.setdefault(rejection.reason, [])
+        if len(places) < _MAX_PLACES:
+            places.append(sentence("data.place", source=source, number=rejection.number))
         if not self._first:
             self._first = _place(source, rejection)
         self._write(source, rejection, counted=True)
@@ -84,10 +90,15 @@ class Report:
             max_rejected: Largest share that may be rejected.
 
         Raises:
-            InputError: More were rejected (``DATA-040``), or no row is left (``DATA-041``).
+            InputError: More were rejected (``DATA-040``; ``DATA-050`` where most were because the
+                rejected answer has the better score), or no row is left (``DATA-041``).
         """
         self.flush()
         rejected, removed = self.rejected.total(), self.removed.total()
+        swapped = self.rejected["swapped"]
+        if rejected > max_rejected * num_records and 2 * swapped > rejected:
+            rows = ", ".join(self.places["swapped"]) + (" …" if swapped > _MAX_PLACES else "")
+            raise InputError("DATA-050", count=swapped, total=num_records, rows=rows)
         if rejected > max_rejected * num_records:
             raise InputError(
                 "DATA-040",

@@ -12,6 +12,7 @@ from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.evaluation.outcomes import FloatArray
 from llmwright.evaluation.report import Note, Unscored
+from llmwright.tasks.judged import conversation, is_judged
 
 if TYPE_CHECKING:
     from llmwright.inference.predictor import Predictor
@@ -33,6 +34,8 @@ class Asked:
         log_prob: Sum of the natural log-probabilities of the right tokens.
         num_tokens: How many tokens that are.
         num_bytes: UTF-8 bytes of a plain text.
+        rival_scores: What the model gives the chosen and the rejected of two answers: their
+            log-probability, or a reward.
     """
 
     row: Row
@@ -41,6 +44,7 @@ class Asked:
     log_prob: float | None = None
     num_tokens: int | None = None
     num_bytes: int | None = None
+    rival_scores: tuple[float, float] | None = None
 
 
 @dataclass
@@ -87,7 +91,8 @@ class Asking:
         contract = self.predictor.contract
 
         def ask(rows: Sequence[Row]) -> list[Any]:
-            return list(self.predictor.score(rows, batch_size=self.batch_size))
+            texts = [conversation(r, "completion") if is_judged(r) else r for r in rows]
+            return list(self.predictor.score(texts, batch_size=self.batch_size))
 
         found = []
         for one, score in self._each(ask, asked, "score"):
@@ -104,6 +109,34 @@ class Asking:
                     num_bytes=len(one.row["text"].encode()) if plain else None,
                 )
             )
+        return found
+
+    def preferences(self, asked: Sequence[Asked]) -> list[Asked]:
+        """Return rows of two rival answers with the model's score of each.
+
+        That is its log-probability, where the model writes texts, and its reward where it judges
+        them.
+        """
+        generates = self.predictor.task.generates
+
+        def ask(rows: Sequence[Row]) -> list[Any]:
+            rivals = [conversation(row, name) for row in rows for name in ("chosen", "rejected")]
+            run = self.predictor.score if generates else self.predictor.predict
+            found = list(run(rivals, batch_size=self.batch_size))
+            return list(zip(found[::2], found[1::2], strict=True))
+
+        found = []
+        for one, (chosen, rejected) in self._each(ask, asked, "score"):
+            if not generates:
+                scores = float(chosen["score"]), float(rejected["score"])
+                found.append(replace(one, rival_scores=scores))
+            elif not len(chosen.log_probs_U) or not len(rejected.log_probs_U):
+                self._leave_out(one.row, Note("evaluation.no_tokens").text())
+            else:
+                sums = [float(np.sum(a.log_probs_U, dtype=np.float64)) for a in (chosen, rejected)]
+                count = len(chosen.log_probs_U)
+                scores = sums[0], sums[1]
+                found.append(replace(one, rival_scores=scores, log_prob=sums[0], num_tokens=count))
         return found
 
     def _each(self, ask: Ask, asked: Sequence[Asked], stage: str) -> Iterator[tuple[Asked, Any]]:

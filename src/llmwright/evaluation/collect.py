@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit
 
 from llmwright.core.errors import InputError
 from llmwright.data.records import Row
@@ -47,6 +48,8 @@ class Collected:
 
 def form_of(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen) -> Form:
     """Return the form of the answers that these metrics need from this task."""
+    if rows and "rejected" in rows[0]:
+        return "choice"
     if contract.labels:
         if task.name == "token-classification":
             return "tags"
@@ -59,7 +62,7 @@ def form_of(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen)
 def preview(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen) -> Outcomes:
     """Return outcomes of the form that `collect` will give, as if every answer were right."""
     form = form_of(task, contract, rows, chosen)
-    references = [task.reference(row) for row in rows] if form != "none" else []
+    references = [_reference(task, row, form) for row in rows] if form != "none" else []
     has_labels = form in ("label", "labels")
     shape = (len(rows), len(contract.labels))
     zeros_N = np.zeros(len(rows)) if task.generates else None
@@ -72,7 +75,12 @@ def preview(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen)
         log_probs_N=zeros_N,
         num_tokens_N=zeros_N,
         num_bytes_N=zeros_N if contract.row_type == "text" else None,
+        margins_N=np.zeros(len(rows)) if form == "choice" else None,
     )
+
+
+def _reference(task: Task, row: Row, form: Form) -> Any:
+    return "chosen" if form == "choice" else task.reference(row)
 
 
 def check_labels(task: Task, contract: Contract, rows: Sequence[Row], split: str) -> None:
@@ -122,20 +130,35 @@ def collect(
     """
     contract = asking.predictor.contract
     form = form_of(task, contract, rows, chosen)
-    asked = [Asked(row, task.reference(row)) for row in rows]
+    rows, left_out = _without_bad_answers(rows)
+    asked = [Asked(row, _reference(task, row, form)) for row in rows]
     scores_NC = None
-    if form in ("label", "labels"):
+    if form == "choice":
+        asked = asking.preferences(asked)
+    elif form in ("label", "labels"):
         asked, scores_NC = asking.label_answers(asked, contract.labels)
     elif form != "none":
         asked = asking.answers(asked)
-    if task.generates and any("log_probs" in metric.needs for metric in chosen.metrics):
+    if (
+        form != "choice"
+        and task.generates
+        and any("log_probs" in metric.needs for metric in chosen.metrics)
+    ):
         asked = asking.log_probs(asked)
     if not asked or (form == "none" and asked[0].log_prob is None):
         reason = asking.unscored[0].reason if asking.unscored else "-"
         raise InputError("EVAL-007", num_rows=len(rows), reason=reason)
     outcomes = _outcomes(form, asked, scores_NC, contract, positive)
-    notes = _notes(form, asked, asking.unscored, contract)
+    notes = left_out + _notes(form, asked, asking.unscored, contract)
     return Collected(outcomes, _records(form, asked, outcomes), asking.unscored, notes)
+
+
+def _without_bad_answers(rows: Sequence[Row]) -> tuple[Sequence[Row], list[Note]]:
+    """Return the rows but for answers that were judged bad: nothing is to give these chances."""
+    kept = [row for row in rows if row.get("flag", True)]
+    left = len(rows) - len(kept)
+    values = {"count": left, "num_rows": len(rows)}
+    return kept, [Note("evaluation.bad_answers", values)] if left else []
 
 
 def _outcomes(
@@ -146,6 +169,9 @@ def _outcomes(
     positive: str,
 ) -> Outcomes:
     answers = [one.answer or {} for one in asked]
+    margins = [None if one.rival_scores is None else _margin(one.rival_scores) for one in asked]
+    if form == "choice":
+        answers = [{form: "chosen" if (margin or 0) > 0 else "rejected"} for margin in margins]
     return Outcomes(
         form=form,
         predictions=[answer[form] for answer in answers] if form != "none" else (),
@@ -155,8 +181,13 @@ def _outcomes(
         log_probs_N=_numbers([one.log_prob for one in asked]),
         num_tokens_N=_numbers([one.num_tokens for one in asked]),
         num_bytes_N=_numbers([one.num_bytes for one in asked]),
+        margins_N=_numbers(margins),
         positive=positive,
     )
+
+
+def _margin(scores: tuple[float, float]) -> float:
+    return scores[0] - scores[1]
 
 
 def _numbers(values: Sequence[float | None]) -> FloatArray | None:
@@ -169,22 +200,30 @@ def _records(form: Form, asked: Sequence[Asked], outcomes: Outcomes) -> list[Sco
     text_scores = chrf.row_scores(outcomes) / 100 if form == "text" else None
     found = []
     scores_NC = outcomes.scores_NC
+    spread = _spread(outcomes)
     for n, one in enumerate(asked):
-        prediction = (one.answer or {}).get(form)
+        prediction, reference = outcomes.predictions[n] if form != "none" else None, one.reference
         best = _best_scores(outcomes, n)
-        if form == "none":
+        correct: bool | None
+        if form == "choice":
+            correct, score = _preferred(one)
+            best = dict(zip(("chosen", "rejected"), one.rival_scores or (), strict=False))
+            prediction, reference = one.row[outcomes.predictions[n]], one.row["chosen"]
+        elif form == "none":
             correct, score = None, math.exp((one.log_prob or 0.0) / (one.num_tokens or 1))
+        elif form == "number":
+            correct, score = None, max(0.0, 1 - abs(prediction - reference) / spread)
         elif text_scores is not None:
-            correct = str(prediction).strip() == str(one.reference).strip()
+            correct = str(prediction).strip() == str(reference).strip()
             score = float(text_scores[n])
         else:
-            correct, score = row_score(form, prediction, one.reference)
+            correct, score = row_score(form, prediction, reference)
         found.append(
             ScoredRow(
                 source=str(one.row.get("source", "")),
                 row=int(one.row.get("row") or 0),
                 input=input_text(one.row),
-                reference=one.reference,
+                reference=reference,
                 prediction=prediction,
                 correct=correct,
                 score=score,
@@ -196,6 +235,22 @@ def _records(form: Form, asked: Sequence[Asked], outcomes: Outcomes) -> list[Sco
             )
         )
     return found
+
+
+def _preferred(one: Asked) -> tuple[bool, float]:
+    """Return whether the chosen answer has the higher score, and its chance to win by them.
+
+    Source: Bradley and Terry 1952: the logistic function of the difference.
+    """
+    margin = _margin(one.rival_scores or (0.0, 0.0))
+    return margin > 0, float(expit(margin))
+
+
+def _spread(outcomes: Outcomes) -> float:
+    """Return the range of the right numbers, by which errors are judged; 1 where there is none."""
+    if outcomes.form != "number" or not len(outcomes):
+        return 1.0
+    return float(np.ptp(np.asarray(outcomes.references, dtype=np.float64))) or 1.0
 
 
 def _best_scores(outcomes: Outcomes, row: int) -> dict[str, float]:
@@ -223,8 +278,9 @@ def row_score(form: Form, prediction: Any, reference: Any) -> tuple[bool, float]
 
 def input_text(row: Row) -> str:
     """Return what the model was asked, as one text."""
-    if row.get("messages"):
-        turns = [m for m in row["messages"] if m["role"] != "assistant"]
+    if row.get("messages") or row.get("prompt"):
+        messages = row.get("messages") or row["prompt"]
+        turns = [m for m in messages if m["role"] != "assistant"]
         return "\n".join(f"{m['role']}: {m['content']}" for m in turns)
     if row.get("tokens") is not None:
         return " ".join(row["tokens"])

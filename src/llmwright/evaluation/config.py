@@ -50,6 +50,13 @@ METRICS: Registry[Metric] = Registry(
         "perplexity": f"{_METRICS}.language_model:perplexity",
         "loss": f"{_METRICS}.language_model:loss",
         "bits_per_byte": f"{_METRICS}.language_model:bits_per_byte",
+        "masked_accuracy": f"{_METRICS}.language_model:masked_accuracy",
+        "preference_accuracy": f"{_METRICS}.preference:preference_accuracy",
+        "pearson": f"{_METRICS}.regression:pearson",
+        "spearman": f"{_METRICS}.regression:spearman",
+        "mse": f"{_METRICS}.regression:mse",
+        "rmse": f"{_METRICS}.regression:rmse",
+        "mae": f"{_METRICS}.regression:mae",
     },
 )
 

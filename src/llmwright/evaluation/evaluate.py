@@ -52,11 +52,11 @@ def evaluate(config: EvaluateConfig, inputs: dict[str, Artifact], run: Run) -> A
     dataset = Dataset.open(inputs["dataset"].path)
     predictor = Predictor.open(inputs["model"].path)
     contract = predictor.contract
-    if contract.task != dataset.info.task:
+    task = TASKS.get(contract.task)()
+    if not task.measured_on(dataset.info):
         raise InputError("EVAL-008", model_task=contract.task, dataset_task=dataset.info.task)
     positive = _positive(config, contract)
-    task = TASKS.get(contract.task)()
-    chosen = measure.choose(config, task.metrics)
+    chosen = measure.choose(config, task.metrics_on(dataset.info.row_type))
     split, rows, num_rows, notes = select_rows(dataset, config)
     check_labels(task, contract, rows, split)
     # An impossible metric is refused before the model works, not after.

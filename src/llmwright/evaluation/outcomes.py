@@ -17,9 +17,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 T = TypeVar("T")
 
-# What an answer is: one label, a set of labels, one tag per token, a text, or nothing but token
-# log-probabilities.
-Form = Literal["label", "labels", "tags", "text", "none"]
+# What an answer is: one label, a set of labels, one tag per token, a text, a number, which of two
+# rival answers is better, or nothing but token log-probabilities.
+Form = Literal["label", "labels", "tags", "text", "number", "choice", "none"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,16 @@ class Outcomes:
 
     Attributes:
         form: What the entries of ``predictions`` and ``references`` are.
-        predictions: N answers: str (label, text) or list of str (labels, tags).
+        predictions: N answers: str (label, text, and ``chosen`` or ``rejected`` as a choice), list
+            of str (labels, tags) or float (number).
         references: N right answers; a text may have several (a list of str).
         labels: The model's labels in its own order, for forms label and labels.
         scores_NC: Probability of each label.
         log_probs_N: Sum of the natural log-probabilities of each row's scored tokens.
         num_tokens_N: Number of scored tokens of each row.
         num_bytes_N: UTF-8 bytes of each row's scored text.
+        margins_N: How much higher the model scores the chosen of two answers than the rejected.
+        num_right_N: Of the scored tokens of each row, how many the model has right.
         positive: The label that counts as positive where there are two.
     """
 
@@ -46,6 +49,8 @@ class Outcomes:
     log_probs_N: FloatArray | None = None
     num_tokens_N: FloatArray | None = None
     num_bytes_N: FloatArray | None = None
+    margins_N: FloatArray | None = None
+    num_right_N: FloatArray | None = None
     positive: str = ""
     _memory: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -62,11 +67,12 @@ class Outcomes:
 
     @property
     def offers(self) -> frozenset[str]:
-        """What a metric may need of these outcomes: the form, scores, log_probs, bytes."""
+        """What a metric may need of these outcomes: the form, scores, log_probs, bytes, right."""
         found: set[str] = {self.form}
         found |= {"scores"} if self.scores_NC is not None else set()
         found |= {"log_probs"} if self.log_probs_N is not None else set()
         found |= {"bytes"} if self.num_bytes_N is not None else set()
+        found |= {"right"} if self.num_right_N is not None else set()
         return frozenset(found)
 
     @property
@@ -140,6 +146,8 @@ class Outcomes:
             log_probs_N=pick(self.log_probs_N),
             num_tokens_N=pick(self.num_tokens_N),
             num_bytes_N=pick(self.num_bytes_N),
+            margins_N=pick(self.margins_N),
+            num_right_N=pick(self.num_right_N),
             positive=self.positive,
         )
 

@@ -119,8 +119,9 @@ class ScoredRow:
         prediction: The model's answer.
         correct: Whether it is entirely right; None where there is no such thing.
         score: Quality of the answer, 0 to 1: right or wrong for labels, the overlap of label sets
-            (Jaccard), the share of right tags, chrF / 100 of a text; for a language model the
-            geometric mean of the probabilities of the right tokens.
+            (Jaccard), the share of right tags, chrF / 100 of a text; of a number 1 less the error
+            as a share of the range; of two answers the chance that the chosen one wins; for a
+            language model the geometric mean of the probabilities of the right tokens.
         confidence: Probability the model gave to its answer, for labels.
         scores: The likeliest labels with their probabilities.
         num_tokens: Scored tokens, for a language model.

@@ -27,7 +27,7 @@ from llmwright.inference.redact import is_personal, redact_value
 from llmwright.inference.sampling import log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, ProbesInfo
-from llmwright.tasks.reading import INPUT_COLUMNS, cleaned
+from llmwright.tasks.reading import cleaned
 from llmwright.tasks.task import TASKS, Example, Output, Task
 
 if TYPE_CHECKING:
@@ -209,24 +209,16 @@ def _pieces(row: Row, count: int) -> list[Row]:
 
 def _input_of(row: Row, contract: Contract) -> Row | None:
     """Return what of a row may travel; None where it is empty or cannot be redacted."""
-    columns = INPUT_COLUMNS[contract.row_type]
     if contract.row_type == "tags" and is_personal(row["tokens"]):
         return None
-    kept = {c: redact_value(row[c]) for c in columns if row.get(c) is not None}
+    asked = TASKS.get(contract.task)().asked(row, contract)
+    kept = {name: redact_value(value) for name, value in asked.items()}
     if contract.row_type == "text":
         kept["text"] = kept["text"][:MAX_PROMPT_CHARACTERS]
-    if contract.row_type == "messages":
-        kept["messages"] = _without_answer(kept["messages"])
     # Cutting and redacting change a text: what is recorded is what a server makes of it again.
     kept = cleaned(kept, contract)
     stays = cleaned(kept, contract) == kept
     return kept if kept and stays and all(kept.values()) else None
-
-
-def _without_answer(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    while messages and messages[-1]["role"] == "assistant":
-        messages = messages[:-1]
-    return [{"role": m["role"], "content": m["content"]} for m in messages]
 
 
 def record_probes(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llmwright.core.errors import ConfigError
 from llmwright.data.records import DatasetInfo
-from llmwright.data.shapes.preference import learnable
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, Generation
+from llmwright.tasks.judged import served
 from llmwright.tasks.task import TASKS, Task
 from llmwright.tokenization.steps import steps_of
 
@@ -32,6 +32,7 @@ class ContractRequest:
         max_target_length: Longest target in tokens (seq2seq).
         long_texts: Whether the plain texts are mostly longer than `max_length`.
         profile: What `profile.profile_of` found in the training data.
+        makes: Task of the finished model, where it is not the dataset's.
     """
 
     info: DatasetInfo
@@ -42,19 +43,24 @@ class ContractRequest:
     max_target_length: int | None = None
     long_texts: bool = False
     profile: dict[str, Any] = field(default_factory=dict)
+    makes: str = ""
 
 
-def task_of(info: DatasetInfo) -> Task:
-    """Return the task of a dataset.
+def task_of(info: DatasetInfo, makes: str = "") -> Task:
+    """Return the task of the model that learns from a dataset.
+
+    Args:
+        info: What the dataset says.
+        makes: Task of the finished model, where it is not the dataset's.
 
     Raises:
         ConfigError: The task cannot learn from such rows (``TASK-004``).
     """
+    info = served(info, makes)
     task = TASKS.get(info.task)()
     if info.row_type not in task.row_types:
         types = ", ".join(task.row_types)
-        way = learnable(info.row_type, info.fields)
-        raise ConfigError("TASK-004", task=info.task, row_type=info.row_type, types=types, way=way)
+        raise ConfigError("TASK-004", task=info.task, row_type=info.row_type, types=types)
     return task
 
 
@@ -64,6 +70,7 @@ def make_contract(request: ContractRequest) -> Contract:
     Raises:
         InputError: The tokenizer has no chat template for conversations (``TASK-005``).
     """
+    request = replace(request, info=served(request.info, request.makes))
     info, tokenizer = request.info, request.tokenizer
     chats = info.row_type == "messages"
     return Contract(

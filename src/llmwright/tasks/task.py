@@ -17,9 +17,9 @@ import numpy as np
 
 from llmwright.core.errors import InputError, closest
 from llmwright.core.registry import Registry
-from llmwright.data.records import Row
+from llmwright.data.records import DatasetInfo, Row
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.reading import cleaned, read_inputs, refuse_missing
+from llmwright.tasks.reading import INPUT_COLUMNS, cleaned, read_inputs, refuse_missing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -82,7 +82,7 @@ class Task(ABC):
 
     Attributes:
         name: Registered name.
-        row_types: Canonical row types it learns from.
+        row_types: Canonical row types of its inputs, as a contract names them.
         auto_class: The transformers Auto class that has the right head.
         objective: Default objective, a registered name.
         metrics: Default metrics, registered names.
@@ -120,6 +120,19 @@ class Task(ABC):
     def row_of(self, values: Mapping[str, Any], contract: Contract) -> Row:
         """Return the input columns that are there, under their canonical names."""
         return read_inputs(values, contract)
+
+    def asked(self, row: Row, contract: Contract) -> Row:
+        """Return what of a dataset's row, of whatever type, a model is asked."""
+        columns = INPUT_COLUMNS[contract.row_type]
+        return {name: row[name] for name in columns if row.get(name) is not None}
+
+    def measured_on(self, info: DatasetInfo) -> bool:
+        """Say whether a model can be measured on a dataset."""
+        return info.task == self.name
+
+    def metrics_on(self, row_type: str) -> tuple[str, ...]:
+        """Return the default metrics on rows of a type."""
+        return self.metrics
 
     @abstractmethod
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:

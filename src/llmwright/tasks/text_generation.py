@@ -15,6 +15,7 @@ from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.judged import is_judged
 from llmwright.tasks.reading import alpaca_messages, as_text, read_inputs
 from llmwright.tasks.task import (
     IGNORE,
@@ -60,6 +61,19 @@ class TextGeneration(Task):
             turn = {"role": "user", "content": text}
             row = {"messages": [turn]} if chats else {self._column(contract): text}
         return row
+
+    def asked(self, row: Row, contract: Contract) -> Row:
+        """Return the prompt; of a conversation all up to where the assistant answers last."""
+        if contract.row_type != "messages":
+            return super().asked(row, contract)
+        messages = row["prompt"] if is_judged(row) else row["messages"]
+        while messages and messages[-1]["role"] == "assistant":
+            messages = messages[:-1]
+        return {"messages": [{"role": m["role"], "content": m["content"]} for m in messages]}
+
+    def metrics_on(self, row_type: str) -> tuple[str, ...]:
+        """Return the default metrics; of two rival answers also which one is likelier."""
+        return (*self.metrics, "preference_accuracy") if row_type == "preference" else self.metrics
 
     @staticmethod
     def _column(contract: Contract) -> str:

@@ -28,7 +28,7 @@ def sample_outcomes(form: str, num_rows: int = 24, seed: int = 0) -> Outcomes:
     """Return outcomes of one form, about half of them right.
 
     Args:
-        form: label, labels, tags, text, or none for bare log-probabilities.
+        form: label, labels, tags, text, number, choice, or none for bare log-probabilities.
         num_rows: At least 1.
         seed: Of the random choices.
     """
@@ -47,6 +47,10 @@ def sample_outcomes(form: str, num_rows: int = 24, seed: int = 0) -> Outcomes:
     if form == "tags":
         tags = [[f"B-{t}", f"I-{t}", "O"] for t in truth_N]
         return Outcomes("tags", [[f"B-{g}", f"I-{g}", "O"] for g in guess_N], tags)
+    if form == "number":
+        values_N = random.normal(3, 1, num_rows)
+        guesses_N = values_N + random.normal(0, 0.5, num_rows)
+        return Outcomes("number", guesses_N.tolist(), values_N.tolist())
     log_probs_N = -random.random(num_rows) * 20
     num_tokens_N = random.integers(1, 12, num_rows).astype(np.float64)
     measured = Outcomes(
@@ -54,7 +58,15 @@ def sample_outcomes(form: str, num_rows: int = 24, seed: int = 0) -> Outcomes:
         log_probs_N=log_probs_N,
         num_tokens_N=num_tokens_N,
         num_bytes_N=num_tokens_N * 4,
+        num_right_N=np.floor(num_tokens_N * random.random(num_rows)),
     )
+    if form == "choice":
+        guesses = ["chosen" if right else "rejected" for right in right_N]
+        margins_N = np.where(right_N, 1.0, -1.0)
+        truths = ["chosen"] * num_rows
+        return replace(
+            measured, form="choice", predictions=guesses, references=truths, margins_N=margins_N
+        )
     if form == "none":
         return measured
     texts = [f"{t} 今天 weather number {n} is very good today" for n, t in enumerate(truth_N)]
@@ -75,6 +87,7 @@ def perfect(outcomes: Outcomes) -> Outcomes:
         predictions=answers,
         scores_NC=scores_NC,
         log_probs_N=log_probs_N,
+        num_right_N=None if outcomes.num_right_N is None else outcomes.num_tokens_N,
         _memory={},
     )
 
@@ -87,7 +100,7 @@ def check_metric(name: str, metric: object) -> None:
         metric: A `Metric`, a class of them or a function ``(predictions, references) -> float``.
     """
     measure = as_metric(name, metric)
-    forms = ("label", "labels", "tags", "text", "none")
+    forms = ("label", "labels", "tags", "text", "number", "choice", "none")
     found = [o for o in map(sample_outcomes, forms) if measure.obstacle(o) is None]
     assert found, f"{name} can measure none of {forms}: see its needs"
     for outcomes in found:

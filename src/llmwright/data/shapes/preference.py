@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import yaml
-
-from llmwright.core.locale import text as sentence
 from llmwright.data.records import RowType, TaskName
 from llmwright.data.shapes.conversation import Messages, messages_of
-from llmwright.data.shapes.shape import Options, Role, Row, RowError, Shape, Values, text_of
+from llmwright.data.shapes.shape import (
+    Options,
+    Role,
+    Row,
+    RowError,
+    Shape,
+    Values,
+    as_number,
+    text_of,
+)
 
 _PROMPTS = ("question", "instruction", "messages", "conversations", "conversation")
+SCORES = ("chosen_score", "rejected_score")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Preference(Shape):
     """A prompt, a chosen and a rejected answer; answers are texts, turns, or whole conversations.
 
-    Without a prompt column both answers are conversations that begin alike.
+    Without a prompt column both answers are conversations that begin alike. Where the data also
+    rates both answers, a row whose rejected answer has the better score is refused: either it or
+    its columns are the wrong way round, and a model would learn the opposite.
     """
 
     name = "preference"
@@ -30,6 +38,10 @@ class Preference(Shape):
         "prompt": Role(_PROMPTS, needed=False),
         "chosen": Role(("chosen_messages",)),
         "rejected": Role(("rejected_messages",)),
+        "chosen_score": Role(("score_chosen", "chosen_rating", "chosen-rating"), needed=False),
+        "rejected_score": Role(
+            ("score_rejected", "rejected_rating", "rejected-rating"), needed=False
+        ),
     }
 
     def convert(self, values: Values, columns: Mapping[str, str], options: Options) -> Row:
@@ -39,7 +51,16 @@ class Preference(Shape):
         prompt = _prompt(values, columns["prompt"]) if "prompt" in columns else before
         if not prompt or ("prompt" not in columns and before != before_rejected):
             raise RowError("missing", "no prompt that both answers share")
+        if chosen == rejected:
+            raise RowError("identical", "chosen and rejected are the same answer")
+        better, worse = (as_number(values.get(columns.get(name, ""))) for name in SCORES)
+        if better is not None and worse is not None and better < worse:
+            raise RowError("swapped", f"chosen has the score {better:g}, rejected {worse:g}")
         return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+    def fields(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Return the names of prompt and answers."""
+        return {ours: theirs for ours, theirs in columns.items() if ours not in SCORES}
 
 
 class Kto(Shape):
@@ -91,29 +112,6 @@ def _answer(values: Values, column: str) -> tuple[Messages, str]:
     if messages[-1]["role"] != "assistant":
         raise RowError("roles", f'"{column}" does not end with a turn of the assistant')
     return messages[:-1], messages[-1]["content"]
-
-
-def learnable(row_type: RowType, columns: Mapping[str, str], example: Values | None = None) -> str:
-    """Return how rows of judged answers can be learned from as they are; else nothing.
-
-    Args:
-        row_type: Canonical row type.
-        columns: Role → the user's column.
-        example: One record; its prompt and answer are taken for texts when not given.
-    """
-    answer = columns.get("chosen") or columns.get("completion") or columns.get("prompt")
-    if row_type not in ("preference", "flag") or answer is None:
-        return ""
-    wanted = {"messages": answer}
-    turns = (example or {}).get(answer)
-    if "prompt" in columns and answer != columns["prompt"]:
-        if not isinstance(turns, list):
-            wanted = {"prompt": columns["prompt"], "completion": answer}
-        elif len(turns) < 2:
-            # Turns of the prompt and of the answer lie apart: no column has both.
-            return ""
-    line = yaml.safe_dump(wanted, default_flow_style=True, allow_unicode=True, width=math.inf)
-    return sentence(f"data.learn_{row_type}", line=f"columns: {line.strip()}")
 
 
 PREFERENCE = Preference()

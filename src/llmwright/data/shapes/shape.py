@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,6 +141,34 @@ def text_of(values: Values, column: str, *, optional: bool = False) -> str:
     if not isinstance(value, str):
         raise RowError("type", f'"{column}" is {_kind(value)}, not text')
     return value
+
+
+def number_of(values: Values, column: str) -> float:
+    """Return a needed number; one that is written as text is read.
+
+    Raises:
+        RowError: The value is missing or no finite number.
+    """
+    value = values.get(column)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise RowError("missing", f'"{column}" is empty')
+    number = as_number(value)
+    if number is None:
+        shown = value if isinstance(value, str) else _kind(value)
+        raise RowError("number", f'"{column}" is {shown[:40]}, not a number')
+    return number
+
+
+def as_number(value: Any) -> float | None:
+    """Return a number or a text that is one; None of all else, infinity included."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    # Python also reads 1_000, which no table means as a number.
+    return number if math.isfinite(number) and "_" not in str(value) else None
 
 
 def name_of(value: Any, column: str, options: Options) -> str:

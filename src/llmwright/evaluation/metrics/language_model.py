@@ -55,6 +55,27 @@ class BitsPerByte(TokenLoss):
         return np.stack([-outcomes.log_probs_N, outcomes.num_bytes_N], axis=1)
 
 
+class MaskedAccuracy(RowMetric):
+    """Share of scored tokens whose place the model gives to the right token."""
+
+    name = "masked_accuracy"
+    needs: ClassVar[frozenset[str]] = frozenset({"right"})
+
+    def row_statistics(self, outcomes: Outcomes) -> FloatArray:
+        """Return how many tokens of each row are right, and of how many."""
+        assert outcomes.num_right_N is not None
+        assert outcomes.num_tokens_N is not None
+        return np.stack([outcomes.num_right_N, outcomes.num_tokens_N], axis=1)
+
+    def from_sums(self, sums_RS: FloatArray) -> FloatArray:
+        """Return the share."""
+        return ratio(sums_RS[:, 0], sums_RS[:, 1], undefined=np.nan)
+
+    def signature(self, outcomes: Outcomes) -> str:
+        """Return what is counted."""
+        return f"llmwright {self.name}|likeliest token at each masked place"
+
+
 def mean_nats(nats_R: FloatArray, units_R: FloatArray) -> FloatArray:
     """Return nats per unit."""
     return ratio(nats_R, units_R, undefined=np.nan)
@@ -74,3 +95,4 @@ def mean_bits(nats_R: FloatArray, units_R: FloatArray) -> FloatArray:
 loss = TokenLoss("loss", mean_nats)
 perplexity = TokenLoss("perplexity", exp_of_mean)
 bits_per_byte = BitsPerByte("bits_per_byte", mean_bits)
+masked_accuracy = MaskedAccuracy()

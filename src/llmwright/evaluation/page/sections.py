@@ -76,7 +76,8 @@ def metric_bars(report: Report) -> Markup:
     rows = [
         Bar(
             f.name,
-            f.value / f.scale,
+            # A correlation below 0 is no bar to the left.
+            max(0.0, f.value / f.scale),
             _share(f.low, f.scale),
             _share(f.high, f.scale),
             _interval(f),
@@ -245,6 +246,8 @@ def _example(row: ScoredRow) -> Markup:
 def _text(value: Any) -> str:
     if value is None:
         return "—"
+    if isinstance(value, float):
+        return number(value, None)
     text = value if isinstance(value, str) else " ".join(map(str, value))
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
 
@@ -261,7 +264,7 @@ def _interval(figure: Figure) -> str:
 
 
 def _share(value: float | None, scale: float) -> float | None:
-    return None if value is None else value / scale
+    return None if value is None else max(0.0, value / scale)
 
 
 def _table(head: list[str], rows: list[Markup]) -> Markup:
