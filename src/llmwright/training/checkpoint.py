@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
@@ -24,6 +22,7 @@ from llmwright.core import files
 from llmwright.core.errors import InputError, LLMwrightError, ResourceError
 from llmwright.core.locale import text
 from llmwright.training.loop import Trainee
+from llmwright.training.safety.randomness import random_states, set_random_states
 from llmwright.training.state import State
 
 WEIGHTS, OPTIMIZER, RANDOM, STATE = "model.safetensors", "optimizer.pt", "random.pt", "state.json"
@@ -187,24 +186,3 @@ def write_values(path: Path, values: Any) -> None:
     """
     with path.open("wb") as file:
         torch.save(values, file)
-
-
-def random_states() -> dict[str, Any]:
-    """Return the state of every random number generator, as tensors and plain values."""
-    name, keys, *rest = np.random.get_state(legacy=True)
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": random.getstate(),
-        "numpy": [name, torch.from_numpy(np.array(keys, dtype=np.int64)), *rest],
-    }
-
-
-def set_random_states(states: dict[str, Any]) -> None:
-    """Set every random number generator as `random_states` found it."""
-    torch.set_rng_state(states["torch"])
-    if states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
-    random.setstate(states["python"])
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

@@ -11,18 +11,21 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from llmwright.core.errors import ConfigError
+from llmwright.core.errors import ConfigError, ResourceError
 from llmwright.training.budget import Budget, lr_factor
 from llmwright.training.data.batching import Batches
 from llmwright.training.objectives.objective import Objective
 from llmwright.training.optimizers.config import ScheduleKind
 from llmwright.training.runtimes.runtime import Runtime
+from llmwright.training.safety.memory import Attempt, free, halved, micro_batches
+from llmwright.training.safety.randomness import random_states, set_random_states
 from llmwright.training.state import State
 
 if TYPE_CHECKING:
@@ -124,32 +127,65 @@ def groups(trainee: Trainee, state: State) -> Iterator[tuple[Group, int, int]]:
 def one_step(trainee: Trainee, state: State, group: Group) -> StepResult | None:
     """Make one optimizer step; None when its batches hold nothing to learn.
 
-    The loss is divided by the number of targets in all batches of the step: accumulating batches
-    gives the gradient of one large batch, whatever their lengths.
+    Raises:
+        ResourceError: Memory ran out and no smaller micro-batch is possible (``TRAIN-130``,
+            ``TRAIN-131``).
     """
-    objective, runtime = trainee.objective, trainee.runtime
-    parts = [
-        objective.arrays(trainee.batches.collate(indices_B, state.epoch)) for indices_B in group
-    ]
-    weight = sum(objective.weight(arrays) for arrays in parts)
-    if weight == 0:
-        return None
     total_steps = trainee.budget.total_steps(state)
     lr = trainee.lr * lr_factor(trainee.schedule, state.step, total_steps)
     done = 0.0 if math.isinf(total_steps) else min(1.0, state.step / total_steps)
     for settings in trainee.optimizer.param_groups:
         settings["lr"] = lr
-    loss = torch.zeros((), device=runtime.device)
-    for arrays in parts:
-        with runtime.autocast():
-            part = objective.losses(trainee.model, runtime.tensors(arrays), done).sum() / weight
-        runtime.backward(part)
-        loss += part.detach()
+    loss = fitting_gradients(trainee, state, group, done)
+    if loss is None:
+        return None
     grad_norm = clip(trainee)
     trainee.optimizer.step()
     trainee.optimizer.zero_grad()
     num_tokens = sum(trainee.batches.count_tokens(indices_B) for indices_B in group)
     return StepResult(state.step + 1, state.epoch, group, loss, grad_norm, lr, num_tokens)
+
+
+def fitting_gradients(trainee: Trainee, state: State, group: Group, done: float) -> Tensor | None:
+    """Do what `gradients` does; where memory runs out, again in smaller micro-batches.
+
+    It begins anew with the random numbers of the first try: the outcome is the same as if the
+    micro-batches had been planned so.
+    """
+    before = random_states()
+    while True:
+        most = state.micro_batch_tokens
+        parts = [part for i_B in group for part in micro_batches(trainee.batches, i_B, most)]
+        attempt = Attempt()
+        loss = attempt(partial(gradients, trainee, state.epoch, parts, done))
+        if not attempt.failed:
+            return loss
+        trainee.optimizer.zero_grad()
+        if not trainee.runtime.repeats:
+            raise ResourceError("TRAIN-131", step=state.step + 1)
+        state.micro_batch_tokens = halved(trainee.batches, parts, state.step + 1)
+        free()
+        set_random_states(before)
+
+
+def gradients(trainee: Trainee, epoch: int, parts: Group, done: float) -> Tensor | None:
+    """Add up the gradients of a step and return its mean loss; None when nothing is to be learned.
+
+    The loss is divided by the number of targets in all micro-batches of the step: cutting batches
+    gives the gradient of one large batch, whatever their lengths.
+    """
+    objective, runtime = trainee.objective, trainee.runtime
+    collated = [objective.arrays(trainee.batches.collate(part, epoch)) for part in parts]
+    weight = sum(objective.weight(arrays) for arrays in collated)
+    if weight == 0:
+        return None
+    loss = torch.zeros((), device=runtime.device)
+    for arrays in collated:
+        with runtime.autocast():
+            part = objective.losses(trainee.model, runtime.tensors(arrays), done).sum() / weight
+        runtime.backward(part)
+        loss += part.detach()
+    return loss
 
 
 def clip(trainee: Trainee) -> Tensor | None:

@@ -84,6 +84,7 @@ def training_record(
             "objective": problem.objective.model_dump(mode="json"),
             "lr": trainee.lr,
             **trainee.batches.limits,
+            "micro_batch_tokens": state.micro_batch_tokens,
             "precision": trainee.runtime.precision,
             "device": str(trainee.runtime.device),
             "num_threads": trainee.runtime.num_threads,

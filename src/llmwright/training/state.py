@@ -21,6 +21,8 @@ class State:
         stopped_early: Whether patience ended the run.
         history: Training loss: mappings of step, loss and lr.
         evaluations: Mappings of step, loss and accuracy on the validation split.
+        micro_batch_tokens: Most tokens of a micro-batch, found by running out of memory; None as
+            long as whole batches fit.
         unsaid_losses: Losses of the steps since the last entry of the history.
     """
 
@@ -32,6 +34,7 @@ class State:
     best_step: int | None = None
     num_worse: int = 0
     stopped_early: bool = False
+    micro_batch_tokens: int | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
     unsaid_losses: list[float] = field(default_factory=list)

@@ -57,10 +57,15 @@ class Follower:
         self._unread: list[StepResult] = []
         self._process = psutil.Process()
         self._reported = (time.monotonic(), state.tokens)
+        self._micro_batch = state.micro_batch_tokens
 
     def after(self, result: StepResult) -> None:
         """Take note of a step; read its loss when that is cheap."""
         self._unread.append(result)
+        if self._state.micro_batch_tokens != self._micro_batch:
+            self._micro_batch = self._state.micro_batch_tokens
+            sentence = text("training.micro_batch", tokens=self._micro_batch, step=result.step)
+            self._run.notice(sentence, "warning")
         if not self._trainee.runtime.waits or len(self._unread) >= STEPS_BETWEEN_READINGS:
             self.read()
 

@@ -65,6 +65,11 @@ class Runtime:
         self.accelerator.backward(loss)
 
     @property
+    def repeats(self) -> bool:
+        """Whether a step that failed may be tried again: alone it may, beside others they wait."""
+        return bool(self.accelerator.num_processes == 1)
+
+    @property
     def waits(self) -> bool:
         """Whether reading a value from the device makes the processor wait."""
         return self.device.type != "cpu"
