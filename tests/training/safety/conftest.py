@@ -39,8 +39,6 @@ def trainees(bench, tiny) -> Callable[..., Trainee]:
         problem = setup.define(config, inputs, run)
         runtime = config.runtime.build()
         material = setup.prepare(config, problem, inputs, run)
-        trainee = training.make_trainee(config, problem, material, runtime, run)
-        training.set_seed(config.seed)
-        return trainee
+        return training.make_trainee(config, problem, material, runtime, run)
 
     return make

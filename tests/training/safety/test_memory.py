@@ -10,6 +10,7 @@ from llmwright.core.errors import ResourceError
 from llmwright.training.loop import Trainee, fit
 from llmwright.training.safety.memory import is_out_of_memory, micro_batches
 from llmwright.training.state import State
+from llmwright.training.train import set_seed
 
 
 class Tokens:
@@ -43,6 +44,7 @@ def narrow(trainee: Trainee, most: int, error: Exception | None = None) -> Train
 
 
 def trained(trainee: Trainee, state: State) -> list[float]:
+    set_seed(42)
     return [float(result.loss) for result in fit(trainee, state)]
 
 
