@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -53,6 +53,7 @@ class Example:
         word_ids_T: Tagging: index of the row's token each position belongs to, -1 for none.
         token_type_ids_T: Two texts: 0 for the tokens of the first, 1 for those of the second.
         truncated: Whether the input or the target had to be cut.
+        extras: What only some encodings need, by name, as a second answer to compare with.
     """
 
     input_ids_T: np.ndarray
@@ -60,6 +61,7 @@ class Example:
     word_ids_T: np.ndarray | None = None
     token_type_ids_T: np.ndarray | None = None
     truncated: bool = False
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,76 @@ class Output:
     finish_reason: Literal["stop", "length"] = "stop"
 
 
-class Task(ABC):
+class Encoding(ABC):
+    """How rows become what a model learns from: a task's own, or that of an objective."""
+
+    @abstractmethod
+    def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
+        """Return a row with its target, as training and scoring see it.
+
+        Raises:
+            InputError: A label the model does not know (``TASK-002``) or a missing value
+                (``TASK-003``).
+        """
+
+    def encode_parts(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> list[Example]:
+        """Return a row as what scoring needs to count each of its targets exactly once.
+
+        One example, except for plain text longer than the model's context: consecutive windows
+        that overlap by one token, which is read but not scored again.
+        """
+        return [self.encode(row, tokenizer, contract)]
+
+    def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
+        """Return right-padded int64 arrays ``input_ids`` and ``attention_mask`` (B, T).
+
+        With ``labels`` when every example has them: padded with IGNORE in generation and tagging,
+        a 0/1 float32 array (B, L) where several labels may hold. Seq2seq also returns
+        ``decoder_input_ids`` made from the labels.
+        """
+        batch = pad_inputs(examples, contract)
+        labels = [e.labels for e in examples if e.labels is not None]
+        if len(labels) == len(examples):
+            batch["labels"] = pad_rows(labels, IGNORE)
+        return batch
+
+    def num_tokens(self, example: Example) -> int:
+        """Return the tokens that the model reads for one example, its target included."""
+        return len(example.input_ids_T) + self.target_length(example)
+
+    def input_length(self, example: Example) -> int:
+        """Return the tokens of the longest text that an example has as input."""
+        return len(example.input_ids_T)
+
+    def target_length(self, example: Example) -> int:
+        """Return the tokens of a target that is a sequence of its own, else 0."""
+        return 0
+
+    def widths(self, example: Example) -> tuple[int, int]:
+        """Return the tokens that one example takes in a batch, as input and as target."""
+        return self.input_length(example), self.target_length(example)
+
+    def has_target(self, example: Example) -> bool:
+        """Say whether a model can learn anything from an example."""
+        labels = example.labels
+        return (
+            labels is not None and len(example.input_ids_T) > 0 and bool((labels != IGNORE).any())
+        )
+
+    def document(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> np.ndarray:
+        """Return all ids of a plain text, as a stream of texts holds them."""
+        return self.encode(row, tokenizer, contract).input_ids_T
+
+    def finish(self, examples: Sequence[Example], contract: Contract) -> Sequence[Example]:
+        """Return all examples of a split, each with what it needs of the others."""
+        return examples
+
+
+class Task(Encoding):
     """One kind of problem.
 
     Attributes:
@@ -135,57 +206,10 @@ class Task(ABC):
         return self.metrics
 
     @abstractmethod
-    def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
-        """Return a row with its target, as training and scoring see it.
-
-        Raises:
-            InputError: A label the model does not know (``TASK-002``) or a missing value
-                (``TASK-003``).
-        """
-
-    @abstractmethod
     def encode_input(
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> Example:
         """Return a row without its target, as inference sees it: generation starts after it."""
-
-    def encode_parts(
-        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
-    ) -> list[Example]:
-        """Return a row as what scoring needs to count each of its targets exactly once.
-
-        One example, except for plain text longer than the model's context: consecutive windows
-        that overlap by one token, which is read but not scored again.
-        """
-        return [self.encode(row, tokenizer, contract)]
-
-    def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
-        """Return right-padded int64 arrays ``input_ids`` and ``attention_mask`` (B, T).
-
-        With ``labels`` when every example has them: padded with IGNORE in generation and tagging,
-        a 0/1 float32 array (B, L) where several labels may hold. Seq2seq also returns
-        ``decoder_input_ids`` made from the labels.
-        """
-        batch = pad_inputs(examples, contract)
-        labels = [e.labels for e in examples if e.labels is not None]
-        if len(labels) == len(examples):
-            batch["labels"] = pad_rows(labels, IGNORE)
-        return batch
-
-    def num_tokens(self, example: Example) -> int:
-        """Return the tokens that the model reads for one example, its target included."""
-        return len(example.input_ids_T) + self.target_length(example)
-
-    def target_length(self, example: Example) -> int:
-        """Return the tokens of a target that is a sequence of its own, else 0."""
-        return 0
-
-    def has_target(self, example: Example) -> bool:
-        """Say whether a model can learn anything from an example."""
-        labels = example.labels
-        return (
-            labels is not None and len(example.input_ids_T) > 0 and bool((labels != IGNORE).any())
-        )
 
     @abstractmethod
     def answer(

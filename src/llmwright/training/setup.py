@@ -11,21 +11,22 @@ from llmwright.core.config import Kind
 from llmwright.core.errors import ConfigError, InputError, closest
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
-from llmwright.data.records import Dataset
+from llmwright.data.records import Dataset, DatasetInfo
 from llmwright.models import load
 from llmwright.models.config import HubModel, ScratchModel, StepModel
 from llmwright.models.presets import shape_of
 from llmwright.models.spec import ModelRequest, build_model, max_context
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.judged import served
 from llmwright.tasks.make_contract import ContractRequest, make_contract, task_of
 from llmwright.tasks.profile import profile_of
-from llmwright.tasks.task import Task
+from llmwright.tasks.task import TASKS, Encoding, Task
 from llmwright.tokenization.special import ensure_pad
 from llmwright.training.config import TrainConfig
 from llmwright.training.data import examples
 from llmwright.training.data.examples import Examples, OnProgress
 from llmwright.training.following.probing import ProbeInputs, ProbeRequest, choose_probes
-from llmwright.training.objectives.config import OBJECTIVES, ObjectiveKind
+from llmwright.training.objectives.config import BY_ROW_TYPE, OBJECTIVES, ObjectiveKind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -42,14 +43,18 @@ class Problem:
 
     Attributes:
         dataset: The prepared rows.
-        task: How they become examples.
+        info: What they are to the finished model: its task, and the rows it is asked.
+        task: That task.
+        encoding: How the rows become examples.
         objective: What is minimised.
         spec: Where the model comes from.
         packs: Whether plain texts are joined to one stream.
     """
 
     dataset: Dataset
+    info: DatasetInfo
     task: Task
+    encoding: Encoding
     objective: ObjectiveKind
     spec: Kind
     packs: bool
@@ -88,12 +93,10 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     dataset = Dataset.open(inputs["dataset"].path)
     if "train" not in dataset.splits:
         raise InputError("TRAIN-001", path=dataset.path)
-    task = task_of(dataset.info)
-    kind = config.objective or OBJECTIVES.get(task.objective).model_validate({})
-    if task.name not in kind.tasks:
-        able = [name for name in OBJECTIVES.names() if task.name in OBJECTIVES.get(name).tasks]
-        hint = closest(kind.kind, able)
-        raise ConfigError("TRAIN-003", objective=kind.kind, task=task.name, hint=hint)
+    kind = config.objective or _default_objective(dataset.info)
+    _refuse_unsuited(kind, dataset.info)
+    info = served(dataset.info, kind.makes)
+    task = task_of(info)
     if config.sample_prompts and not task.generates:
         raise ConfigError("TRAIN-013", task=task.name)
     if "validation" not in dataset.splits:
@@ -106,7 +109,34 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     if isinstance(spec, HubModel):
         spec = load.pinned(spec, run.root)
     packs = dataset.info.row_type == "text" and kind.packs
-    return Problem(dataset, task, kind, spec, packs)
+    return Problem(dataset, info, task, kind.encoding(task), kind, spec, packs)
+
+
+def _default_objective(info: DatasetInfo) -> ObjectiveKind:
+    """Return what rows like these are learned by when nobody says."""
+    name = BY_ROW_TYPE.get(info.row_type) or TASKS.get(info.task).objective
+    return OBJECTIVES.get(name).model_validate({})
+
+
+def _refuse_unsuited(kind: ObjectiveKind, info: DatasetInfo) -> None:
+    """Refuse an objective that cannot learn from a dataset.
+
+    Raises:
+        ConfigError: It does not suit the task (``TRAIN-003``) or the rows (``TRAIN-020``).
+    """
+    kinds = {name: OBJECTIVES.get(name) for name in OBJECTIVES.names()}
+    able = [name for name, other in kinds.items() if other.learns_from(info)]
+    if info.task not in kind.tasks:
+        hint = closest(kind.kind, able)
+        raise ConfigError("TRAIN-003", objective=kind.kind, task=info.task, hint=hint)
+    if not kind.learns_from(info):
+        raise ConfigError(
+            "TRAIN-020",
+            objective=kind.kind,
+            row_type=info.row_type,
+            wanted=", ".join(kind.row_types or TASKS.get(info.task).row_types),
+            able=", ".join(able),
+        )
 
 
 def _refuse_without_validation(config: TrainConfig) -> None:
@@ -158,13 +188,13 @@ def prepare(
     Raises:
         InputError, ConfigError: Rows, tokenizer and model do not go together.
     """
-    dataset, task = problem.dataset, problem.task
+    dataset, encoding = problem.dataset, problem.encoding
     tokenizer = choose_tokenizer(config, problem, inputs, run)
-    request = ContractRequest(dataset.info, tokenizer, None, 0, UNLIMITED, UNLIMITED)
+    request = ContractRequest(problem.info, tokenizer, None, 0, UNLIMITED, UNLIMITED)
     rows = dataset.rows("train")
     first, packs = make_contract(request), problem.packs
     train = examples.encode_rows(
-        rows, task, tokenizer, first, "train", packs, progress_of(run, "train")
+        rows, encoding, tokenizer, first, "train", packs, progress_of(run, "train")
     )
     lengths = choose_lengths(config, problem, train, inputs, run)
     # The begin token is hardly ever seen where texts are longer than what is read at once.
@@ -180,14 +210,18 @@ def prepare(
     if first.begins_with_bos and long_texts:
         train = examples.without_begin(train, first.special_tokens["bos"])
     elif not packs:
-        train = examples.cut_again(train, task, tokenizer, contract, "train")
+        train = examples.cut_again(train, encoding, tokenizer, contract, "train")
+    train = replace(train, examples=encoding.finish(train.examples, contract))
     examples.report(train, "train", contract, run.notice)
-    profile = profile_of(dataset.info, rows, train.examples, tokenizer)
+    profile = profile_of(problem.info, rows, train.examples, tokenizer)
     contract = contract.model_copy(update={"profile": profile})
     validation = encode_validation(problem, tokenizer, contract, run)
-    splits = {"train": train.rows} | ({"validation": validation.rows} if validation else {})
+    encoded = {"train": train} | ({"validation": validation} if validation else {})
+    splits = {name: each.rows for name, each in encoded.items()}
     probes = choose_probes(
-        ProbeRequest(config.probes, task, tokenizer, contract, splits, run.root, config.seed)
+        ProbeRequest(
+            config.probes, problem.task, tokenizer, contract, splits, run.root, config.seed
+        )
     )
     return Material(tokenizer, contract, model, train, validation, probes)
 
@@ -201,15 +235,16 @@ def encode_validation(
     problem: Problem, tokenizer: PreTrainedTokenizerFast, contract: Contract, run: Run
 ) -> Examples | None:
     """Return the validation split; None when the dataset has none, which is said."""
-    dataset, task = problem.dataset, problem.task
+    dataset, encoding = problem.dataset, problem.encoding
     if "validation" not in dataset.splits:
         run.notice(text("training.no_validation"), "warning")
         return None
     rows = dataset.rows("validation")
     report = progress_of(run, "validation")
     if problem.packs:
-        return examples.encode_windows(rows, task, tokenizer, contract, "validation", report)
-    found = examples.encode_rows(rows, task, tokenizer, contract, "validation", False, report)
+        return examples.encode_windows(rows, encoding, tokenizer, contract, "validation", report)
+    found = examples.encode_rows(rows, encoding, tokenizer, contract, "validation", False, report)
+    found = replace(found, examples=encoding.finish(found.examples, contract))
     examples.report(found, "validation", contract, run.notice)
     return found
 
@@ -225,12 +260,14 @@ def choose_lengths(
 
     A model from scratch is made to read the longest row, up to 1024 tokens.
     """
-    target = max(problem.task.target_length(example) for example in train.examples)
-    needed = 0 if problem.packs else min(max(train.longest, target), MAX_DEFAULT_LENGTH)
+    encoding = problem.encoding
+    longest = max(encoding.input_length(example) for example in train.examples)
+    target = max(encoding.target_length(example) for example in train.examples)
+    needed = 0 if problem.packs else min(max(longest, target), MAX_DEFAULT_LENGTH)
     limit = min(_context(problem.spec, needed, inputs, run), MAX_DEFAULT_LENGTH)
     length = config.max_length or limit
     target_length = config.max_target_length or (length if config.max_length else limit)
-    run.notice(text("training.lengths", max_length=length, longest=train.longest))
+    run.notice(text("training.lengths", max_length=length, longest=longest))
     return length, target_length if target else length
 
 
@@ -256,7 +293,7 @@ def model_request(
     run: Run,
 ) -> ModelRequest:
     """Return what the model is wanted for."""
-    info = problem.dataset.info
+    info = problem.info
     return ModelRequest(
         auto_class=problem.task.auto_class,
         tokenizer=tokenizer,

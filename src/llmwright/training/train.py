@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -56,11 +57,15 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     material = setup.prepare(config, problem, inputs, run)
     set_seed(config.seed)
     trainee = make_trainee(config, problem, material, runtime, run)
+    validation = make_validation(config, problem, material)
+    prepare_objective(trainee, validation, run)
     checkpoints = Checkpoints(run.folder / "checkpoints", identity(config, problem, inputs))
     state = checkpoints.restore(trainee, run.notice) or State()
     if state.step:
         run.notice(text("training.resumed", step=state.step))
-    callbacks = make_callbacks(config, problem, trainee, material, checkpoints, state, run)
+    callbacks = make_callbacks(
+        config, problem, trainee, material, validation, checkpoints, state, run
+    )
     follower = callbacks[0]
     with run.stoppable():
         for result in () if state.stopped_early else fit(trainee, state):
@@ -121,6 +126,14 @@ def make_objective(config: TrainConfig, problem: Problem, material: Material) ->
     return objective
 
 
+def prepare_objective(trainee: Trainee, validation: Validation | None, run: Run) -> None:
+    """Let the objective look at both splits while the model is what it was before training."""
+    splits = {"train": trainee.batches} | ({"validation": validation.batches} if validation else {})
+    for name, batches in splits.items():
+        report = partial(run.progress, f"prepare_{name}", unit="batches")
+        trainee.objective.prepare(trainee.model, batches, trainee.runtime, report)
+
+
 def batch_limits(
     config: TrainConfig, problem: Problem, material: Material
 ) -> tuple[int | None, int | None]:
@@ -147,7 +160,7 @@ def make_batches(config: TrainConfig, problem: Problem, material: Material, run:
         documents = [example.input_ids_T for example in train.examples]
         return TokenStream(documents, material.contract.max_length, size, tokens, config.seed)
     return BucketedRows(
-        train.examples, train.owners, problem.task, material.contract, size, tokens, config.seed
+        train.examples, train.owners, problem.encoding, material.contract, size, tokens, config.seed
     )
 
 
@@ -160,7 +173,7 @@ def make_validation(config: TrainConfig, problem: Problem, material: Material) -
     batches = BucketedRows(
         found.examples,
         found.owners,
-        problem.task,
+        problem.encoding,
         material.contract,
         size or DEFAULT_BATCH_SIZE,
         tokens,
@@ -174,6 +187,7 @@ def make_callbacks(
     problem: Problem,
     trainee: Trainee,
     material: Material,
+    validation: Validation | None,
     checkpoints: Checkpoints,
     state: State,
     run: Run,
@@ -181,7 +195,6 @@ def make_callbacks(
     """Return what happens after each step, in order."""
     every = config.evaluate_every_steps or default_interval(config, trainee)
     follower = Follower(trainee, state, run, material.train.rows, config.log_every_steps)
-    validation = make_validation(config, problem, material)
     samples = None
     if config.sample_prompts:
         samples = Samples(
@@ -208,6 +221,7 @@ def default_interval(config: TrainConfig, trainee: Trainee) -> int:
 def default_lr(config: TrainConfig, problem: Problem) -> float:
     """Return a learning rate that suits a new or a finished model."""
     lr = 1e-3 if isinstance(problem.spec, ScratchModel) else 5e-5
+    lr *= problem.objective.lr_factor
     return lr * 100 if config.optimizer.kind == "sgd" else lr
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.task import Batch, Example, Task
+from llmwright.tasks.task import Batch, Encoding, Example
 
 # Rows are sorted by length within pools of this many batches: enough to leave hardly any padding,
 # few enough that the order of an epoch stays random.
@@ -28,11 +28,16 @@ class Batches(ABC):
 
     Attributes:
         num_tokens: Tokens in one epoch, padding not counted.
+        num_examples: Examples in one epoch.
         limits: Most rows and tokens of a batch, as given, for the record.
     """
 
     num_tokens: int
+    num_examples: int
     limits: dict[str, int | None]
+
+    def __init__(self) -> None:
+        self._attached: dict[str, np.ndarray] = {}
 
     @abstractmethod
     def num_batches(self, epoch: int) -> int:
@@ -54,6 +59,10 @@ class Batches(ABC):
     def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
         """Return which rows of the split a batch was made from."""
 
+    def attach(self, name: str, values_N: np.ndarray) -> None:
+        """Give each example values of its own, which come with every batch it is in."""
+        self._attached[name] = values_N
+
 
 class BucketedRows(Batches):
     """Batches of rows of similar length, within limits of rows and tokens.
@@ -61,7 +70,7 @@ class BucketedRows(Batches):
     Args:
         examples: Encoded rows.
         owners: For each example, the row it came from.
-        task: Collates them.
+        encoding: Collates them.
         contract: What collation needs to know.
         batch_size: Most rows in a batch; None without a limit.
         batch_tokens: Most tokens in a batch, padding included; None without a limit.
@@ -72,28 +81,31 @@ class BucketedRows(Batches):
         self,
         examples: Sequence[Example],
         owners: Sequence[int],
-        task: Task,
+        encoding: Encoding,
         contract: Contract,
         batch_size: int | None,
         batch_tokens: int | None,
         seed: int | None,
     ) -> None:
+        super().__init__()
         self._examples = examples
+        self.num_examples = len(examples)
         self._owners_N = np.asarray(owners)
-        self._task = task
+        self._encoding = encoding
         self._contract = contract
         self._batch_size = batch_size or len(examples)
         self._seed = seed
         # Inputs and targets are padded apart, each to its own longest.
-        self._widths_N2 = np.array([(len(e.input_ids_T), task.target_length(e)) for e in examples])
+        self._widths_N2 = np.array([encoding.widths(example) for example in examples])
         self._lengths_N = self._widths_N2.sum(axis=1)
+        self._tokens_N = np.array([encoding.num_tokens(example) for example in examples])
         # A limit that no batch can reach would only cost planning.
         largest = self._batch_size * int(self._widths_N2.max(axis=0).sum())
         tight = batch_tokens is not None and largest > batch_tokens
         self._batch_tokens = batch_tokens if tight else None
         self._planned: tuple[int, list[np.ndarray]] | None = None
         self.limits = {"batch_size": batch_size, "batch_tokens": batch_tokens}
-        self.num_tokens = int(self._lengths_N.sum())
+        self.num_tokens = int(self._tokens_N.sum())
 
     def num_batches(self, epoch: int) -> int:
         """Return how many batches an epoch has; only a limit of tokens makes epochs differ."""
@@ -145,12 +157,14 @@ class BucketedRows(Batches):
         return batches
 
     def collate(self, indices_B: np.ndarray, epoch: int) -> Batch:
-        """Return the arrays of one batch."""
-        return self._task.collate([self._examples[index] for index in indices_B], self._contract)
+        """Return the arrays of one batch, what is attached to its examples among them."""
+        chosen = [self._examples[index] for index in indices_B]
+        batch = self._encoding.collate(chosen, self._contract)
+        return batch | {name: values_N[indices_B] for name, values_N in self._attached.items()}
 
     def count_tokens(self, indices_B: np.ndarray) -> int:
         """Return the tokens of one batch, padding not counted."""
-        return int(self._lengths_N[indices_B].sum())
+        return int(self._tokens_N[indices_B].sum())
 
     def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
         """Return which rows of the split a batch was made from."""
@@ -183,6 +197,7 @@ class TokenStream(Batches):
         batch_tokens: int | None,
         seed: int,
     ) -> None:
+        super().__init__()
         self._stream_N = np.concatenate(documents)
         self._ends = np.cumsum([len(document) for document in documents]).tolist()
         self._length = max(1, min(block_length, len(self._stream_N) - 1))
@@ -194,6 +209,7 @@ class TokenStream(Batches):
         self.limits = {"batch_size": batch_size, "batch_tokens": batch_tokens}
         self._seed = seed
         self._offsets_T = np.arange(self._length + 1)
+        self.num_examples = self._num_blocks
         self.num_tokens = self._num_blocks * self._length
 
     def num_batches(self, epoch: int) -> int:
@@ -213,7 +229,8 @@ class TokenStream(Batches):
         """Return ``input_ids`` and ``labels``, both (B, T + 1); nothing is padded."""
         starts_B1 = self._shift(epoch) + indices_B[:, None] * self._length
         ids_BT = self._stream_N.take(starts_B1 + self._offsets_T, mode="wrap")
-        return {"input_ids": ids_BT, "labels": ids_BT}
+        batch = {"input_ids": ids_BT, "labels": ids_BT}
+        return batch | {name: values_N[indices_B] for name, values_N in self._attached.items()}
 
     def count_tokens(self, indices_B: np.ndarray) -> int:
         """Return the tokens of one batch."""

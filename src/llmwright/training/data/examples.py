@@ -16,8 +16,7 @@ from llmwright.core.errors import InputError, LLMwrightError
 from llmwright.core.locale import text
 from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.task import IGNORE, Example, Task
-from llmwright.tasks.text_generation import TextGeneration
+from llmwright.tasks.task import IGNORE, Encoding, Example
 from llmwright.training.data.batching import describe_rows
 
 if TYPE_CHECKING:
@@ -48,11 +47,6 @@ class Examples:
     stream: bool = False
 
     @property
-    def longest(self) -> int:
-        """Tokens of the longest input."""
-        return max(len(example.input_ids_T) for example in self.examples)
-
-    @property
     def mean_length(self) -> float:
         """Tokens of a mean input."""
         return float(np.mean([len(example.input_ids_T) for example in self.examples]))
@@ -60,7 +54,7 @@ class Examples:
 
 def encode_rows(
     rows: Sequence[Row],
-    task: Task,
+    encoding: Encoding,
     tokenizer: PreTrainedTokenizerFast,
     contract: Contract,
     split: str,
@@ -71,7 +65,7 @@ def encode_rows(
 
     Args:
         rows: Canonical rows.
-        task: Encodes them.
+        encoding: Encodes them.
         tokenizer: The model's.
         contract: Lengths and labels.
         split: Name of the split, for errors.
@@ -79,16 +73,16 @@ def encode_rows(
         on_progress: Called with rows done and all rows, now and then.
 
     Raises:
-        InputError: A row cannot be encoded (the task's error, with file and row), or none of
+        InputError: A row cannot be encoded (the encoding's error, with file and row), or none of
             them holds anything to learn (``TRAIN-011``).
     """
     found: list[Example] = []
     owners: list[int] = []
     num_cut = num_empty = 0
     for index, row in enumerate(counted(rows, on_progress)):
-        example = _encode(row, task, tokenizer, contract, stream)
+        example = _encode(row, encoding, tokenizer, contract, stream)
         num_cut += example.truncated
-        if task.has_target(example):
+        if encoding.has_target(example):
             found.append(example)
             owners.append(index)
         else:
@@ -119,7 +113,7 @@ def without_begin(encoded: Examples, begin: int) -> Examples:
 
 def encode_windows(
     rows: Sequence[Row],
-    task: Task,
+    encoding: Encoding,
     tokenizer: PreTrainedTokenizerFast,
     contract: Contract,
     split: str,
@@ -134,8 +128,8 @@ def encode_windows(
     owners: list[int] = []
     for index, row in enumerate(counted(rows, on_progress)):
         with located(row):
-            parts = task.encode_parts(row, tokenizer, contract)
-        kept = [example for example in parts if task.has_target(example)]
+            parts = encoding.encode_parts(row, tokenizer, contract)
+        kept = [example for example in parts if encoding.has_target(example)]
         found += kept
         owners += [index] * len(kept)
     if not found:
@@ -144,13 +138,17 @@ def encode_windows(
 
 
 def _encode(
-    row: Row, task: Task, tokenizer: PreTrainedTokenizerFast, contract: Contract, stream: bool
+    row: Row,
+    encoding: Encoding,
+    tokenizer: PreTrainedTokenizerFast,
+    contract: Contract,
+    stream: bool,
 ) -> Example:
     with located(row):
-        if stream and isinstance(task, TextGeneration):
-            ids_N = task.document(row, tokenizer, contract)
+        if stream:
+            ids_N = encoding.document(row, tokenizer, contract)
             return Example(ids_N, ids_N)
-        return task.encode(row, tokenizer, contract)
+        return encoding.encode(row, tokenizer, contract)
 
 
 @contextlib.contextmanager
@@ -191,7 +189,7 @@ def report(encoded: Examples, split: str, contract: Contract, notice: Callable[.
 
 def cut_again(
     encoded: Examples,
-    task: Task,
+    encoding: Encoding,
     tokenizer: PreTrainedTokenizerFast,
     contract: Contract,
     split: str,
@@ -207,13 +205,13 @@ def cut_again(
     found, owners = [], []
     num_cut, num_empty = encoded.num_cut, encoded.num_empty
     for example, owner in zip(encoded.examples, encoded.owners, strict=True):
-        fits = len(example.input_ids_T) <= limit
-        if fits and task.target_length(example) <= (target_limit or limit):
+        fits = encoding.input_length(example) <= limit
+        if fits and encoding.target_length(example) <= (target_limit or limit):
             kept = example
         else:
-            kept = _encode(encoded.rows[owner], task, tokenizer, contract, False)
+            kept = _encode(encoded.rows[owner], encoding, tokenizer, contract, False)
             num_cut += 1
-        if task.has_target(kept):
+        if encoding.has_target(kept):
             found.append(kept)
             owners.append(owner)
         else:

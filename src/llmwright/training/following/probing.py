@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +54,7 @@ class ProbeRequest:
     task: Task
     tokenizer: PreTrainedTokenizerFast
     contract: Contract
-    splits: dict[str, Sequence[Row]]
+    splits: Mapping[str, Sequence[Row]]
     root: Path
     seed: int
 

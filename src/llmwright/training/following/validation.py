@@ -35,6 +35,7 @@ class Validation:
         selection: ``loss`` or ``accuracy``; ``auto`` is the task's own.
 
     Attributes:
+        batches: The validation split.
         sources: Files the rows come from.
     """
 
@@ -45,7 +46,7 @@ class Validation:
         task: Task,
         selection: Literal["auto", "loss", "accuracy"],
     ) -> None:
-        self._batches = batches
+        self.batches = batches
         self.sources, self._source_of = np.unique(
             [str(row.get("source", "")) for row in rows], return_inverse=True
         )
@@ -64,11 +65,11 @@ class Validation:
         # For each source: loss, targets, right predictions, predictions.
         sums_S4 = torch.zeros((len(self.sources), 4), dtype=torch.float64, device=runtime.device)
         trainee.model.eval()
-        for indices_B in self._batches.epoch(0):
-            arrays = objective.arrays(self._batches.collate(indices_B, 0))
+        for indices_B in self.batches.epoch(0):
+            arrays = objective.arrays(self.batches.collate(indices_B, 0))
             with runtime.autocast():
                 score = objective.score(trainee.model, runtime.tensors(arrays))
-            source_B = self._source_of[self._batches.owners(indices_B)]
+            source_B = self._source_of[self.batches.owners(indices_B)]
             source_N = torch.from_numpy(source_B[objective.rows_of(arrays)]).to(runtime.device)
             ones_N = torch.ones_like(score.losses_N)
             values = (score.losses_N, ones_N, score.right_N, score.judged_N)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from llmwright.core.errors import ConfigError
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.objectives.config import CausalLMLoss
+from llmwright.training.objectives.config import ObjectiveKind
 from llmwright.training.objectives.objective import (
     Objective,
     ObjectiveRequest,
@@ -40,7 +40,7 @@ class CausalLMObjective(Objective):
             (``TRAIN-018``).
     """
 
-    def __init__(self, kind: CausalLMLoss, request: ObjectiveRequest) -> None:
+    def __init__(self, kind: ObjectiveKind, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)
         name = type(request.model).__name__
         if is_autoencoder(request.model):

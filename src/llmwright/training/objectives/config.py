@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from llmwright.core.config import Kind
-from llmwright.core.registry import Registry
+from llmwright.core.registry import Registry, load_object
+
+if TYPE_CHECKING:
+    from llmwright.data.records import DatasetInfo
+    from llmwright.tasks.task import Encoding, Task
 
 _CONFIG = "llmwright.training.objectives.config"
+_JUDGED = "llmwright.training.objectives.judged_config"
 _OBJECTIVES = "llmwright.training.objectives"
 
 # `build(request)` returns a `training.objectives.objective.Objective`.
@@ -21,22 +26,53 @@ OBJECTIVES: Registry[type[ObjectiveKind]] = Registry(
         "tagging": f"{_CONFIG}:TaggingLoss",
         "seq2seq": f"{_CONFIG}:Seq2SeqLoss",
         "vae": f"{_CONFIG}:VaeLoss",
+        "dpo": f"{_JUDGED}:DpoLoss",
+        "ipo": f"{_JUDGED}:IpoLoss",
+        "orpo": f"{_JUDGED}:OrpoLoss",
+        "simpo": f"{_JUDGED}:SimpoLoss",
+        "kto": f"{_JUDGED}:KtoLoss",
     },
 )
+
+# What rows that are more than their task's own are learned by when nobody says.
+BY_ROW_TYPE = {"preference": "dpo", "flag": "kto"}
 
 
 class ObjectiveKind(Kind):
     """What is minimised.
 
     Attributes:
-        tasks: Tasks it can serve.
+        tasks: Tasks of datasets that it can serve.
+        row_types: Rows it learns from; empty for those of the task.
+        makes: Task of the finished model; empty when it is the dataset's.
+        rows: ``"module:Class"`` of its `Encoding`; empty when the task's own will do.
         architecture: Architecture of a scratch model that it needs; empty when any will do.
         packs: Whether plain texts are joined to one stream of tokens.
+        lr_factor: Share of the usual learning rate that it takes by default.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()
+    row_types: ClassVar[tuple[str, ...]] = ()
+    makes: ClassVar[str] = ""
+    rows: ClassVar[str] = ""
     architecture: ClassVar[str] = ""
     packs: ClassVar[bool] = False
+    lr_factor: ClassVar[float] = 1.0
+
+    @classmethod
+    def learns_from(cls, info: DatasetInfo) -> bool:
+        """Say whether it can learn from a dataset."""
+        from llmwright.tasks.task import TASKS
+
+        wanted = cls.row_types or TASKS.get(info.task).row_types
+        return info.task in cls.tasks and info.row_type in wanted
+
+    def encoding(self, task: Task) -> Encoding:
+        """Return how its rows become examples."""
+        if not self.rows:
+            return task
+        found: Encoding = load_object(self.rows)()
+        return found
 
 
 class CausalLMLoss(ObjectiveKind):

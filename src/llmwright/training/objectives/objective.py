@@ -25,7 +25,12 @@ from llmwright.training.objectives.config import ObjectiveKind
 from llmwright.training.objectives.cross_entropy import cross_entropies
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import PreTrainedModel
+
+    from llmwright.training.data.batching import Batches
+    from llmwright.training.runtimes.runtime import Runtime
 
 Tensors = dict[str, Tensor]
 
@@ -89,6 +94,23 @@ class Objective(ABC):
         self.smoothing = config.label_smoothing
         weights_C = class_weights(request) if self.weighs_classes else None
         self.weights_C = None if weights_C is None else torch.from_numpy(weights_C)
+
+    def prepare(
+        self,
+        model: PreTrainedModel,
+        batches: Batches,
+        runtime: Runtime,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Look at a split before training, with the model as it is then; nothing by default.
+
+        Args:
+            model: In train mode before and after.
+            batches: Of the split; what is found is attached to its examples.
+            runtime: Where the model runs.
+            report: Called with batches done and all batches.
+        """
+        return
 
     @abstractmethod
     def arrays(self, batch: Batch) -> Batch:

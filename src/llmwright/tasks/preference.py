@@ -1,0 +1,139 @@
+"""Judged answers as a model that writes learns from them: pairs, and answers with a flag.
+
+Shapes: B rows, T tokens, U tokens of the second text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmwright.data.records import Row
+from llmwright.tasks import chat
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.judged import conversation
+from llmwright.tasks.task import (
+    IGNORE,
+    Batch,
+    Encoding,
+    Example,
+    pad_inputs,
+    pad_rows,
+    stepped,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+SECOND_IDS, SECOND_LABELS, FLAG = "second_ids", "second_labels", "flag"
+
+
+class Judged(Encoding):
+    """Examples of two texts; both have labels where an answer is, and nowhere else."""
+
+    def input_length(self, example: Example) -> int:
+        """Return the tokens of the longer text."""
+        return max(len(example.input_ids_T), len(example.extras[SECOND_IDS]))
+
+    def widths(self, example: Example) -> tuple[int, int]:
+        """Return the tokens of both texts, padded to the longer one."""
+        return 2 * self.input_length(example), 0
+
+    def num_tokens(self, example: Example) -> int:
+        """Return the tokens of both texts."""
+        return len(example.input_ids_T) + len(example.extras[SECOND_IDS])
+
+    def has_target(self, example: Example) -> bool:
+        """Say whether something of both answers is left to learn."""
+        second = example.extras.get(SECOND_LABELS)
+        labels = [example.labels, second]
+        return all(each is not None and bool((each[1:] != IGNORE).any()) for each in labels)
+
+    def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
+        """Return all first texts and below them all second ones, (2B, T), with their labels."""
+        seconds = [Example(e.extras[SECOND_IDS], e.extras[SECOND_LABELS]) for e in examples]
+        both = [*examples, *seconds]
+        batch = pad_inputs(both, contract)
+        labels = [each.labels for each in both if each.labels is not None]
+        return {**batch, "labels": pad_rows(labels, IGNORE)}
+
+
+class Pairs(Judged):
+    """Rows ``prompt``, ``chosen`` and ``rejected``: the rejected answer is the second text."""
+
+    def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
+        """Return both conversations, labels only where the judged answers are.
+
+        Raises:
+            InputError: As `chat.encode_conversation`.
+        """
+        chosen = encode_answer(row, "chosen", tokenizer, contract)
+        rejected = encode_answer(row, "rejected", tokenizer, contract)
+        return with_second(chosen, rejected)
+
+
+class Flags(Judged):
+    """Rows ``prompt``, ``completion`` and ``flag``.
+
+    The second text is the prompt with the answer of the next row: how the model takes answers that
+    have nothing to do with their prompt is the reference point of KTO.
+    """
+
+    def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
+        """Return the conversation, labels only where its judged answer is.
+
+        Raises:
+            InputError: As `chat.encode_conversation`.
+        """
+        example = encode_answer(row, "completion", tokenizer, contract)
+        flag = np.array([bool(row["flag"])], dtype=np.int64)
+        return with_second(replace(example, extras={FLAG: flag}), example)
+
+    def finish(self, examples: Sequence[Example], contract: Contract) -> Sequence[Example]:
+        """Return the examples, each with the answer of the one after it as its second text."""
+        limit = contract.max_length
+        following = [*examples[1:], *examples[:1]]
+        pairs = zip(examples, following, strict=True)
+        return [with_second(one, _with_answer_of(one, other, limit)) for one, other in pairs]
+
+    def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
+        """Return the texts of `Judged`, and ``flag`` (B): 1 for a good answer, 0 for a bad one."""
+        flags_B = np.concatenate([example.extras[FLAG] for example in examples])
+        return {**super().collate(examples, contract), FLAG: flags_B}
+
+
+def encode_answer(
+    row: Row, column: str, tokenizer: PreTrainedTokenizerFast, contract: Contract
+) -> Example:
+    """Return a conversation that ends with one answer, cut to ``max_length``.
+
+    Only that answer, with its stop token, has labels. What is too long loses its end.
+    """
+    judged = conversation(row, column)
+    messages = [
+        {**turn, "content": stepped(turn["content"], contract)} for turn in judged["messages"]
+    ]
+    ids_T, labels_T = chat.encode_conversation(tokenizer, messages, judged["learn"])
+    limit = contract.max_length
+    return Example(ids_T[:limit], labels_T[:limit], truncated=len(ids_T) > limit)
+
+
+def with_second(first: Example, second: Example) -> Example:
+    """Return an example of two texts."""
+    assert second.labels is not None
+    extras = {**first.extras, SECOND_IDS: second.input_ids_T, SECOND_LABELS: second.labels}
+    return replace(first, extras=extras, truncated=first.truncated or second.truncated)
+
+
+def _with_answer_of(example: Example, other: Example, limit: int) -> Example:
+    """Return the prompt of one example with the answer of another."""
+    assert example.labels is not None
+    assert other.labels is not None
+    start = int(np.flatnonzero(example.labels != IGNORE)[0])
+    answer_U = other.labels[other.labels != IGNORE]
+    ids_T = np.concatenate([example.input_ids_T[:start], answer_U])
+    labels_T = np.concatenate([np.full(start, IGNORE, dtype=np.int64), answer_U])
+    return Example(ids_T[:limit], labels_T[:limit])

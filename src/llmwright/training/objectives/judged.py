@@ -1,0 +1,96 @@
+"""What objectives on judged answers share: log-probabilities of whole answers, and the reference.
+
+Shapes: B rows, T tokens, N labelled tokens, S sequences: first the B first texts, then the B second
+ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmwright.tasks.task import Batch
+from llmwright.training.objectives.causal_lm import CausalLMObjective
+from llmwright.training.objectives.cross_entropy import cross_entropies
+from llmwright.training.objectives.objective import Tensors
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from llmwright.training.data.batching import Batches
+    from llmwright.training.runtimes.runtime import Runtime
+
+REFERENCE = "reference"
+
+
+class JudgedObjective(CausalLMObjective):
+    """Losses of rows that have two texts each.
+
+    Attributes:
+        needs_reference: Whether it asks what the model said before training.
+    """
+
+    smooths_labels: ClassVar[bool] = False
+    needs_reference: ClassVar[bool] = True
+
+    def arrays(self, batch: Batch) -> Batch:
+        """Return the texts of both kinds, the row of each labelled token, and the reference."""
+        arrays = super().arrays(batch)
+        sequence_N = super().rows_of(arrays)
+        if REFERENCE in batch:
+            arrays[REFERENCE] = batch[REFERENCE]
+        return {**arrays, "sequences": sequence_N}
+
+    def num_targets(self, arrays: Batch) -> int:
+        """Return the number of rows."""
+        return len(arrays["input_ids"]) // 2
+
+    def rows_of(self, arrays: Batch) -> np.ndarray:
+        """Return the rows themselves: each is one target."""
+        return np.arange(self.num_targets(arrays))
+
+    def log_probs(self, model: PreTrainedModel, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Return log_probs_S, the log-probability of each answer in nats, and its tokens."""
+        losses_N = cross_entropies(self.logits(model, tensors), tensors["targets"])
+        zeros_S = torch.zeros(len(tensors["input_ids"]), device=losses_N.device)
+        sequences_N = tensors["sequences"]
+        counts_S = zeros_S.index_add(0, sequences_N, torch.ones_like(losses_N))
+        return zeros_S.index_add(0, sequences_N, -losses_N), counts_S.clamp(min=1)
+
+    @torch.no_grad()
+    def prepare(
+        self,
+        model: PreTrainedModel,
+        batches: Batches,
+        runtime: Runtime,
+        report: Callable[[int, int], None],
+    ) -> None:
+        """Note what the model says of all answers before it learns: the reference it is kept to.
+
+        So no second model is held, and each answer is read once only, however many the epochs.
+        """
+        if not self.needs_reference:
+            return
+        reference_N2 = np.zeros((batches.num_examples, 2), dtype=np.float32)
+        planned = batches.epoch(0)
+        model.eval()
+        for done, indices_B in enumerate(planned):
+            report(done, len(planned))
+            tensors = runtime.tensors(self.arrays(batches.collate(indices_B, 0)))
+            with runtime.autocast():
+                log_probs_S, _ = self.log_probs(model, tensors)
+            reference_N2[indices_B] = log_probs_S.cpu().numpy().reshape(2, -1).T
+        model.train()
+        report(len(planned), len(planned))
+        batches.attach(REFERENCE, reference_N2)
+
+
+def gains(log_probs_S: Tensor, tensors: Tensors) -> tuple[Tensor, Tensor]:
+    """Return by how much first and second texts, (B,) each, are likelier than before training."""
+    first_B, second_B = log_probs_S.chunk(2)
+    reference_B2 = tensors[REFERENCE]
+    return first_B - reference_B2[:, 0], second_B - reference_B2[:, 1]

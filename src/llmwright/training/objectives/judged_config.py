@@ -1,0 +1,93 @@
+"""Objectives that learn from judged answers, and what can be set about each."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from llmwright.training.objectives.config import ObjectiveKind
+
+_JUDGED = "llmwright.training.objectives"
+
+
+class PairLoss(ObjectiveKind):
+    """Prefer the chosen answer to the rejected one."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("text-generation",)
+    row_types: ClassVar[tuple[str, ...]] = ("preference",)
+    rows: ClassVar[str] = "llmwright.tasks.preference:Pairs"
+    # The model knows its task: it is to be moved a little, not taught.
+    lr_factor: ClassVar[float] = 0.1
+
+
+class DpoLoss(PairLoss):
+    """Direct preference optimisation: no reward model, the model of the start as reference."""
+
+    implementation: ClassVar[str] = f"{_JUDGED}.preference:DpoObjective"
+
+    kind: Literal["dpo"] = "dpo"
+    """Name of this objective."""
+    beta: float = Field(0.1, gt=0)
+    """How closely the model keeps to what it was: more keeps it closer."""
+    smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """Share of pairs that are taken to be judged the wrong way round (cDPO)."""
+    sft_weight: float = Field(0.0, ge=0)
+    """Weight of the chosen answers' own cross entropy per token (RPO): keeps their likelihood
+    from falling together with that of the rejected ones."""
+
+
+class IpoLoss(PairLoss):
+    """Identity preference optimisation: aims at a finite margin, so that it cannot overfit."""
+
+    implementation: ClassVar[str] = f"{_JUDGED}.preference:IpoObjective"
+
+    kind: Literal["ipo"] = "ipo"
+    """Name of this objective."""
+    beta: float = Field(0.1, gt=0)
+    """The margin that is aimed at is 1 / (2 beta), in nats per token."""
+
+
+class OrpoLoss(PairLoss):
+    """Odds ratio preference optimisation: fine-tuning and preference at once, no reference."""
+
+    implementation: ClassVar[str] = f"{_JUDGED}.preference:OrpoObjective"
+    lr_factor: ClassVar[float] = 1.0
+
+    kind: Literal["orpo"] = "orpo"
+    """Name of this objective."""
+    beta: float = Field(0.1, gt=0)
+    """Weight of the odds ratio beside the chosen answer's cross entropy."""
+
+
+class SimpoLoss(PairLoss):
+    """Simple preference optimisation: mean log-probabilities with a margin, no reference."""
+
+    implementation: ClassVar[str] = f"{_JUDGED}.preference:SimpoObjective"
+
+    kind: Literal["simpo"] = "simpo"
+    """Name of this objective."""
+    beta: float = Field(2.0, gt=0)
+    """What the difference of mean log-probabilities is multiplied with."""
+    margin: float = Field(1.0, ge=0)
+    """By how much the chosen answer is to be ahead after that."""
+
+
+class KtoLoss(ObjectiveKind):
+    """Kahneman-Tversky optimisation: learns from single answers that are good or bad."""
+
+    implementation: ClassVar[str] = f"{_JUDGED}.kto:KtoObjective"
+    tasks: ClassVar[tuple[str, ...]] = ("text-generation",)
+    row_types: ClassVar[tuple[str, ...]] = ("flag",)
+    rows: ClassVar[str] = "llmwright.tasks.preference:Flags"
+    lr_factor: ClassVar[float] = 0.1
+
+    kind: Literal["kto"] = "kto"
+    """Name of this objective."""
+    beta: float = Field(0.1, gt=0)
+    """How closely the model keeps to what it was: more keeps it closer."""
+    good_weight: float = Field(1.0, gt=0)
+    """Weight of answers that are good. The sums of weights of good and bad answers should be within
+    4:3 of each other."""
+    bad_weight: float = Field(1.0, gt=0)
+    """Weight of answers that are bad."""

@@ -1,0 +1,200 @@
+"""Judged answers: each loss against its formula, and its effect on a model."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from llmwright.core.errors import ConfigError
+from llmwright.models.load import load_model, load_tokenizer
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.preference import Flags, Pairs
+from llmwright.tasks.task import IGNORE
+from llmwright.training.config import TrainConfig
+from llmwright.training.objectives.config import OBJECTIVES
+from llmwright.training.objectives.objective import ObjectiveRequest
+
+TEXTS = ["hi", "good day", "go away", "bye", "so long", "get lost"]
+PAIRS = [
+    {"prompt": [{"role": "user", "content": "hi"}], "chosen": "good day", "rejected": "go away"},
+    {"prompt": [{"role": "user", "content": "bye"}], "chosen": "so long", "rejected": "get lost"},
+] * 4
+FLAGS = [
+    {"prompt": row["prompt"], "completion": row[name], "flag": name == "chosen"}
+    for row in PAIRS
+    for name in ("chosen", "rejected")
+]
+FAST = {"lr": 3e-3, "batch_size": 4, "weight_decay": 0.0, "schedule": "constant"}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.fixture
+def losses_of(bench):
+    """Return a function that gives an objective's losses for given log-probabilities."""
+
+    def losses(name, log_probs, counts, reference, **values):
+        tokenizer = load_tokenizer(bench.tokenizer(TEXTS).path)
+        model = small_model(tokenizer)
+        contract = contract_of(tokenizer)
+        kind = OBJECTIVES.get(name).model_validate(values)
+        objective = kind.build(ObjectiveRequest(model, contract, TrainConfig()))
+        tensors = {"reference": torch.tensor(reference, dtype=torch.float32)}
+        return objective.pair_losses(torch.tensor(log_probs), torch.tensor(counts), tensors)
+
+    return losses
+
+
+def small_model(tokenizer):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def contract_of(tokenizer, max_length: int = 128) -> Contract:
+    return Contract(
+        task="text-generation",
+        row_type="messages",
+        model_type="llama",
+        num_parameters=1,
+        fields={},
+        max_length=max_length,
+        special_tokens={"pad": tokenizer.pad_token_id},
+    )
+
+
+# Two pairs: chosen, chosen, rejected, rejected.
+LOG_PROBS, COUNTS = [-2.0, -6.0, -4.0, -3.0], [2.0, 3.0, 4.0, 1.0]
+REFERENCE = [[-3.0, -3.5], [-5.0, -4.0]]
+GAINS = np.array([[1.0, -0.5], [-1.0, 1.0]])
+MEANS = np.array([[-1.0, -1.0], [-2.0, -3.0]])
+
+
+def test_dpo_is_its_formula(losses_of) -> None:
+    losses, margins = losses_of("dpo", LOG_PROBS, COUNTS, REFERENCE, beta=0.2)
+    expected = 0.2 * (GAINS[:, 0] - GAINS[:, 1])
+    np.testing.assert_allclose(margins, expected, rtol=1e-6)
+    np.testing.assert_allclose(losses, -np.log(sigmoid(expected)), rtol=1e-6)
+    smoothed, _ = losses_of(
+        "dpo", LOG_PROBS, COUNTS, REFERENCE, beta=0.2, smoothing=0.1, sft_weight=0.5
+    )
+    wanted = -0.9 * np.log(sigmoid(expected)) - 0.1 * np.log(sigmoid(-expected))
+    np.testing.assert_allclose(smoothed, wanted - 0.5 * MEANS[:, 0], rtol=1e-6)
+
+
+def test_ipo_is_its_formula(losses_of) -> None:
+    losses, margins = losses_of("ipo", LOG_PROBS, COUNTS, REFERENCE, beta=0.5)
+    expected = GAINS[:, 0] / [2, 3] - GAINS[:, 1] / [4, 1]
+    np.testing.assert_allclose(margins, expected, rtol=1e-6)
+    np.testing.assert_allclose(losses, (expected - 1.0) ** 2, rtol=1e-6)
+
+
+def test_orpo_is_its_formula(losses_of) -> None:
+    losses, margins = losses_of("orpo", LOG_PROBS, COUNTS, REFERENCE, beta=0.3)
+    p = np.exp(MEANS)
+    expected = np.log(p / (1 - p))[:, 0] - np.log(p / (1 - p))[:, 1]
+    np.testing.assert_allclose(margins, expected, rtol=1e-5)
+    np.testing.assert_allclose(losses, -MEANS[:, 0] - 0.3 * np.log(sigmoid(expected)), rtol=1e-5)
+
+
+def test_simpo_is_its_formula(losses_of) -> None:
+    losses, margins = losses_of("simpo", LOG_PROBS, COUNTS, REFERENCE, beta=2.0, margin=0.5)
+    expected = 2.0 * (MEANS[:, 0] - MEANS[:, 1])
+    np.testing.assert_allclose(margins, expected, rtol=1e-6)
+    np.testing.assert_allclose(losses, -np.log(sigmoid(expected - 0.5)), rtol=1e-6)
+
+
+def test_pairs_have_labels_on_the_judged_answers_alone(bench) -> None:
+    tokenizer = load_tokenizer(bench.tokenizer(TEXTS).path)
+    row = {
+        "prompt": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "bye"},
+            {"role": "user", "content": "hi"},
+        ],
+        "chosen": "good day",
+        "rejected": "go away",
+    }
+    encoding, contract = Pairs(), contract_of(tokenizer)
+    example = encoding.encode(row, tokenizer, contract)
+    batch = encoding.collate([example, example], contract)
+    learned = [tokenizer.decode(labels[labels != IGNORE]) for labels in batch["labels"]]
+    stop = tokenizer.decode([batch["labels"][0][batch["labels"][0] != IGNORE][-1]])
+    assert learned == [f"good day{stop}"] * 2 + [f"go away{stop}"] * 2
+    assert batch["input_ids"].shape[1] * 4 == sum(encoding.widths(example)) * 2
+
+
+def test_flags_bring_the_answer_of_the_next_row(bench) -> None:
+    tokenizer = load_tokenizer(bench.tokenizer(TEXTS).path)
+    encoding, contract = Flags(), contract_of(tokenizer)
+    rows = [
+        {"prompt": [{"role": "user", "content": q}], "completion": a, "flag": f}
+        for q, a, f in [("hi", "good day", True), ("bye", "get lost", False)]
+    ]
+    examples = [encoding.encode(row, tokenizer, contract) for row in rows]
+    batch = encoding.collate(encoding.finish(examples, contract), contract)
+    texts = tokenizer.batch_decode(batch["input_ids"], skip_special_tokens=True)
+    assert [text.split()[-1] for text in texts] == ["day", "lost", "lost", "day"]
+    assert "hi" in texts[2]
+    assert "bye" in texts[3]
+    assert batch["flag"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", ["dpo", "ipo", "orpo", "simpo", "kto"])
+def test_the_good_answer_becomes_likelier_than_the_bad_one(name, bench, tiny) -> None:
+    kind, rows = ("flag", FLAGS) if name == "kto" else ("preference", PAIRS)
+    dataset = bench.dataset("text-generation", kind, train=rows, validation=rows[:4])
+    artifact = bench.train(
+        {**FAST, "model": tiny(hidden_size=32), "max_steps": 60, "objective": name},
+        dataset,
+        bench.tokenizer(TEXTS),
+    )
+    history = json.loads((artifact.path / "training.json").read_text())
+    first, last = history["evaluations"][0], history["evaluations"][-1]
+    assert last["loss"] < first["loss"]
+    assert last["accuracy"] == 1.0
+    if name == "dpo":
+        assert history["history"][0]["loss"] < math.log(2)
+    tokenizer, model = load_tokenizer(artifact.path), load_model(artifact.path)
+    example = Pairs().encode(PAIRS[0], tokenizer, Contract.open(artifact.path))
+    good = log_prob(model, example.input_ids_T, example.labels)
+    bad = log_prob(model, example.extras["second_ids"], example.extras["second_labels"])
+    assert good > bad
+    assert Contract.open(artifact.path).row_type == "messages"
+
+
+def log_prob(model, ids_T, labels_T) -> float:
+    with torch.no_grad():
+        logits = model(input_ids=torch.from_numpy(ids_T)[None]).logits[0, :-1].log_softmax(-1)
+    targets = torch.from_numpy(labels_T[1:])
+    kept = targets != IGNORE
+    return float(logits[kept].gather(1, targets[kept][:, None]).mean())
+
+
+def test_rows_that_an_objective_cannot_learn_from_are_refused(bench, tiny) -> None:
+    rows = [{"text": "hi bye"}] * 4
+    dataset = bench.dataset("text-generation", "text", train=rows)
+    values = {**FAST, "model": tiny(), "max_steps": 1, "objective": "dpo"}
+    with pytest.raises(ConfigError, match="TRAIN-020.*preference.*text"):
+        bench.train(values, dataset, bench.tokenizer(TEXTS))
+    pairs = bench.dataset("text-generation", "preference", train=PAIRS)
+    with pytest.raises(ConfigError, match="TRAIN-020"):
+        bench.train({**values, "objective": "causal_lm"}, pairs, bench.tokenizer(TEXTS))
