@@ -2,8 +2,8 @@
 
     python benchmarks/training_loop.py [--rounds 3] [--steps 60] [--threads N]
 
-The bare loop is the teaching twin `examples/loops/causal_lm.py`, in float32. Both are timed in turn
-on a 0.8M decoder over characters of a made-up text; the best round of each counts.
+The bare loop is the teaching twin `examples/loops/language_model.py`, in float32. Both are timed in
+turn on a 0.8M decoder over characters of a made-up text; the best round of each counts.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def compare(length: int, batch_size: int, steps: int, rounds: int, threads: int)
             "runtime": {"kind": "single", "device": "cpu", "num_threads": threads},
         }
     )
-    spec = importlib.util.spec_from_file_location("twin", ROOT / "examples/loops/causal_lm.py")
+    spec = importlib.util.spec_from_file_location("twin", ROOT / "examples/loops/language_model.py")
     twin = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(twin)
     with tempfile.TemporaryDirectory() as folder:

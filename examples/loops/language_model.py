@@ -4,7 +4,7 @@ It makes the same choices as LLMwright's own loop and, given the same model and 
 same losses (a test compares them). Read this one to see what happens; the other adds checkpoints,
 validation, mixed precision and devices, but no other mathematics.
 
-    python examples/loops/causal_lm.py some_text.txt
+    python examples/loops/language_model.py [some_text.txt]     # tiny Shakespeare when not given
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 # Shapes: B batch, T tokens, N tokens of the whole text, V vocabulary.
+
+ROOT = Path(__file__).parents[2]
+SHAKESPEARE = ROOT / "src" / "llmwright" / "recipes" / "shakespeare" / "data" / "input.txt"
 
 
 def blocks(stream_N: np.ndarray, length: int, batch_size: int, seed: int) -> Iterator[Tensor]:
@@ -50,14 +53,23 @@ def lr_at(step: int, num_steps: int, peak: float) -> float:
 
 
 def make_optimizer(model: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
-    """Return AdamW that pulls matrices to zero, but neither biases nor norms."""
-    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
-    others = [weight for weight in model.parameters() if weight.ndim < 2]
+    """Return AdamW for all that learns; it pulls matrices to zero, but neither biases nor norms."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     groups = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": [w for w in weights if w.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+
+
+def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, lr: float) -> None:
+    """Change the weights a little, so that the loss becomes smaller."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def train(
@@ -86,43 +98,52 @@ def train(
     losses = []
     model.train()
     for step in range(num_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = lr_at(step, num_steps, lr)
         ids_BT = next(batches)
         # Each position predicts the token behind it.
         logits_BTV = model(ids_BT[:, :-1]).logits
-        targets_N = ids_BT[:, 1:].reshape(-1)
-        loss = functional.cross_entropy(logits_BTV.flatten(0, 1), targets_N)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        targets_N = ids_BT[:, 1:].flatten()
+        summed = functional.cross_entropy(logits_BTV.flatten(0, 1), targets_N, reduction="sum")
+        # Divided by all targets of the step, so that each token counts the same in every batch.
+        loss = summed / len(targets_N)
+        make_step(model, optimizer, loss, lr_at(step, num_steps, lr))
         losses.append(loss.item())
     return losses
 
 
-def main() -> None:
-    """Train on the characters of a text file and print the loss."""
+@torch.no_grad()
+def write(model: nn.Module, ids_T: Tensor, num_tokens: int, context: int) -> Tensor:
+    """Return the ids with so many more behind them, each drawn from what the model expects."""
+    model.eval()
+    for _ in range(num_tokens):
+        logits_V = model(ids_T[None, -context:]).logits[0, -1]
+        ids_T = torch.cat([ids_T, torch.multinomial((logits_V / 0.8).softmax(dim=0), 1)])
+    return ids_T
+
+
+def make_model(vocab_size: int, context: int) -> nn.Module:
+    """Return a small decoder of Llama's type with random weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    text = Path(sys.argv[1]).read_text(encoding="utf-8")
+    sizes = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 4, "max_position_embeddings": context}
+    sizes["initializer_range"] = 128**-0.5  # keeps the size of a vector from layer to layer
+    return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **sizes))
+
+
+def main(path: Path = SHAKESPEARE, num_steps: int = 200) -> list[float]:
+    """Train on the characters of a text file; print the loss and what the model writes."""
+    text = path.read_text(encoding="utf-8")
     characters = sorted(set(text))
     stream_N = np.array([characters.index(character) for character in text])
-    config = LlamaConfig(
-        vocab_size=len(characters),
-        hidden_size=128,
-        intermediate_size=352,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-    )
     torch.manual_seed(0)
-    model = LlamaForCausalLM(config)
-    losses = train(model, stream_N, length=64, batch_size=32, num_steps=300, lr=4e-3, seed=0)
-    for step in range(0, len(losses), 20):
+    model = make_model(len(characters), context=64)
+    losses = train(model, stream_N, length=64, batch_size=32, num_steps=num_steps, lr=4e-3, seed=0)
+    for step in [*range(0, num_steps, 20), num_steps - 1]:
         print(f"step {step + 1:4d}  loss {losses[step]:.3f}")
+    ids_T = write(model, torch.tensor(stream_N[:1]), 200, context=64)
+    print("".join(characters[index] for index in ids_T.tolist()))
+    return losses
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))
