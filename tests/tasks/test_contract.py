@@ -36,7 +36,7 @@ def test_judged_rows_make_a_model_that_holds_conversations(make, row_type: str) 
     assert (contract.row_type, contract.fields) == ("messages", {"messages": "messages"})
     assert contract.chat_template_sha256 is not None
     row = {"prompt": [{"role": "user", "content": "the cat"}], "chosen": "sat", "rejected": "no"}
-    assert task.asked(row, contract) == {"messages": row["prompt"]}
+    assert task.input_of(row, contract) == {"messages": row["prompt"]}
     example = task.encode(conversation(row, "chosen"), tokenizer, contract)
     learned = example.labels[example.labels >= 0]
     assert tokenizer.decode(learned) == "sat<eos>"

@@ -59,6 +59,7 @@ SHAPES: Registry[Shape] = Registry(
         "kto": "llmwright.data.shapes.preference:KTO",
         "classification": "llmwright.data.shapes.classification:CLASSIFICATION",
         "multi_label": "llmwright.data.shapes.classification:MULTI_LABEL",
+        "regression": "llmwright.data.shapes.regression:REGRESSION",
         "tags": "llmwright.data.shapes.tags:TAGS",
     },
 )
@@ -121,7 +122,9 @@ class PrepareConfig(Config):
     shape: Annotated[str | None, Name(SHAPES)] = None
     """What the rows are (alpaca, classification, pair ...); recognised when not given."""
     task: TaskName | None = None
-    """What the rows are for; follows from the shape when not given."""
+    """What the rows are for; follows from the shape when not given. `text-regression` takes the
+    numbers of the label column as numbers, which happens by itself only where most are no
+    labels, as 3.8 or 4.25."""
     columns: dict[str, str] = {}
     """Our column → the user's column, as in {input: description, target: weather} or {text: review,
     label: stars}. What is given here is never guessed."""

@@ -82,6 +82,7 @@ def _save(
     if only is not None:
         splits[only : only + 1] = _cut_text(spool, only, shares)
     split.check_labels(ledger, splits, run.notice)
+    numbers = split.numbers_of(ledger, splits)
 
     def dropped(row: Row) -> None:
         detail = "the same text or group is in validation or test"
@@ -98,6 +99,7 @@ def _save(
             fields=_fields(found),
             labels=ledger.label_names(),
             multi_label=found.shape.name == "multi_label",
+            numbers=numbers,
             preprocessing=cleaner.preprocessing,
             counts=counts,
             num_records=intake.num_records,

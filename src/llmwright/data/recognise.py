@@ -17,13 +17,16 @@ from llmwright.core.errors import ConfigError, InputError, closest
 from llmwright.core.locale import text as sentence
 from llmwright.data.config import SHAPES, PrepareConfig
 from llmwright.data.records import TaskName
-from llmwright.data.shapes.shape import Shape
+from llmwright.data.shapes.classification import LABEL
+from llmwright.data.shapes.shape import Shape, as_number
 
 Sample = Sequence[Mapping[str, Any]]
 
 _UNNAMED = re.compile(r"column_\d+")
 _SEPARATORS = (",", ";", "|", "，", "；", "、", "/")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
+# Half stars from 0 to 5 are eleven grades; what has more values is measured.
+MOST_GRADES = 11
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
 
@@ -76,6 +79,8 @@ def recognise(
     if not matches and not given:
         matches = list(_by_value(candidates, available, sample, path, config, say))
     served = [(s, c) for s, c in matches if config.task is None or config.task in s.tasks]
+    if not config.shape:
+        served = _labels_or_numbers(served, sample, config)
     if matches and not served:
         choices = ", ".join(sorted({task for shape, _ in matches for task in shape.tasks}))
         shape = matches[0][0]
@@ -96,8 +101,9 @@ def recognise(
 def _given_columns(config: PrepareConfig, available: list[str], path: str) -> dict[str, str]:
     """Return the user's role → column after checking both sides."""
     given = dict(config.columns)
-    if config.label_separator and "label" in given:
-        given["labels"] = given.pop("label")
+    own = "labels" if config.label_separator else "value"
+    if "label" in given and (config.label_separator or config.task == "text-regression"):
+        given[own] = given.pop("label")
     roles = {role for name in SHAPES.names() for role in SHAPES.get(name).roles}
     for role in given:
         if role not in roles:
@@ -143,6 +149,46 @@ def _assignments(
             yield columns_of
 
 
+def _labels_or_numbers(
+    matches: list[tuple[Shape, dict[str, str]]], sample: Sample, config: PrepareConfig
+) -> list[tuple[Shape, dict[str, str]]]:
+    """Return the matches without those that take labels for numbers or numbers for labels.
+
+    Numbers are only what cannot well be the name of a label; the user may say otherwise.
+    """
+    if config.task is not None or "value" in config.columns:
+        return matches
+    numbers = [m for m in matches if m[0].name == "regression"]
+    others = [m for m in matches if m[0].name != "regression"]
+    labels = [m for m in others if m[0].name == "classification"]
+    if any("label" in config.columns or not are_measured(c["label"], sample) for _, c in labels):
+        return others
+    clear = [(s, c) for s, c in numbers if _is_target(c) and are_measured(c["value"], sample)]
+    return clear + [m for m in others if not clear or m not in labels]
+
+
+def _is_target(columns: Mapping[str, str]) -> bool:
+    """Say whether a number is what is said of two texts, or stands where a label would.
+
+    Beside a single text it may also be a note, as the quality that a crawl gives its pages.
+    """
+    column = columns["value"]
+    return "text_pair" in columns or column.strip().lower() in LABEL or is_unnamed(column)
+
+
+def are_measured(column: str, sample: Sample) -> bool:
+    """Say whether a column's values are clearly measured, not names: many, and with fractions."""
+    given = [values.get(column) for values in sample]
+    filled = [value for value in given if value is not None and str(value).strip()]
+    numbers = [number for value in filled if (number := as_number(value)) is not None]
+    with_fraction = sum(number % 1 != 0 for number in numbers)
+    return (
+        len(numbers) > 0.95 * len(filled)
+        and len(set(numbers)) > MOST_GRADES
+        and with_fraction > 0.1 * len(numbers)
+    )
+
+
 def _fits(shape: Shape, columns: Mapping[str, str], sample: Sample) -> bool:
     # A few bad records must not hide what the rest is.
     return sum(shape.fits(values, columns) for values in sample) > 0.5 * len(sample)
@@ -181,7 +227,7 @@ def _by_value(
     config: PrepareConfig,
     say: Callable[[str], None],
 ) -> Iterator[tuple[Shape, dict[str, str]]]:
-    """Yield the shape of columns without names: one text, or one text and one label.
+    """Yield the shape of columns without names: one text, one with a label, or texts and a number.
 
     Raises:
         InputError: Several columns hold texts (``DATA-032``).
@@ -196,7 +242,14 @@ def _by_value(
     by_name = {shape.name: shape for shape in candidates}
     label_role = "labels" if config.label_separator else "label"
     shape = by_name.get("multi_label" if config.label_separator else "classification")
-    if len(texts) == 1 and len(labels) == 1 and shape is not None:
+    numbers = [column for column in available if are_measured(column, sample)]
+    if config.task == "text-regression":
+        numbers = numbers or [c for c in available if _all_numbers(c, sample)]
+    if len(numbers) == 1 and len(texts) in (1, 2) and config.task in (None, "text-regression"):
+        say(sentence("data.by_number", value=numbers[0]))
+        roles = dict(zip(("text", "text_pair"), texts, strict=False))
+        yield by_name["regression"], {**roles, "value": numbers[0]}
+    elif len(texts) == 1 and len(labels) == 1 and shape is not None:
         say(sentence("data.by_value", label=labels[0]))
         yield shape, {"text": texts[0], label_role: labels[0]}
     elif len(available) == 1 and "documents" in by_name:
@@ -204,6 +257,10 @@ def _by_value(
     elif len(texts) > 1:
         reason = sentence("data.why_several_texts", columns=", ".join(texts))
         raise InputError("DATA-032", path=path, columns=", ".join(available), reason=reason)
+
+
+def _all_numbers(column: str, sample: Sample) -> bool:
+    return all(as_number(values.get(column)) is not None for values in sample)
 
 
 def is_unnamed(column: str) -> bool:

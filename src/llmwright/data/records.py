@@ -1,6 +1,6 @@
 """What a dataset artifact is: canonical rows in Parquet files and ``dataset.json``.
 
-Whatever format and shape the user's files have, after `prepare` there are seven row types, and
+Whatever format and shape the user's files have, after `prepare` there are eight row types, and
 everything that follows reads only these. ``source``, ``row`` and, when asked for, ``group`` come
 with each row, for reports.
 """
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 Row = dict[str, Any]
-TaskName = Literal["text-generation", "text-classification", "token-classification", "seq2seq"]
-RowType = Literal["text", "pair", "messages", "classification", "tags", "preference", "flag"]
+TaskName = Literal[
+    "text-generation", "text-classification", "text-regression", "token-classification", "seq2seq"
+]
+RowType = Literal[
+    "text", "pair", "messages", "classification", "regression", "tags", "preference", "flag"
+]
 SplitName = Literal["train", "validation", "test"]
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -40,6 +44,7 @@ COLUMNS: dict[RowType, dict[str, str]] = {
     "pair": {"input": "text", "target": "text"},
     "messages": {"messages": "messages", "learn": "bools"},
     "classification": {"text": "text", "text_pair": "text", "label": "name", "labels": "names"},
+    "regression": {"text": "text", "text_pair": "text", "value": "number"},
     "tags": {"tokens": "texts", "tags": "names"},
     "preference": {"prompt": "messages", "chosen": "text", "rejected": "text"},
     "flag": {"prompt": "messages", "completion": "text", "flag": "bool"},
@@ -64,6 +69,21 @@ class SourceInfo(BaseModel):
     """Records in the file, the rejected ones included."""
 
 
+class Numbers(BaseModel):
+    """What the numbers of the training rows look like; a model learns and answers by them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    mean: float
+    """Their mean."""
+    std: float
+    """Their standard deviation, above 0."""
+    min: float
+    """The least of them."""
+    max: float
+    """The largest of them."""
+
+
 class DatasetInfo(BaseModel):
     """What ``dataset.json`` says about a dataset."""
 
@@ -81,6 +101,8 @@ class DatasetInfo(BaseModel):
     """Sorted label or tag names; empty for other row types."""
     multi_label: bool = False
     """Whether a row has a list of labels instead of one."""
+    numbers: Numbers | None = None
+    """Of rows with a number: mean, spread and range of the training rows."""
     preprocessing: list[dict[str, Any]] = []
     """Cleaners that turn text into text, in order; they also run at inference."""
     counts: dict[str, int] = {}

@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.locale import text as sentence
 from llmwright.data.config import SplitConfig
 from llmwright.data.content import input_key
-from llmwright.data.records import SPLITS, RowType, SplitName
+from llmwright.data.records import SPLITS, Numbers, RowType, SplitName
 
 Row = dict[str, Any]
 Say = Callable[[str, Literal["info", "warning"]], None]
@@ -40,6 +42,7 @@ class Ledger:
         groups: The user's group, None where there is none.
         labels: Labels or tags that occur.
         given: The split the row's file was given for.
+        values: Numbers to be predicted; empty for other row types.
     """
 
     row_type: RowType
@@ -47,12 +50,15 @@ class Ledger:
     groups: list[str | None] = field(default_factory=list)
     labels: list[tuple[str, ...]] = field(default_factory=list)
     given: Splits = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
 
     def add(self, row: Row, given: SplitName | None) -> None:
         """Take note of a row."""
         self.keys.append(input_key(row))
         self.groups.append(row.get("group"))
         self.given.append(given)
+        if "value" in row:
+            self.values.append(row["value"])
         if "label" in row:
             self.labels.append((row["label"],))
         else:
@@ -300,6 +306,22 @@ def _handle_leaks(ledger: Ledger, config: SplitConfig, splits: Splits, say: Say)
         for split, both in zip(splits, marks, strict=True)
     ):
         say(sentence("data.overlap", count=overlap), "warning")
+
+
+def numbers_of(ledger: Ledger, splits: Splits) -> Numbers | None:
+    """Return what the numbers of the training rows look like; None for other row types.
+
+    Raises:
+        InputError: They are all the same (``DATA-051``).
+    """
+    if ledger.row_type != "regression":
+        return None
+    pairs = zip(ledger.values, splits, strict=True)
+    values_N = np.array([value for value, split in pairs if split == "train"])
+    low, high, std = float(values_N.min()), float(values_N.max()), float(values_N.std())
+    if low == high or not std > 0:
+        raise InputError("DATA-051", value=f"{low:g}")
+    return Numbers(mean=float(values_N.mean()), std=std, min=low, max=high)
 
 
 def check_labels(ledger: Ledger, splits: Splits, say: Say) -> None:

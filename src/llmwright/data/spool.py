@@ -25,6 +25,7 @@ _TYPES: dict[str, Any] = {
     "name": pl.String,
     "texts": pl.List(pl.String),
     "names": pl.List(pl.String),
+    "number": pl.Float64,
     "bool": pl.Boolean,
     "bools": pl.List(pl.Boolean),
     "messages": pl.List(pl.Struct({"role": pl.String, "content": pl.String})),

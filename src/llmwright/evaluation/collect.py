@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from llmwright.tasks.contract import Contract
 
 MAX_SHOWN_SCORES = 5
+# What an answer of a form is called in `Task.answer`, where not by the form's own name.
+ANSWER_KEYS = {"number": "value"}
 
 
 @dataclass
@@ -54,6 +56,8 @@ def form_of(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen)
         if task.name == "token-classification":
             return "tags"
         return "labels" if contract.multi_label else "label"
+    if task.name == "text-regression":
+        return "number"
     wants_text = any("text" in metric.needs for metric in chosen.metrics)
     has_text = bool(rows) and all(task.reference(row) is not None for row in rows)
     return "text" if wants_text and has_text else "none"
@@ -174,7 +178,9 @@ def _outcomes(
         answers = [{form: "chosen" if (margin or 0) > 0 else "rejected"} for margin in margins]
     return Outcomes(
         form=form,
-        predictions=[answer[form] for answer in answers] if form != "none" else (),
+        predictions=[answer[ANSWER_KEYS.get(form, form)] for answer in answers]
+        if form != "none"
+        else (),
         references=[one.reference for one in asked] if form != "none" else (),
         labels=tuple(contract.labels) if form in ("label", "labels") else (),
         scores_NC=scores_NC,

@@ -26,6 +26,7 @@ from llmwright.inference.probes import (
     run_bounded,
     walk,
 )
+from llmwright.tasks.task import Output, Task
 
 MAX_DIFFERENCES = 10
 
@@ -183,22 +184,23 @@ def compare(
         probes.probes, lambda part: runner(part, predictor, limits, tally, table), max_seconds
     ):
         table.num_probes += done
-    _add_lines(table, tally, limits, predictor.task.generates)
+    _add_lines(table, tally, limits, predictor.task)
     return table
 
 
-def _add_lines(table: ParityTable, tally: Tally, limits: Limits, generates: bool) -> None:
+def _add_lines(table: ParityTable, tally: Tally, limits: Limits, task: Task) -> None:
     count = max(1, table.num_probes)
     scaled = limits.tolerance * max(1.0, tally.largest_value)
     table.at_least("inputs_equal", tally.inputs_equal / count, 1.0)
     agreement = tally.agreeing / max(1, tally.compared)
-    if generates:
+    if task.generates:
         table.at_most("log_prob_difference", tally.largest_difference, scaled)
         table.at_least("token_agreement", agreement, limits.min_agreement)
         table.at_least("texts_equal", tally.texts_equal / count, limits.min_agreement)
     else:
         table.at_most("logit_difference", tally.largest_difference, scaled)
-        table.at_least("label_agreement", agreement, limits.min_agreement)
+        if task.decides:
+            table.at_least("label_agreement", agreement, limits.min_agreement)
 
 
 def _inputs(part: Sequence[Probe], predictor: Predictor, tally: Tally) -> None:
@@ -236,6 +238,10 @@ def _classify(
         difference = largest(found - probe.logits)
         tally.add_difference(difference)
         tally.largest_value = max(tally.largest_value, largest(probe.logits))
+        if not predictor.task.decides:
+            if difference > limits.tolerance * max(1.0, largest(probe.logits)):
+                table.differ(probe, _answer(found, probe, predictor))
+            continue
         agreeing = _labels_agree(found, probe.logits, predictor.contract, limits)
         tally.agreeing += int(agreeing.sum())
         tally.compared += agreeing.size
@@ -257,6 +263,12 @@ def _labels_agree(
     margin = ordered[..., -1] - ordered[..., -2] if recorded.shape[-1] > 1 else np.inf
     same = found.argmax(axis=-1) == recorded.argmax(axis=-1)
     return np.atleast_1d(same | (np.asarray(margin) <= close))
+
+
+def _answer(logits: np.ndarray, probe: Probe, predictor: Predictor) -> dict[str, Any]:
+    """Return what the model answers with these logits."""
+    output = Output(logits=logits)
+    return predictor.task.answer(output, probe.row, predictor.tokenizer, predictor.contract)
 
 
 def _label(logits: np.ndarray, predictor: Predictor) -> Any:

@@ -304,11 +304,15 @@ def _cell(value: Any) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+# What an answer is called, by task; the first that is there is what a table shows.
+ANSWERS = ("text", "label", "labels", "value", "score", "tags")
+
+
 def _answer_cells(answer: dict[str, Any]) -> list[str]:
     """Return the answer, its score and what is unusual about it as cells."""
     if "error" in answer:
         return ["", "", answer["error"]]
-    name = next(key for key in ("text", "label", "labels", "tags") if key in answer)
+    name = next(key for key in ANSWERS if key in answer)
     scores = answer.get("scores", {})
     score = _cell(scores[answer["label"]]) if name == "label" else ""
     notes = [TRUNCATED] if answer.get("truncated") else []

@@ -158,6 +158,7 @@ def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[
         "row_type": contract.row_type,
         "labels": list(contract.labels),
         "multi_label": contract.multi_label,
+        "numbers": None if contract.numbers is None else contract.numbers.model_dump(),
         "threshold": contract.threshold,
         "stop_token_ids": sorted(contract.stop_token_ids),
         "special_tokens": dict(contract.special_tokens),
@@ -211,7 +212,7 @@ def _input_of(row: Row, contract: Contract) -> Row | None:
     """Return what of a row may travel; None where it is empty or cannot be redacted."""
     if contract.row_type == "tags" and is_personal(row["tokens"]):
         return None
-    asked = TASKS.get(contract.task)().asked(row, contract)
+    asked = TASKS.get(contract.task)().input_of(row, contract)
     kept = {name: redact_value(value) for name, value in asked.items()}
     if contract.row_type == "text":
         kept["text"] = kept["text"][:MAX_PROMPT_CHARACTERS]

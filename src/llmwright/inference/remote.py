@@ -20,6 +20,7 @@ from llmwright.inference.parity import Limits, ParityTable, limits_for
 from llmwright.inference.probes import MAX_SECONDS, Probe, Probes, run_bounded
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
+from llmwright.tasks.text_regression import numbers_of
 from llmwright.tasks.token_classification import first_pieces
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class Judge:
         """Return one verdict for a text or its label, or one for each tag."""
         if probe.logits is None:
             return [self._same_text(found, probe)]
+        if "value" in probe.answer:
+            return [self._same_number(found.get("value"), probe)]
         if "tags" in probe.answer:
             return self._same_tags(found.get("tags"), probe)
         if self.contract.multi_label:
@@ -123,6 +126,15 @@ class Judge:
         changed = set(map(str, found)) ^ set(probe.answer["labels"])
         undecided = {name for name, near in zip(self.contract.labels, close, strict=True) if near}
         return changed <= undecided
+
+    def _same_number(self, found: Any, probe: Probe) -> bool:
+        """Compare a number in the user's unit, by what the limit is there."""
+        numbers = numbers_of(self.contract)
+        assert probe.logits is not None
+        scale = numbers.std * max(1.0, abs(float(probe.logits[0])))
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            return False
+        return bool(abs(found - probe.answer["value"]) <= self.limits.tolerance * scale)
 
     def _same_tags(self, found: Any, probe: Probe) -> list[bool]:
         assert probe.logits is not None

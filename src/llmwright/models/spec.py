@@ -66,14 +66,15 @@ class ModelRequest:
         return {name: value for name, value in found.items() if value is not None}
 
     def label_values(self) -> dict[str, Any]:
-        """Return the labels as model configurations hold them."""
+        """Return the labels as model configurations hold them; without any, one number is told."""
+        tells = self.auto_class == "AutoModelForSequenceClassification"
         if not self.labels:
-            return {}
+            return {"num_labels": 1, "problem_type": "regression"} if tells else {}
         values: dict[str, Any] = {
             "id2label": dict(enumerate(self.labels)),
             "label2id": {label: index for index, label in enumerate(self.labels)},
         }
-        if self.auto_class == "AutoModelForSequenceClassification":
+        if tells:
             kind = "multi_label" if self.multi_label else "single_label"
             values["problem_type"] = f"{kind}_classification"
         return values
@@ -174,7 +175,8 @@ def _from_folder(folder: Path, request: ModelRequest) -> PreTrainedModel:
     if not keeps_head:
         _renew_outputs(model, len(request.labels))
     if new or not keeps_head:
-        request.notice(text("models.new_head", labels=len(request.labels), path=str(folder)))
+        outputs = len(request.labels) or 1
+        request.notice(text("models.new_head", outputs=outputs, path=str(folder)))
     return model
 
 

@@ -107,9 +107,13 @@ def _fields_of(contract: Contract) -> Fields:
         # A column of words that is called text takes both: one text is cut into words anyway.
         inputs = {"text": "text", tokens: "tokens"}
         return Fields(inputs, tuple(dict.fromkeys((tokens, "text"))), (), outputs, False)
-    text, label = names.get("text", "text"), "labels" if contract.multi_label else "label"
+    text = names.get("text", "text")
     inputs = {text: "text"}
-    outputs = {label: names.get(label, label), "scores": "scores"}
+    if contract.row_type == "regression":
+        outputs = {"value": names.get("value", "value")}
+    else:
+        label = "labels" if contract.multi_label else "label"
+        outputs = {label: names.get(label, label), "scores": "scores"}
     if "text_pair" in names:
         inputs[names["text_pair"]] = "text"
         return Fields(inputs, (text,), (names["text_pair"],), outputs, False)

@@ -17,6 +17,8 @@ ROUTES = {
     "chat": "/v1/chat/completions",
     "classify": "/v1/classify",
 }
+# What models do that neither write texts nor tell labels of them, by task.
+OTHERS = {"token-classification": "tag", "text-regression": "rate"}
 
 
 class ServedModel:
@@ -44,9 +46,9 @@ class ServedModel:
 
     @cached_property
     def abilities(self) -> frozenset[str]:
-        """What it can do: ``write``, ``chat``, ``classify`` or ``tag``."""
+        """What it can do: ``write``, ``chat``, ``classify``, ``tag`` or ``rate`` (by a number)."""
         if not self.fields.generates:
-            return frozenset({"tag" if self.contract.row_type == "tags" else "classify"})
+            return frozenset({OTHERS.get(self.contract.task, "classify")})
         chats = self.contract.row_type == "messages"
         return frozenset({"write", "chat"} if chats else {"write"})
 

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from llmwright.core import files
 from llmwright.core.config import Config
 from llmwright.core.errors import InputError
+from llmwright.data.records import Numbers
 
 CONTRACT_FILE = "contract.json"
 
@@ -64,6 +65,9 @@ class Contract(Config):
     """Class or tag names; the position is the output's index."""
     multi_label: bool = False
     """Whether several labels may hold at once."""
+    numbers: Numbers | None = None
+    """Regression: mean and spread by which the model's output becomes a number in the user's unit,
+    and the range it learned from."""
     threshold: float = 0.5
     """Probability from which a label of a multi-label model holds."""
     max_length: int

@@ -83,6 +83,7 @@ def make_contract(request: ContractRequest) -> Contract:
         text_steps=steps_of(tokenizer),
         labels=info.labels,
         multi_label=info.multi_label,
+        numbers=info.numbers,
         max_length=request.max_length,
         max_target_length=request.max_target_length,
         chat_template_sha256=chat.template_sha256(tokenizer) if chats else None,

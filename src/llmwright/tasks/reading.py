@@ -27,6 +27,7 @@ INPUT_COLUMNS = {
     "pair": ("input",),
     "messages": ("messages",),
     "classification": ("text", "text_pair"),
+    "regression": ("text", "text_pair"),
     "tags": ("tokens",),
 }
 MAX_SHOWN = 60

@@ -34,6 +34,7 @@ TASKS: Registry[type[Task]] = Registry(
     {
         "text-generation": "llmwright.tasks.text_generation:TextGeneration",
         "text-classification": "llmwright.tasks.text_classification:TextClassification",
+        "text-regression": "llmwright.tasks.text_regression:TextRegression",
         "token-classification": "llmwright.tasks.token_classification:TokenClassification",
         "seq2seq": "llmwright.tasks.seq2seq:Seq2Seq",
     },
@@ -49,7 +50,8 @@ class Example:
         labels: What is to be predicted, already in the model's terms: token ids or IGNORE per
             position (generation: same length as the input, NOT shifted, as in transformers;
             seq2seq: the target with its end token; tagging: tag index per token), a class index,
-            or a 0/1 vector of L (multi-label). None when the row has no target.
+            a 0/1 vector of L (multi-label), or a standardised number. None when the row has no
+            target.
         word_ids_T: Tagging: index of the row's token each position belongs to, -1 for none.
         token_type_ids_T: Two texts: 0 for the tokens of the first, 1 for those of the second.
         truncated: Whether the input or the target had to be cut.
@@ -160,6 +162,7 @@ class Task(Encoding):
         selection: What picks the best checkpoint on the validation split: ``loss`` or
             ``accuracy`` (share of right predictions), and whether it is to be small (``min``) or
             large (``max``).
+        decides: Whether the largest logit is the answer, of a text or of each place.
         generates: Whether the answer is text written token by token.
         text_field: The input that one bare text stands for.
         takes_blank: Whether an input without a character is one: a text may be begun from nothing.
@@ -171,6 +174,7 @@ class Task(Encoding):
     objective: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     selection: ClassVar[tuple[str, Literal["min", "max"]]] = ("loss", "min")
+    decides: ClassVar[bool] = True
     generates: ClassVar[bool] = False
     text_field: ClassVar[str] = "text"
     takes_blank: ClassVar[bool] = False
@@ -192,7 +196,7 @@ class Task(Encoding):
         """Return the input columns that are there, under their canonical names."""
         return read_inputs(values, contract)
 
-    def asked(self, row: Row, contract: Contract) -> Row:
+    def input_of(self, row: Row, contract: Contract) -> Row:
         """Return what of a dataset's row, of whatever type, a model is asked."""
         columns = INPUT_COLUMNS[contract.row_type]
         return {name: row[name] for name in columns if row.get(name) is not None}
@@ -217,13 +221,13 @@ class Task(Encoding):
     ) -> dict[str, Any]:
         """Return what ``predict`` and the server answer.
 
-        That is ``{"label", "scores"}``, ``{"labels", "scores"}``, ``{"tokens", "tags", "scores"}``
-        or ``{"text", "finish_reason"}``.
+        That is ``{"label", "scores"}``, ``{"labels", "scores"}``, ``{"value"}``, ``{"tokens",
+        "tags", "scores"}`` or ``{"text", "finish_reason"}``.
         """
 
     @abstractmethod
     def reference(self, row: Row) -> Any:
-        """Return a row's target in the terms of `answer`: a label, labels, tags or text.
+        """Return a row's target in the terms of `answer`: a label, labels, number, tags or text.
 
         None when there is nothing to compare with (plain text).
         """

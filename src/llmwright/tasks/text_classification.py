@@ -52,24 +52,7 @@ class TextClassification(Task):
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> Example:
         """Return the text, or both texts, framed by the tokenizer and cut to ``max_length``."""
-        text = stepped(value_of(row, "text", contract), contract)
-        second = row.get("text_pair")
-        pair = stepped(second, contract) if second is not None else None
-        encoding = tokenizer(text, pair, return_token_type_ids=True, verbose=False)
-        cut = len(encoding["input_ids"]) > contract.max_length
-        if cut:
-            # Cut the longer text, not the tokens that frame the texts.
-            encoding = tokenizer(
-                text,
-                pair,
-                return_token_type_ids=True,
-                truncation=True,
-                max_length=contract.max_length,
-            )
-        ids_T, types_T = (
-            np.array(encoding[name], dtype=np.int64) for name in ("input_ids", "token_type_ids")
-        )
-        return Example(ids_T, token_type_ids_T=types_T if pair is not None else None, truncated=cut)
+        return encode_texts(row, tokenizer, contract)
 
     def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
         """Return padded inputs, and labels (B) or (B, L)."""
@@ -102,3 +85,21 @@ class TextClassification(Task):
         """Return the row's label, or its sorted labels."""
         labels = row.get("labels")
         return row["label"] if labels is None else sorted(labels)
+
+
+def encode_texts(row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
+    """Return a text, or two texts, framed by the tokenizer and cut to ``max_length``."""
+    text = stepped(value_of(row, "text", contract), contract)
+    second = row.get("text_pair")
+    pair = stepped(second, contract) if second is not None else None
+    encoding = tokenizer(text, pair, return_token_type_ids=True, verbose=False)
+    cut = len(encoding["input_ids"]) > contract.max_length
+    if cut:
+        # Cut the longer text, not the tokens that frame the texts.
+        encoding = tokenizer(
+            text, pair, return_token_type_ids=True, truncation=True, max_length=contract.max_length
+        )
+    ids_T, types_T = (
+        np.array(encoding[name], dtype=np.int64) for name in ("input_ids", "token_type_ids")
+    )
+    return Example(ids_T, token_type_ids_T=types_T if pair is not None else None, truncated=cut)

@@ -62,10 +62,10 @@ class TextGeneration(Task):
             row = {"messages": [turn]} if chats else {self._column(contract): text}
         return row
 
-    def asked(self, row: Row, contract: Contract) -> Row:
+    def input_of(self, row: Row, contract: Contract) -> Row:
         """Return the prompt; of a conversation all up to where the assistant answers last."""
         if contract.row_type != "messages":
-            return super().asked(row, contract)
+            return super().input_of(row, contract)
         messages = row["prompt"] if is_judged(row) else row["messages"]
         while messages and messages[-1]["role"] == "assistant":
             messages = messages[:-1]

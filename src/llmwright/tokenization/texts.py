@@ -16,6 +16,7 @@ TEXT_COLUMNS: dict[RowType, tuple[str, ...]] = {
     "pair": ("input", "target"),
     "messages": ("messages",),
     "classification": ("text", "text_pair"),
+    "regression": ("text", "text_pair"),
     "tags": ("tokens",),
     "preference": ("prompt", "chosen", "rejected"),
     "flag": ("prompt", "completion"),

@@ -29,6 +29,7 @@ MAX_UNKNOWN_RATE = 0.05
 FRAMES: dict[str, Frame] = {
     "text-generation": "none",
     "text-classification": "cls_sep",
+    "text-regression": "cls_sep",
     "token-classification": "cls_sep",
     "seq2seq": "eos",
 }

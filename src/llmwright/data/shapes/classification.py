@@ -18,11 +18,11 @@ from llmwright.data.shapes.shape import (
     text_of,
 )
 
-_FIRST = (*TEXT_NAMES, "sentence1", "premise", "question1")
-_SECOND = ("text_b", "sentence2", "hypothesis", "question2")
-_LABEL = (
-    "labels", "category", "class", "intent", "sentiment", "emotion", "topic", "tag", "is_duplicate",
-    "标签", "类别", "分类",
+FIRST = (*TEXT_NAMES, "sentence1", "premise", "question1")
+SECOND = ("text_b", "sentence2", "hypothesis", "question2")
+LABEL = (
+    "label", "labels", "category", "class", "intent", "sentiment", "emotion", "topic", "tag",
+    "is_duplicate", "标签", "类别", "分类",
 )  # fmt: skip
 
 
@@ -33,9 +33,9 @@ class Classification(Shape):
     row_type: ClassVar[RowType] = "classification"
     tasks: ClassVar[tuple[TaskName, ...]] = ("text-classification",)
     roles: ClassVar[dict[str, Role]] = {
-        "text": Role(_FIRST),
-        "text_pair": Role(_SECOND, needed=False),
-        "label": Role(_LABEL),
+        "text": Role(FIRST),
+        "text_pair": Role(SECOND, needed=False),
+        "label": Role(LABEL),
     }
 
     def fits(self, values: Values, columns: Mapping[str, str]) -> bool:
@@ -48,7 +48,7 @@ class Classification(Shape):
 
     def convert(self, values: Values, columns: Mapping[str, str], options: Options) -> Row:
         """Return ``text``, ``label`` and, for pairs, ``text_pair``."""
-        row = _texts(values, columns)
+        row = texts_of(values, columns)
         row["label"] = name_of(values.get(columns["label"]), columns["label"], options)
         return row
 
@@ -60,9 +60,9 @@ class MultiLabel(Shape):
     row_type: ClassVar[RowType] = "classification"
     tasks: ClassVar[tuple[TaskName, ...]] = ("text-classification",)
     roles: ClassVar[dict[str, Role]] = {
-        "text": Role(_FIRST),
-        "text_pair": Role(_SECOND, needed=False),
-        "labels": Role(("label", *_LABEL, "tags", "categories", "classes", "emotions", "topics")),
+        "text": Role(FIRST),
+        "text_pair": Role(SECOND, needed=False),
+        "labels": Role((*LABEL, "tags", "categories", "classes", "emotions", "topics")),
     }
 
     def fits(self, values: Values, columns: Mapping[str, str]) -> bool:
@@ -73,7 +73,7 @@ class MultiLabel(Shape):
 
     def convert(self, values: Values, columns: Mapping[str, str], options: Options) -> Row:
         """Return ``text``, ``labels`` (sorted, each once) and, for pairs, ``text_pair``."""
-        row = _texts(values, columns)
+        row = texts_of(values, columns)
         column = columns["labels"]
         value = values.get(column)
         if isinstance(value, str) and not value.strip():
@@ -90,7 +90,12 @@ class MultiLabel(Shape):
         return row
 
 
-def _texts(values: Values, columns: Mapping[str, str]) -> Row:
+def texts_of(values: Values, columns: Mapping[str, str]) -> Row:
+    """Return ``text`` and, for pairs, ``text_pair``.
+
+    Raises:
+        RowError: One is missing, empty or no text.
+    """
     row: Row = {"text": text_of(values, columns["text"])}
     if "text_pair" in columns:
         row["text_pair"] = text_of(values, columns["text_pair"])

@@ -1,6 +1,6 @@
 """Errors and correlations of predicted numbers, by scikit-learn and SciPy.
 
-Shapes: N rows, R resamples.
+Shapes: N rows, R resamples, G different values.
 """
 
 from __future__ import annotations
@@ -80,12 +80,8 @@ class Pearson(Metric):
     def resample(self, outcomes: Outcomes, weights_RN: FloatArray) -> FloatArray:
         """Return the coefficient in R resamples, from weighted moments."""
         x_N, y_N = (values_N - values_N.mean() for values_N in pair(outcomes))
-        count_R = weights_RN.sum(axis=1)
-        x_R, y_R, xx_R, yy_R, xy_R = (
-            weights_RN @ values_N / count_R for values_N in (x_N, y_N, x_N**2, y_N**2, x_N * y_N)
-        )
-        spread_R = np.sqrt(np.clip((xx_R - x_R**2) * (yy_R - y_R**2), 0, None))
-        return ratio(xy_R - x_R * y_R, spread_R, undefined=np.nan)
+        shape = weights_RN.shape
+        return correlation(np.broadcast_to(x_N, shape), np.broadcast_to(y_N, shape), weights_RN)
 
     def signature(self, outcomes: Outcomes) -> str:
         """Return library and version."""
@@ -105,9 +101,37 @@ class Spearman(Metric):
             return float("nan")
         return float(stats.spearmanr(truth_N, answer_N).statistic)
 
+    def resample(self, outcomes: Outcomes, weights_RN: FloatArray) -> FloatArray:
+        """Return the coefficient in R resamples: the correlation of the ranks in each."""
+        truth_N, answer_N = pair(outcomes)
+        return correlation(ranks(truth_N, weights_RN), ranks(answer_N, weights_RN), weights_RN)
+
     def signature(self, outcomes: Outcomes) -> str:
         """Return library and version."""
         return f"scipy.stats.spearmanr|version:{scipy.__version__}"
+
+
+def correlation(x_RN: FloatArray, y_RN: FloatArray, weights_RN: FloatArray) -> FloatArray:
+    """Return the linear correlation in R resamples; NaN where one side does not vary."""
+    count_R1 = weights_RN.sum(axis=1, keepdims=True)
+    dx_RN = x_RN - (weights_RN * x_RN).sum(axis=1, keepdims=True) / count_R1
+    dy_RN = y_RN - (weights_RN * y_RN).sum(axis=1, keepdims=True) / count_R1
+    xx_R, yy_R, xy_R = (
+        (weights_RN * a_RN * b_RN).sum(axis=1)
+        for a_RN, b_RN in ((dx_RN, dx_RN), (dy_RN, dy_RN), (dx_RN, dy_RN))
+    )
+    return ratio(xy_R, np.sqrt(xx_R * yy_R), undefined=np.nan)
+
+
+def ranks(values_N: FloatArray, weights_RN: FloatArray) -> FloatArray:
+    """Return the rank of each value in R resamples, R x N; equal values share their mean rank."""
+    _, group_N = np.unique(values_N, return_inverse=True)
+    order_N = np.argsort(group_N, kind="stable")
+    starts_G = np.flatnonzero(np.diff(group_N[order_N], prepend=-1))
+    weight_RG = np.add.reduceat(weights_RN[:, order_N], starts_G, axis=1)
+    rank_RG = np.cumsum(weight_RG, axis=1) - (weight_RG - 1) / 2
+    found: FloatArray = rank_RG[:, group_N]
+    return found
 
 
 def _varies(truth_N: FloatArray, answer_N: FloatArray) -> bool:

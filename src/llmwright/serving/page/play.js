@@ -90,10 +90,15 @@ async function ask(output, button) {
   try {
     const answer = await (await post(...request())).json();
     const milliseconds = Math.round(performance.now() - started);
-    output.replaceChildren(...(able("tag") ? tagged(answer) : classified(answer)),
+    output.replaceChildren(...(able("tag") ? tagged(answer) : able("rate") ? rated(answer) : classified(answer)),
       foot(t("milliseconds", { count: milliseconds }), answer.truncated && t("truncated")));
   } catch (error) { output.replaceChildren(errorBox(error)); }
   button.disabled = false;
+}
+
+function rated(answer) {
+  const value = answer[Object.values(STATE.fields.outputs)[0]];
+  return [h("div", { className: "best" }, Number(value.toPrecision(5)).toString())];
 }
 
 const SHOWN_SCORES = 6;
@@ -132,7 +137,7 @@ function exampleChips(fill) {
 }
 
 function singleView() {
-  const button = h("button", { className: "primary" }, t(able("write") ? "write_button" : able("tag") ? "tag_button" : "classify_button"));
+  const button = h("button", { className: "primary" }, t(able("write") ? "write_button" : able("tag") ? "tag_button" : able("rate") ? "rate_button" : "classify_button"));
   const output = h("div", { className: "grow", ariaLive: "polite" }, h("div", { className: "empty" }, t("waiting")));
   const go = () => { refresh(); return able("write") ? write(output, button) : ask(output, button); };
   button.onclick = go;

@@ -161,6 +161,7 @@ def _responses(fields: Fields) -> dict[int | str, dict[str, Any]]:
         "tags": {"type": "array", "items": {"type": "string"}},
         "labels": {"type": "array", "items": {"type": "string"}},
         "scores": {},
+        "value": {"type": "number"},
     }
     properties = {
         name: kinds.get(canonical, {"type": "string"}) for canonical, name in fields.outputs.items()

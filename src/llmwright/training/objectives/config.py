@@ -23,6 +23,7 @@ OBJECTIVES: Registry[type[ObjectiveKind]] = Registry(
     {
         "causal_lm": f"{_CONFIG}:CausalLMLoss",
         "classification": f"{_CONFIG}:ClassificationLoss",
+        "regression": f"{_CONFIG}:RegressionLoss",
         "tagging": f"{_CONFIG}:TaggingLoss",
         "seq2seq": f"{_CONFIG}:Seq2SeqLoss",
         "vae": f"{_CONFIG}:VaeLoss",
@@ -93,6 +94,16 @@ class ClassificationLoss(ObjectiveKind):
     tasks: ClassVar[tuple[str, ...]] = ("text-classification",)
 
     kind: Literal["classification"] = "classification"
+    """Name of this objective."""
+
+
+class RegressionLoss(ObjectiveKind):
+    """Predict a number of a text, or of two texts: the squared error."""
+
+    implementation: ClassVar[str] = f"{_OBJECTIVES}.regression:RegressionObjective"
+    tasks: ClassVar[tuple[str, ...]] = ("text-regression",)
+
+    kind: Literal["regression"] = "regression"
     """Name of this objective."""
 
 
