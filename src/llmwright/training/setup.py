@@ -49,6 +49,7 @@ class Problem:
         objective: What is minimised.
         spec: Where the model comes from.
         packs: Whether plain texts are joined to one stream.
+        inputs: Artifacts by dotted field.
     """
 
     dataset: Dataset
@@ -58,6 +59,7 @@ class Problem:
     objective: ObjectiveKind
     spec: Kind
     packs: bool
+    inputs: Mapping[str, Artifact]
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     if isinstance(spec, HubModel):
         spec = load.pinned(spec, run.root)
     packs = dataset.info.row_type == "text" and kind.packs
-    return Problem(dataset, info, task, kind.encoding(task), kind, spec, packs)
+    return Problem(dataset, info, task, kind.encoding(task), kind, spec, packs, inputs)
 
 
 def _default_objective(info: DatasetInfo) -> ObjectiveKind:

@@ -86,7 +86,7 @@ def make_trainee(
 ) -> Trainee:
     """Return everything that takes part in training."""
     model = runtime.prepare(config.adapter.build(material.model))
-    objective = make_objective(config, problem, material)
+    objective = make_objective(config, problem, material, run)
     runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
     run.notice(sentence)
     lr = config.lr or default_lr(config, problem)
@@ -118,10 +118,21 @@ def make_trainee(
     )
 
 
-def make_objective(config: TrainConfig, problem: Problem, material: Material) -> Objective:
+def make_objective(
+    config: TrainConfig, problem: Problem, material: Material, run: Run
+) -> Objective:
     """Return the objective, with what it must know about model and labels."""
     counts_C, num_targets = label_counts(material.train, material.contract)
-    request = ObjectiveRequest(material.model, material.contract, config, counts_C, num_targets)
+    request = ObjectiveRequest(
+        material.model,
+        material.contract,
+        config,
+        counts_C,
+        num_targets,
+        tokenizer=material.tokenizer,
+        inputs=problem.inputs,
+        root=run.root,
+    )
     objective: Objective = problem.objective.build(request)
     return objective
 

@@ -63,9 +63,9 @@ class MultiLabelObjective(SingleLabelObjective):
         """Return the number of yes-or-no questions."""
         return int(arrays["targets"].size)
 
-    def losses(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
+    def losses_of(self, logits_NC: Tensor, tensors: Tensors) -> Tensor:
         """Return the weighted loss of each question, row by row."""
-        return self._each(self.logits(model, tensors), tensors["targets"], self.weights_C)
+        return self._each(logits_NC, tensors["targets"], self.weights_C)
 
     def score(self, model: PreTrainedModel, tensors: Tensors) -> Score:
         """Return the plain loss of each question; a row is right when all its answers are.

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from llmwright.core.config import Kind
 from llmwright.core.registry import Registry, load_object
+from llmwright.models.config import ModelSpec
 
 if TYPE_CHECKING:
     from llmwright.data.records import DatasetInfo
@@ -32,6 +33,7 @@ OBJECTIVES: Registry[type[ObjectiveKind]] = Registry(
         "orpo": f"{_JUDGED}:OrpoLoss",
         "simpo": f"{_JUDGED}:SimpoLoss",
         "kto": f"{_JUDGED}:KtoLoss",
+        "distillation": f"{_CONFIG}:DistillationLoss",
     },
 )
 
@@ -145,3 +147,30 @@ class VaeLoss(ObjectiveKind):
     free_bits: float = Field(0.0, ge=0)
     """Nats of KL divergence per latent dimension that cost nothing, averaged over the batch: a
     floor that keeps the latent vector from being ignored."""
+
+
+class DistillationLoss(ObjectiveKind):
+    """Learn from what another model says, beside what the rows say."""
+
+    implementation: ClassVar[str] = f"{_OBJECTIVES}.distillation:DistillationObjective"
+    tasks: ClassVar[tuple[str, ...]] = (
+        "text-generation",
+        "text-classification",
+        "token-classification",
+        "seq2seq",
+    )
+    packs: ClassVar[bool] = True
+
+    kind: Literal["distillation"] = "distillation"
+    """Name of this objective."""
+    teacher: ModelSpec
+    """The model that teaches: `step` (of an earlier step, or any model artifact) or `hub` (a folder
+    or hub id). It needs the same vocabulary and the same labels."""
+    temperature: float = Field(2.0, gt=0)
+    """What both models' logits are divided by: more shows the student also what the teacher finds
+    unlikely."""
+    teacher_weight: float = Field(0.5, ge=0, le=1)
+    """Share of the loss that comes from the teacher; the rest comes from the rows."""
+    hidden_weight: float = Field(0.0, ge=0)
+    """Weight of the difference between student and teacher in how alike the last hidden states of a
+    text's tokens are (Tung and Mori 2019); the sizes of the two may differ. 0 leaves it out."""

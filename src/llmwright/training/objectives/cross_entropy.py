@@ -23,7 +23,7 @@ def cross_entropies(
 
     Args:
         logits_NC: In any float format.
-        targets_N: Class indices.
+        targets_N: Class indices; or, as targets_NC, the probabilities that are to be matched.
         weights_C: Weight of each class; all 1 when None.
         smoothing: Share of probability spread over all classes.
     """
@@ -36,6 +36,8 @@ def cross_entropies(
 def _plain(
     logits_NC: Tensor, targets_N: Tensor, weights_C: Tensor | None, smoothing: float
 ) -> Tensor:
+    if targets_N.is_floating_point():
+        targets_N = targets_N.float()
     return functional.cross_entropy(
         logits_NC, targets_N, weights_C, reduction="none", label_smoothing=smoothing
     )

@@ -10,7 +10,7 @@ Shapes: B rows, N targets, C classes or tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -25,10 +25,12 @@ from llmwright.training.objectives.config import ObjectiveKind
 from llmwright.training.objectives.cross_entropy import cross_entropies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from llmwright.core.artifacts import Artifact
     from llmwright.training.data.batching import Batches
     from llmwright.training.runtimes.runtime import Runtime
 
@@ -59,6 +61,9 @@ class ObjectiveRequest:
         config: Label smoothing and class weights.
         label_counts_C: How often the training split has each label; None without labels.
         num_targets: Rows, or tagged words, of the training split.
+        tokenizer: The model's, for objectives that ask a second model.
+        inputs: Artifacts by dotted field, where such a model may be among them.
+        root: Project folder, where relative paths start.
     """
 
     model: PreTrainedModel
@@ -66,6 +71,9 @@ class ObjectiveRequest:
     config: TrainConfig
     label_counts_C: np.ndarray | None = None
     num_targets: int = 0
+    tokenizer: PreTrainedTokenizerFast | None = None
+    inputs: Mapping[str, Artifact] = field(default_factory=dict)
+    root: Path | None = None
 
 
 class Objective(ABC):
@@ -146,10 +154,13 @@ class Objective(ABC):
             tensors: `arrays` on the device.
             done: Share of the run that is over, 0 to 1.
         """
+        return self.losses_of(self.logits(model, tensors), tensors)
+
+    def losses_of(self, logits_NC: Tensor, tensors: Tensors) -> Tensor:
+        """Return losses_N of logits that are there already."""
         weights_C = self.weights_C
         if weights_C is not None:
-            weights_C = weights_C.to(tensors["targets"].device)
-        logits_NC = self.logits(model, tensors)
+            weights_C = weights_C.to(logits_NC.device)
         return cross_entropies(logits_NC, tensors["targets"], weights_C, self.smoothing)
 
     def score(self, model: PreTrainedModel, tensors: Tensors) -> Score:
