@@ -91,7 +91,7 @@ def test_a_writer_comes_nearer_to_its_teacher_and_its_relations(bench, tiny) -> 
         student = learn(bench, values, dataset, tokenizer, name, teacher)
         apart.append(distances(load_model(student.path), load_model(teacher.path), ids))
     (early_kl, early_relations), (late_kl, late_relations) = apart
-    assert late_kl < 0.3 * early_kl
+    assert late_kl < 0.5 * early_kl
     assert late_relations < 0.5 * early_relations
 
 
