@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmwright.core.errors import ConfigError, InputError, closest
+from llmwright.core.errors import ConfigError, InputError, LLMwrightError, closest
+from llmwright.models.adapters.base import Base, is_adapter
 from llmwright.models.config import MODEL_TYPES, HubModel
 from llmwright.tokenization import hub
 from llmwright.tokenization.load import load_tokenizer
@@ -114,6 +115,9 @@ def load_model(
 ) -> PreTrainedModel:
     """Return a finished model in eval mode, with every weight from its files.
 
+    An adapter's folder gives the adapter on its base, which is found and compared with the one it
+    was trained on.
+
     Args:
         source: A folder, or a hub id.
         task: Auto class to load it as (``AutoModelForCausalLM``); the class it was saved with when
@@ -126,12 +130,12 @@ def load_model(
         ConfigError: ``task`` is no such class (``MODEL-006``).
         InputError: As `locate` and `load_config`; no safetensors (``MODEL-012``); damaged weights
             (``MODEL-011``); weights that the class needs are missing (``MODEL-013``); a class the
-            model cannot have (``MODEL-015``).
+            model cannot have (``MODEL-015``); an adapter or its base as `read_model` says.
         ResourceError: The hub cannot be reached (``TOK-017``).
     """
     folder = locate(source, revision=revision, root=root)
     config = load_config(folder)
-    model, info = read_weights(folder, config, task or saved_class(config), dtype)
+    model, info = read_model(folder, config, task or saved_class(config), dtype)
     missing = sorted(info["missing_keys"]) + sorted(str(k) for k in info["mismatched_keys"])
     if missing:
         shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
@@ -150,6 +154,55 @@ def saved_class(config: PreTrainedConfig) -> str:
         if found is not None and found.__name__ in names:
             return auto
     return "AutoModel"
+
+
+def read_model(
+    folder: Path, config: PreTrainedConfig, auto_class: str, dtype: str = "float32"
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Return a whole model, or an adapter on its base, and which weights no file brought.
+
+    Raises:
+        ConfigError, InputError: As `read_weights`; the adapter is damaged (``MODEL-050``), its
+            base is missing (``MODEL-051``) or another one (``MODEL-052``), or does not fit
+            (``MODEL-053``).
+    """
+    if not is_adapter(folder):
+        return read_weights(folder, config, auto_class, dtype)
+    from llmwright.models.adapters import attached
+    from llmwright.models.adapters.put import put_on
+
+    adapter, tensors = attached.read(folder)
+    assert adapter.base is not None
+    below = base_folder(adapter.base, folder)
+    adapter.base.check(folder, below)
+    model, info = read_weights(below, config, auto_class, dtype)
+    put_on(model, adapter)
+    filled = attached.fill(model, tensors, folder)
+    info["missing_keys"] = set(info["missing_keys"]) - filled
+    info["mismatched_keys"] = {e for e in info["mismatched_keys"] if e[0] not in filled}
+    return model, info
+
+
+def base_folder(base: Base, adapter: Path) -> Path:
+    """Return the folder with an adapter's base.
+
+    Args:
+        base: What it is.
+        adapter: The adapter's folder.
+
+    Raises:
+        InputError: It is not there (``MODEL-051``).
+    """
+    reason = ""
+    if base.kind == "hub":
+        try:
+            return locate(base.name, revision=base.revision)
+        except LLMwrightError as error:
+            reason = error.message
+    for folder in base.candidates(adapter):
+        if (folder / "config.json").is_file():
+            return folder
+    raise InputError("MODEL-051", path=adapter, base=str(base), reason=reason)
 
 
 def read_weights(
