@@ -11,6 +11,7 @@ from llmwright.core.config import Kind
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.locale import text
 from llmwright.models import load
+from llmwright.models.adapters import parts
 from llmwright.models.config import HubModel, ScratchModel, StepModel
 from llmwright.models.measure import described_count, measure
 from llmwright.models.presets import shape_of
@@ -163,7 +164,7 @@ def _from_folder(folder: Path, request: ModelRequest) -> PreTrainedModel:
     keeps_head = _same_labels(config, request)
     for name, value in request.label_values().items():
         setattr(config, name, value)
-    model, info = load.read_weights(folder, config, request.auto_class, request.dtype)
+    model, info = load.read_model(folder, config, request.auto_class, request.dtype)
     new = set(info["missing_keys"]) | {entry[0] for entry in info["mismatched_keys"]}
     whole = model.base_model is model
     inside = sorted(k for k in new if whole or k.startswith(f"{model.base_model_prefix}."))
@@ -172,8 +173,8 @@ def _from_folder(folder: Path, request: ModelRequest) -> PreTrainedModel:
     if inside:
         shown = ", ".join(inside[:3])
         raise InputError("MODEL-013", path=folder, name=type(model).__name__, keys=shown)
-    if not keeps_head:
-        _renew_outputs(model, len(request.labels))
+    renewed = [] if keeps_head else _renew_outputs(model, len(request.labels))
+    parts.note_new_parts(model, [*renewed, *(key.rpartition(".")[0] for key in sorted(new))])
     if new or not keeps_head:
         outputs = len(request.labels) or 1
         request.notice(text("models.new_head", outputs=outputs, path=str(folder)))
@@ -188,21 +189,24 @@ def _same_labels(config: PreTrainedConfig, request: ModelRequest) -> bool:
     return found == request.labels
 
 
-def _renew_outputs(model: PreTrainedModel, num_labels: int) -> None:
+def _renew_outputs(model: PreTrainedModel, num_labels: int) -> list[str]:
     """Give the layers that answer one value per label new weights, as a new model has them.
 
-    What they knew was other labels; all else that a checkpoint brings is kept.
+    What they knew was other labels; all else that a checkpoint brings is kept. Returns their names.
     """
     from torch import nn
 
     own_body = model.base_model is not model
     body = {id(part) for part in model.base_model.modules()} if own_body else set()
-    for part in model.modules():
+    renewed = []
+    for name, part in model.named_modules():
         if isinstance(part, nn.Linear) and part.out_features == num_labels and id(part) not in body:
+            renewed.append(name)
             for weight in part.parameters():
                 # Else transformers takes them for loaded and leaves them.
                 weight._is_hf_initialized = False  # type: ignore[attr-defined]
             model._init_weights(part)
+    return renewed
 
 
 def max_context(config: PreTrainedConfig) -> int | None:
@@ -226,6 +230,7 @@ def match_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast)
     if len(tokenizer) <= rows:
         return False
     model.resize_token_embeddings(len(tokenizer))
+    parts.note_new_parts(model, parts.embeddings(model))
     return True
 
 

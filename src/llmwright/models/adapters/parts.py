@@ -20,14 +20,8 @@ def stacks(model: PreTrainedModel) -> list[list[str]]:
         if isinstance(part, nn.ModuleList) and len(part) and not inside:
             found.append(name)
     return [
-        [f"{name}.{index}" for index in range(len(_at(model, name)))]  # type: ignore[arg-type]
-        for name in found
+        [f"{name}.{index}" for index in range(len(model.get_submodule(name)))] for name in found
     ]
-
-
-def _at(model: PreTrainedModel, name: str) -> nn.Module:
-    part: nn.Module = model.get_submodule(name)
-    return part
 
 
 def embeddings(model: PreTrainedModel) -> list[str]:
@@ -59,17 +53,29 @@ def note_new_parts(model: PreTrainedModel, names: Sequence[str]) -> None:
 
 
 def must_learn(model: PreTrainedModel) -> list[str]:
-    """Return the names of modules that have to learn whatever else stays: head and new parts.
+    """Return the names of modules that have to learn whatever else stays: head and new parts."""
+    return holders(model, [*head(model), *new_parts(model)])
 
-    None lies within another.
+
+def holders(model: PreTrainedModel, names: Sequence[str]) -> list[str]:
+    """Return the names of the modules that hold the weights of some modules themselves.
+
+    A weight that is used in two places is held by the first: the output layer of a language model
+    with tied embeddings is the embedding.
     """
-    names = [name for name in {*head(model), *new_parts(model)} if has_weights(model, name)]
-    return sorted(n for n in names if not any(n.startswith(f"{outer}.") for outer in names))
+    known = {id(weight): name for name, weight in model.named_parameters()}
+    weights = [w for name in names for w in model.get_submodule(name).parameters()]
+    return sorted({known[id(weight)].rpartition(".")[0] for weight in weights})
 
 
-def has_weights(model: PreTrainedModel, name: str) -> bool:
+def has_weights(part: nn.Module) -> bool:
     """Say whether a module has any parameters."""
-    return next(_at(model, name).parameters(), None) is not None
+    return next(part.parameters(), None) is not None
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return the last words of dotted names, each once; for hints."""
+    return sorted({name.rpartition(".")[2] for name in names})
 
 
 def linear_layers(model: PreTrainedModel) -> list[str]:
