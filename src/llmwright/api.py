@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llmwright.inference.chat import Conversation as Conversation
     from llmwright.inference.predictor import Predictor
     from llmwright.tokenization.config import SpecialTokens
+    from llmwright.training.adapters.config import AdapterKind
     from llmwright.training.config import ProbesConfig
     from llmwright.training.objectives.config import ObjectiveKind
     from llmwright.training.optimizers.config import ScheduleKind
@@ -291,11 +292,12 @@ def train(
     dataset: Reference | None = None,
     tokenizer: Reference | None = None,
     model: Kind | str | dict[str, Any] = DEFAULT,
-    adapter: Kind | str | dict[str, Any] = DEFAULT,
+    adapter: AdapterKind | str | dict[str, Any] = DEFAULT,
     objective: ObjectiveKind | str | dict[str, Any] | None = None,
     runtime: Kind | str | dict[str, Any] = DEFAULT,
     optimizer: Kind | str | dict[str, Any] = DEFAULT,
     lr: float | None = None,
+    lr_factors: dict[str, float] = DEFAULT,
     schedule: ScheduleKind | str | dict[str, Any] = DEFAULT,
     weight_decay: float = 0.01,
     max_grad_norm: float | None = 1.0,

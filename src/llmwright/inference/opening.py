@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmwright.core.errors import ConfigError, InputError, closest
 from llmwright.inference.config import ENGINES
 from llmwright.inference.engine import Engine
+from llmwright.models.adapters.base import holds_weights
 from llmwright.tasks.contract import Contract
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def open_engine(folder: Path, contract: Contract, name: str = "auto") -> Engine:
     # torch comes last: a folder with an export in it is meant to be run as an export.
     names = [name] if name != "auto" else sorted(ENGINES.names(), key=lambda n: n == "torch")
     for candidate in names:
-        if candidate == "torch" and not any(folder.glob("model*.safetensors")):
+        if candidate == "torch" and not holds_weights(folder):
             continue
         engine = ENGINES.get(candidate)
         if engine.fits(folder):

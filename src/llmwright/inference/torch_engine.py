@@ -22,6 +22,8 @@ from llmwright.inference.engine import (
     positions,
     room_of,
 )
+from llmwright.models.adapters.base import holds_weights
+from llmwright.models.adapters.virtual import num_virtual_tokens
 from llmwright.models.load import load_model
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS, Batch
@@ -46,13 +48,14 @@ class TorchEngine(Engine):
         self.folder = folder
         self.contract = contract
         self.number_format = str(next(model.parameters()).dtype).removeprefix("torch.")
-        self.context = getattr(model.config, "max_position_embeddings", None)
+        context: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.context = None if context is None else context - num_virtual_tokens(model)
         self.accepts = set(inspect.signature(model.forward).parameters)
 
     @classmethod
     def fits(cls, folder: Path) -> bool:
         """Say whether a folder has weights in safetensors."""
-        return any(folder.glob("model*.safetensors"))
+        return holds_weights(folder)
 
     @classmethod
     def open(cls, folder: Path, contract: Contract) -> TorchEngine:

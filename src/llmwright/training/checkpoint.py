@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
 
 from llmwright.core import files
 from llmwright.core.errors import InputError, LLMwrightError, ResourceError
 from llmwright.core.locale import text
+from llmwright.training.adapters.adapter import load_trainable, trainable_state
 from llmwright.training.loop import Trainee
 from llmwright.training.safety.randomness import random_states, set_random_states
 from llmwright.training.state import State
@@ -58,7 +59,7 @@ class Checkpoints:
         if path.exists():
             return path
         with complete_folder(path) as folder:
-            save_model(trainee.model, str(folder / WEIGHTS))
+            save_file(trainable_state(trainee.model), folder / WEIGHTS)
             write_values(folder / OPTIMIZER, trainee.optimizer.state_dict())
             write_values(folder / RANDOM, random_states())
             files.write_json(folder / STATE, {"identity": self._identity, **state.to_json()})
@@ -104,7 +105,7 @@ class Checkpoints:
             if values.pop("identity") != self._identity:
                 raise InputError("TRAIN-010", path=path)
             state = State.from_json(values)
-            load_model(trainee.model, str(path / WEIGHTS))
+            load_trainable(trainee.model, load_file(path / WEIGHTS))
             trainee.optimizer.load_state_dict(torch.load(path / OPTIMIZER, weights_only=True))
             set_random_states(torch.load(path / RANDOM, weights_only=True))
         return state
@@ -118,7 +119,7 @@ class Checkpoints:
         path = self._best(step)
         if not path.exists():
             with complete_folder(path) as folder:
-                save_model(trainee.model, str(folder / WEIGHTS))
+                save_file(trainable_state(trainee.model), folder / WEIGHTS)
 
     def load_best(self, trainee: Trainee, step: int) -> None:
         """Bring the best weights back.
@@ -128,7 +129,7 @@ class Checkpoints:
         """
         path = self._best(step)
         with sound(path):
-            load_model(trainee.model, str(path / WEIGHTS))
+            load_trainable(trainee.model, load_file(path / WEIGHTS))
 
     def remove(self) -> None:
         """Delete all checkpoints."""

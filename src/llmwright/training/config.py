@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from llmwright.core.config import Choice, Config, Input, Kind, LocalPath
 from llmwright.core.locale import text
 from llmwright.models.config import ModelSpec, ScratchModel
-from llmwright.training.adapters.config import ADAPTERS, FullAdapter
+from llmwright.training.adapters.config import ADAPTERS, AdapterKind, FullAdapter
 from llmwright.training.objectives.config import OBJECTIVES, ObjectiveKind
 from llmwright.training.optimizers.config import OPTIMIZERS, SCHEDULES, AdamW, Cosine, ScheduleKind
 from llmwright.training.runtimes.config import RUNTIMES, SingleRuntime
@@ -52,8 +52,10 @@ class TrainConfig(Config):
     model: ModelSpec = ScratchModel()
     """What is trained: `scratch` (a new model), `hub` (a folder or hub id) or `step` (the model of
     an earlier step)."""
-    adapter: Annotated[Kind, Choice(ADAPTERS)] = FullAdapter()
-    """Which weights learn: `full` trains all of them."""
+    adapter: Annotated[AdapterKind, Choice(ADAPTERS)] = FullAdapter()
+    """Which weights learn: `full` trains all of them, `freeze` some, `lora` small changes of each
+    layer, `qlora` those over 4-bit layers, `prompt_tuning` and `prefix_tuning` tokens before every
+    text."""
     objective: Annotated[ObjectiveKind, Choice(OBJECTIVES)] | None = None
     """What is minimised; the task's own when not given."""
     runtime: Annotated[Kind, Choice(RUNTIMES)] = SingleRuntime()
@@ -64,6 +66,10 @@ class TrainConfig(Config):
     lr: float | None = Field(None, gt=0)
     """Full learning rate. When not given, 1e-3 from scratch and 5e-5 for a finished model (with
     `sgd` 100 times that)."""
+    lr_factors: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """What the learning rate of some weights is multiplied with, by name: `{embeddings: 0.1}` for
+    the token embeddings and the layer that turns vectors into tokens, else patterns as in
+    `{"layers.0.*": 0.5}`."""
     schedule: Annotated[ScheduleKind, Choice(SCHEDULES)] = Cosine()
     """How the learning rate changes over the run."""
     weight_decay: float = Field(0.01, ge=0)

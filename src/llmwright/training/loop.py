@@ -135,7 +135,7 @@ def one_step(trainee: Trainee, state: State, group: Group) -> StepResult | None:
     lr = trainee.lr * lr_factor(trainee.schedule, state.step, total_steps)
     done = 0.0 if math.isinf(total_steps) else min(1.0, state.step / total_steps)
     for settings in trainee.optimizer.param_groups:
-        settings["lr"] = lr
+        settings["lr"] = lr * settings["lr_factor"]
     loss = fitting_gradients(trainee, state, group, done)
     if loss is None:
         return None

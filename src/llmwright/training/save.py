@@ -9,6 +9,8 @@ from llmwright.core import files
 from llmwright.core.artifacts import Artifact
 from llmwright.core.runs import Run
 from llmwright.inference.probes import record_probes
+from llmwright.models.adapters.attached import attached_to
+from llmwright.models.adapters.put import save_adapter
 from llmwright.models.load import quiet
 from llmwright.tasks.contract import Contract
 from llmwright.training.config import TrainConfig
@@ -63,12 +65,15 @@ def save_model_artifact(
 def save_weights(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, contract: Contract, folder: Path
 ) -> None:
-    """Write a Hugging Face folder with ``contract.json`` beside it."""
+    """Write a Hugging Face folder with ``contract.json`` beside it; of an adapter, it alone."""
     generation = getattr(model, "generation_config", None)
     if generation is not None and len(contract.stop_token_ids) > 1:
         generation.eos_token_id = contract.stop_token_ids
     with quiet():
-        model.save_pretrained(folder)
+        if attached_to(model) is None:
+            model.save_pretrained(folder)
+        else:
+            save_adapter(model, folder)
         tokenizer.save_pretrained(folder)
     contract.save(folder)
 

@@ -22,6 +22,7 @@ from llmwright.tasks.make_contract import ContractRequest, make_contract, task_o
 from llmwright.tasks.profile import profile_of
 from llmwright.tasks.task import TASKS, Encoding, Task
 from llmwright.tokenization.special import ensure_pad
+from llmwright.training.adapters.adapter import AdapterRequest, adapt, base_of, refuse_early
 from llmwright.training.config import TrainConfig
 from llmwright.training.data import examples
 from llmwright.training.data.examples import Examples, OnProgress
@@ -110,6 +111,7 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
         run.notice(text("training.default_model", name=spec.architecture.kind, size=spec.size))
     if isinstance(spec, HubModel):
         spec = load.pinned(spec, run.root)
+    refuse_early(config.adapter, spec)
     packs = dataset.info.row_type == "text" and kind.packs
     return Problem(dataset, info, task, kind.encoding(task), kind, spec, packs, inputs)
 
@@ -204,7 +206,8 @@ def prepare(
     request = replace(
         request, max_length=lengths[0], max_target_length=lengths[1], long_texts=long_texts
     )
-    wanted = model_request(config, problem, tokenizer, max(lengths), inputs, run)
+    longest = max(lengths) + config.adapter.context_taken()
+    wanted = model_request(config, problem, tokenizer, longest, inputs, run)
     sequences = [example.input_ids_T for example in train.examples]
     model = build_model(problem.spec, replace(wanted, sequences=lambda: sequences))
     request = replace(request, model_config=model.config, num_parameters=model.num_parameters())
@@ -216,7 +219,12 @@ def prepare(
     train = replace(train, examples=encoding.finish(train.examples, contract))
     examples.report(train, "train", contract, run.notice)
     profile = profile_of(problem.info, rows, train.examples, tokenizer)
-    contract = contract.model_copy(update={"profile": profile})
+    model = adapt(
+        config.adapter,
+        adapter_request(config, problem, model, tokenizer, contract, inputs, run),
+    )
+    facts = {"profile": profile, "num_parameters": model.num_parameters()}
+    contract = contract.model_copy(update=facts)
     validation = encode_validation(problem, tokenizer, contract, run)
     encoded = {"train": train} | ({"validation": validation} if validation else {})
     splits = {name: each.rows for name, each in encoded.items()}
@@ -226,6 +234,28 @@ def prepare(
         )
     )
     return Material(tokenizer, contract, model, train, validation, probes)
+
+
+def adapter_request(
+    config: TrainConfig,
+    problem: Problem,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    contract: Contract,
+    inputs: Mapping[str, Artifact],
+    run: Run,
+) -> AdapterRequest:
+    """Return what the adapter is made from."""
+    return AdapterRequest(
+        model=model,
+        tokenizer=tokenizer,
+        contract=contract,
+        objective=problem.objective.kind,
+        spec=problem.spec,
+        base=lambda: base_of(problem.spec, inputs, run.root),
+        seed=config.seed,
+        notice=run.notice,
+    )
 
 
 def progress_of(run: Run, split: str) -> OnProgress:
@@ -261,12 +291,19 @@ def choose_lengths(
     """Return the longest input and target in tokens: as asked, else what the model can read.
 
     A model from scratch is made to read the longest row, up to 1024 tokens.
+
+    Raises:
+        ConfigError: Virtual tokens leave no room for any (``TRAIN-110``).
     """
     encoding = problem.encoding
     longest = max(encoding.input_length(example) for example in train.examples)
     target = max(encoding.target_length(example) for example in train.examples)
     needed = 0 if problem.packs else min(max(longest, target), MAX_DEFAULT_LENGTH)
-    limit = min(_context(problem.spec, needed, inputs, run), MAX_DEFAULT_LENGTH)
+    taken = config.adapter.context_taken()
+    context = _context(problem.spec, needed, inputs, run)
+    limit = min(context - taken, MAX_DEFAULT_LENGTH)
+    if limit < 2:
+        raise ConfigError("TRAIN-110", adapter=config.adapter.kind, taken=taken, context=context)
     length = config.max_length or limit
     target_length = config.max_target_length or (length if config.max_length else limit)
     run.notice(text("training.lengths", max_length=length, longest=longest))

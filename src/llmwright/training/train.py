@@ -25,7 +25,7 @@ from llmwright.training.following.callbacks import Follower, Judge, Keeper
 from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.loop import Trainee, fit
 from llmwright.training.objectives.objective import Objective, ObjectiveRequest
-from llmwright.training.optimizers.build import parameter_groups
+from llmwright.training.optimizers.build import lr_factors, parameter_groups
 from llmwright.training.precision import choose_precision
 from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.save import save_model_artifact
@@ -85,14 +85,16 @@ def make_trainee(
     config: TrainConfig, problem: Problem, material: Material, runtime: Runtime, run: Run
 ) -> Trainee:
     """Return everything that takes part in training."""
-    model = runtime.prepare(config.adapter.build(material.model))
+    model = runtime.prepare(material.model)
     objective = make_objective(config, problem, material, run)
     runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
     run.notice(sentence)
     lr = config.lr or default_lr(config, problem)
     if config.lr is None:
         run.notice(text("training.default_lr", lr=f"{lr:g}"))
-    optimizer = config.optimizer.build(parameter_groups(model, config.weight_decay), lr)
+    factor_of = lr_factors(model, config.lr_factors, config.adapter)
+    groups = parameter_groups(model, config.weight_decay, factor_of)
+    optimizer = config.optimizer.build(groups, lr)
     batches = make_batches(config, problem, material, run)
     budget = Budget.of(config, batches)
     sentence = text(
@@ -230,8 +232,8 @@ def default_interval(config: TrainConfig, trainee: Trainee) -> int:
 
 
 def default_lr(config: TrainConfig, problem: Problem) -> float:
-    """Return a learning rate that suits a new or a finished model."""
-    lr = 1e-3 if isinstance(problem.spec, ScratchModel) else 5e-5
+    """Return a learning rate that suits the adapter, else a new or a finished model."""
+    lr = config.adapter.default_lr or (1e-3 if isinstance(problem.spec, ScratchModel) else 5e-5)
     lr *= problem.objective.lr_factor
     return lr * 100 if config.optimizer.kind == "sgd" else lr
 

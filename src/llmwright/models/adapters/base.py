@@ -7,7 +7,7 @@ weights below it, it means nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +44,10 @@ class Base:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.revision[:12]}" if self.revision else self.name
+
+    def rounded_to(self, number_format: Literal["nf4"]) -> Base:
+        """Return the same weights as they are after being stored in another format."""
+        return replace(self, number_format=number_format)
 
     def save(self, folder: Path) -> None:
         """Write ``base.json``."""

@@ -68,9 +68,7 @@ def settings_for(
     }
 
 
-def add_lora(
-    model: PreTrainedModel, adapter: Attached, init: bool | str = True, seed: int = 0
-) -> None:
+def add_lora(model: PreTrainedModel, adapter: Attached, init: Any = True, seed: int = 0) -> None:
     """Put a LoRA adapter into a model, which keeps its class; only the adapter learns.
 
     Args:

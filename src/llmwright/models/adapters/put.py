@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from llmwright.core.errors import InputError
-from llmwright.models.adapters.attached import Attached, attached_to
-from llmwright.models.adapters.lora import add_lora, merge_lora
+from llmwright.models.adapters.attached import Attached, attached_to, own_weights, save
+from llmwright.models.adapters.lora import add_lora, merge_lora, on_whole_base
 from llmwright.models.adapters.nf4 import rounded
 from llmwright.models.adapters.parts import linear_layers_of_stacks
-from llmwright.models.adapters.virtual import add_virtual_tokens
+from llmwright.models.adapters.virtual import add_virtual_tokens, plain_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,6 +43,27 @@ def round_to_nf4(model: PreTrainedModel) -> None:
     for name in linear_layers_of_stacks(model):
         weight = model.get_submodule(name).weight
         weight.copy_(rounded(weight))
+
+
+def save_adapter(model: PreTrainedModel, folder: Path) -> None:
+    """Write a model's adapter, its base and the model's configuration into a folder.
+
+    Args:
+        model: With an adapter whose base is known.
+        folder: Where to.
+    """
+    adapter = attached_to(model)
+    assert adapter is not None
+    weights = own_weights(model)
+    if adapter.type == "LORA":
+        adapter, weights = on_whole_base(model)
+    save(adapter, weights, folder)
+    config = copy.deepcopy(model.config)
+    config.architectures = [plain_class(model).__name__]
+    config.save_pretrained(folder)
+    generation = getattr(model, "generation_config", None)
+    if generation is not None and model.can_generate():
+        generation.save_pretrained(folder)
 
 
 def merge(model: PreTrainedModel) -> None:

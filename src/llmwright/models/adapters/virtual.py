@@ -12,7 +12,6 @@ size, V vocabulary.
 from __future__ import annotations
 
 import inspect
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -67,11 +66,12 @@ def cache_shape(model: PreTrainedModel) -> tuple[int, int, int]:
     if not writes or not {"past_key_values", "inputs_embeds"} <= set(known):
         raise ConfigError("MODEL-054", model=type(model).__name__)
     past = getattr(_run(model, use_cache=True), "past_key_values", None)
-    shapes = {tuple(layer.keys.shape) for layer in getattr(past, "layers", ())}
+    layers = list(getattr(past, "layers", ()))
+    shapes = {tuple(layer.keys.shape) for layer in layers}
     if len(shapes) != 1:
         raise ConfigError("MODEL-054", model=type(model).__name__)
     _, num_heads, _, size = shapes.pop()
-    return len(past.layers), num_heads, size
+    return len(layers), num_heads, size
 
 
 @torch.no_grad()
@@ -130,8 +130,7 @@ def begin_with(model: PreTrainedModel, ids_P: Tensor) -> None:
         return
     training = model.training
     model.eval()
-    plain = type(model).__bases__[1].forward
-    past = plain(model, input_ids=ids_BP, use_cache=True).past_key_values
+    past = plain_class(model).forward(model, input_ids=ids_BP, use_cache=True).past_key_values
     model.train(training)
     pairs_L2HPE = torch.stack([torch.cat([each.keys, each.values]) for each in past.layers])
     model.virtual_tokens.copy_(pairs_L2HPE.permute(3, 0, 1, 2, 4).flatten(1))
@@ -142,9 +141,20 @@ def num_virtual_tokens(model: Any) -> int:
     return len(model.virtual_tokens) if isinstance(model, VirtualTokens) else 0
 
 
-@cache
-def _subclass(cls: type[PreTrainedModel], kind: str) -> type[PreTrainedModel]:
+def plain_class(model: PreTrainedModel) -> type[PreTrainedModel]:
+    """Return a model's class without its virtual tokens."""
+    cls = type(model)
+    return cls.__bases__[1] if isinstance(model, VirtualTokens) else cls
+
+
+# (class, kind) → the class made of it: the same one each time.
+_SUBCLASSES: dict[tuple[Any, str], Any] = {}
+
+
+def _subclass(cls: Any, kind: str) -> Any:
     """Return the class of a model with virtual tokens; it takes the same arguments."""
+    if (cls, kind) in _SUBCLASSES:
+        return _SUBCLASSES[cls, kind]
     mixin = PromptTuned if kind == "PROMPT_TUNING" else PrefixTuned
     made: Any = type(f"{mixin.__name__}{cls.__name__}", (mixin, cls), {"__module__": __name__})
 
@@ -153,8 +163,8 @@ def _subclass(cls: type[PreTrainedModel], kind: str) -> type[PreTrainedModel]:
 
     forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
     made.forward = forward
-    found: type[PreTrainedModel] = made
-    return found
+    _SUBCLASSES[cls, kind] = made
+    return made
 
 
 class VirtualTokens:

@@ -83,8 +83,13 @@ def adapt(adapter: AdapterKind, request: AdapterRequest) -> PreTrainedModel:
     )
     if learning < total:
         share = f"{100 * learning / total:.2g}"
-        counts = {"learning": short_count(learning), "total": short_count(total)}
-        request.notice(text("training.adapter_share", **counts, share=share))
+        sentence = text(
+            "training.adapter_share",
+            learning=short_count(learning),
+            total=short_count(total),
+            share=share,
+        )
+        request.notice(sentence)
     return model
 
 

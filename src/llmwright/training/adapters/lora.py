@@ -9,9 +9,9 @@ from torch import nn
 from llmwright.core.errors import ConfigError, closest
 from llmwright.core.locale import text
 from llmwright.models.adapters import parts
-from llmwright.models.adapters.attached import Attached, attached_to, mark_trainable
+from llmwright.models.adapters.attached import NAME, Attached, attached_to, mark_trainable
 from llmwright.models.adapters.base import Base
-from llmwright.models.adapters.lora import NAME, adapted_layers, add_lora, settings_for
+from llmwright.models.adapters.lora import adapted_layers, add_lora, settings_for
 from llmwright.training.adapters.adapter import AdapterRequest
 from llmwright.training.adapters.config import LoraAdapter, LowRank
 
@@ -32,7 +32,7 @@ def build(adapter: LoraAdapter, request: AdapterRequest) -> PreTrainedModel:
         go_on(adapter, present, request)
         return model
     attached = new_adapter(adapter, model, request.base())
-    init = {"default": True, "gaussian": "gaussian"}.get(adapter.init, adapter.init)
+    init = True if adapter.init == "default" else adapter.init
     add_lora(model, attached, init, request.seed)
     say(adapter, attached, request)
     return model

@@ -108,7 +108,8 @@ class Follower:
         """Write down the steps since the last entry of the history."""
         self.read()
         if self._state.unsaid_losses:
-            self._note(self._state.step, self._trainee.optimizer.param_groups[0]["lr"])
+            first = self._trainee.optimizer.param_groups[0]
+            self._note(self._state.step, first["lr"] / first["lr_factor"])
 
     def _bad(self, result: StepResult, what: str, value: float) -> CheckError:
         found = {

@@ -66,6 +66,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "Start": resolved["model"].get("name") or resolved["model"]["kind"],
         "Objective": resolved["objective"]["kind"],
+        "Adapter": config["adapter"]["kind"],
         "Optimizer": f"{config['optimizer']['kind']}, learning rate {resolved['lr']:g}, "
         f"schedule {config['schedule']['kind']}",
         "Length": f"{record['steps']:,} steps, {record['tokens']:,} tokens",

@@ -2,26 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from llmwright.core.errors import ConfigError, closest
+from llmwright.models.adapters import parts
+from llmwright.training.adapters.config import AdapterKind
 from llmwright.training.optimizers.config import SGD, Adafactor, Adagrad, Adam, AdamW, RMSprop
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
+    from transformers import PreTrainedModel
 
 Groups = list[dict[str, Any]]
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> Groups:
-    """Return trainable weights in two groups: matrices, which decay, and biases and norms."""
-    weights = [p for p in model.parameters() if p.requires_grad]
+def parameter_groups(
+    model: nn.Module, weight_decay: float, factor_of: Callable[[str], float] = lambda name: 1.0
+) -> Groups:
+    """Return trainable weights in groups, those with the full learning rate first.
+
+    Matrices decay, biases and norms do not; a group's ``lr_factor`` is what the learning rate of
+    each step is multiplied with.
+
+    Args:
+        model: Whose weights.
+        weight_decay: Of matrices.
+        factor_of: Returns the factor of a weight by its name.
+    """
+    found: dict[tuple[float, bool], list[Any]] = {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            found.setdefault((factor_of(name), weight.ndim >= 2), []).append(weight)
+    order = sorted(found, key=lambda key: (key[0] != 1.0, key[0], not key[1]))
     return [
-        {"params": [p for p in weights if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
+        {
+            "params": found[factor, decays],
+            "weight_decay": weight_decay if decays else 0.0,
+            "lr_factor": factor,
+        }
+        for factor, decays in order
     ]
+
+
+def lr_factors(
+    model: PreTrainedModel, wanted: Mapping[str, float], adapter: AdapterKind
+) -> Callable[[str], float]:
+    """Return what gives the learning-rate factor of a weight by its name.
+
+    Args:
+        model: Ready to be trained.
+        wanted: Pattern of names → factor; ``embeddings`` stands for the token embeddings.
+        adapter: Has factors of its own.
+
+    Raises:
+        ConfigError: A pattern fits no weight that learns (``TRAIN-109``).
+    """
+    names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    found = {name: adapter.lr_factor(name) for name in names}
+    for pattern, factor in wanted.items():
+        if pattern == "embeddings":
+            modules = parts.holders(model, parts.embeddings(model))
+            fitting = [n for n in names if n.rpartition(".")[0] in modules]
+        else:
+            fitting = parts.matching([pattern], names)
+        if not fitting:
+            hint = closest(pattern, parts.short_names([n.rpartition(".")[0] for n in names]))
+            raise ConfigError("TRAIN-109", where="train.lr_factors", pattern=pattern, hint=hint)
+        found.update({name: found[name] * factor for name in fitting})
+    return found.__getitem__
 
 
 def adamw(kind: AdamW, groups: Groups, lr: float) -> Optimizer:
