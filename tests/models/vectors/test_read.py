@@ -94,13 +94,16 @@ def test_what_is_random_spreads_as_far_and_follows_the_seed(tmp_path: Path) -> N
 
 
 def test_frozen_vectors_do_not_learn(tmp_path: Path) -> None:
+    from llmwright.training.adapters.adapter import AdapterRequest
     from llmwright.training.adapters.config import FullAdapter
     from llmwright.training.optimizers.build import parameter_groups
 
     written(tmp_path / "v.txt")
     notices: list[str] = []
     vectors = {"kind": "glove", "file": "v.txt", "freeze": True}
-    model = FullAdapter().build(built(tmp_path, notices, vectors=vectors))
+    made: Any = built(tmp_path, notices, vectors=vectors)
+    asked: Any = {"tokenizer": None, "contract": None, "objective": "", "spec": None, "base": None}
+    model = FullAdapter().build(AdapterRequest(made, **asked, seed=1, notice=notices.append))
     weight = model.get_input_embeddings().weight
     before = weight.detach().clone()
     optimizer = torch.optim.AdamW(parameter_groups(model, 0.1), lr=0.1)
