@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import torch
-
-from llmwright.core import files
-from llmwright.core.errors import InputError, ResourceError
-from llmwright.training.checkpoint import Checkpoints, complete_folder, write_values
-from llmwright.training.state import State
 
 SCRIPT = Path(__file__).parent / "interrupted.py"
 
@@ -115,88 +107,3 @@ def test_killed_and_stopped_runs_end_with_the_very_same_weights(project) -> None
     assert record[0] == record[1] == record[2]
     for folder in ("whole", "killed", "stopped"):
         assert not (project / folder / "run" / "checkpoints").exists()
-
-
-def test_only_complete_checkpoints_are_seen(tmp_path) -> None:
-    checkpoints = Checkpoints(tmp_path / "checkpoints", "x")
-    (tmp_path / "checkpoints" / "step-00000009.123.tmp").mkdir()
-    (tmp_path / "checkpoints" / "step-00000004").mkdir()
-    (tmp_path / "checkpoints" / "step-00000007").mkdir()
-    checkpoints = Checkpoints(tmp_path / "checkpoints", "x")
-    assert checkpoints.latest() == tmp_path / "checkpoints" / "step-00000007"
-    assert not list((tmp_path / "checkpoints").glob("*.tmp"))
-
-
-def test_nothing_is_left_of_a_failed_write(tmp_path) -> None:
-    def fill() -> None:
-        with complete_folder(tmp_path / "step-1") as folder:
-            (folder / "half").write_text("half")
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(ResourceError) as caught:
-        fill()
-    assert caught.value.code == "CORE-020"
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path) -> None:
-    checkpoints = Checkpoints(tmp_path, "mine")
-    (tmp_path / "step-00000001").mkdir()
-    with pytest.raises(InputError, match="TRAIN-016"):
-        checkpoints.restore(None, lambda *_: None)
-    (tmp_path / "step-00000001" / "state.json").write_text('{"identity": "other"}')
-    with pytest.raises(InputError, match="TRAIN-010"):
-        checkpoints.restore(None, lambda *_: None)
-
-
-@pytest.fixture
-def kept(tmp_path):
-    """Two sound checkpoints, at steps 3 and 5, of a weight of 3 and 5."""
-    torch.manual_seed(0)
-    model = torch.nn.Linear(4, 4)
-    trainee = SimpleNamespace(model=model, optimizer=torch.optim.AdamW(model.parameters()))
-    model(torch.ones(1, 4)).sum().backward()
-    trainee.optimizer.step()
-    aside = tmp_path / "aside"
-    for step in (3, 5):
-        torch.nn.init.constant_(model.weight, step)
-        path = Checkpoints(tmp_path / "checkpoints", "mine").save(trainee, State(step=step))
-        # An older one only stays where the run was killed before it could be removed.
-        shutil.copytree(path, aside / path.name)
-    shutil.copytree(aside, tmp_path / "checkpoints", dirs_exist_ok=True)
-    return tmp_path / "checkpoints", trainee
-
-
-@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.pt", "random.pt"])
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_behind_a_damaged_checkpoint_an_older_one_is_taken(kept, name, share) -> None:
-    folder, trainee = kept
-    checkpoints = Checkpoints(folder, "mine")
-    said: list[str] = []
-
-    def restore(damaged: int) -> State:
-        path = folder / f"step-{damaged:08d}" / name
-        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-        return checkpoints.restore(trainee, lambda sentence, level: said.append(sentence))
-
-    assert restore(damaged=5).step == trainee.model.weight[0, 0].item() == 3
-    assert "step-00000005 is damaged" in said[0]
-    assert [path.name for path in folder.iterdir()] == ["step-00000003"]
-    with pytest.raises(InputError, match="TRAIN-016"):
-        restore(damaged=3)
-
-
-def test_damaged_best_weights_are_said(kept) -> None:
-    folder, trainee = kept
-    checkpoints = Checkpoints(folder, "mine")
-    checkpoints.save_best(trainee, 4)
-    (folder / "best-00000004" / "model.safetensors").write_bytes(b"half")
-    with pytest.raises(InputError, match="TRAIN-016"):
-        checkpoints.load_best(trainee, 4)
-
-
-def test_only_what_is_wrong_with_the_disk_is_called_so(tmp_path) -> None:
-    with pytest.raises(RuntimeError, match="something else"), complete_folder(tmp_path / "a"):
-        raise RuntimeError("something else")
-    with pytest.raises(ResourceError, match="CORE-020"), files.disk_errors(tmp_path):
-        write_values(Path("/dev/full"), torch.zeros(1000))

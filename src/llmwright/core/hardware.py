@@ -46,18 +46,32 @@ class Hardware:
     platform: str
 
 
-def hardware() -> Hardware:
-    """Look at the machine now."""
-    memory = psutil.virtual_memory()
-    total, available = memory.total, memory.available
+@dataclass(frozen=True)
+class Memory:
+    """Memory by machine and cgroup: all of it, and what could be taken now without swapping."""
+
+    total_bytes: int
+    available_bytes: int
+
+
+def memory() -> Memory:
+    """Look at the memory now."""
+    machine = psutil.virtual_memory()
+    total, available = machine.total, machine.available
     limited = _cgroup_memory()
     if limited is not None:
         limit, used = limited
         total, available = min(total, limit), min(available, limit - used)
+    return Memory(total, max(0, available))
+
+
+def hardware() -> Hardware:
+    """Look at the machine now."""
+    found = memory()
     return Hardware(
         num_cores=num_cores(),
-        memory_bytes=total,
-        available_memory_bytes=max(0, available),
+        memory_bytes=found.total_bytes,
+        available_memory_bytes=found.available_bytes,
         bf16=_has_bf16(),
         gpus=_gpus(),
         platform=f"{platform.system()} {platform.machine()}",

@@ -6,18 +6,18 @@ import math
 import random
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from llmwright.core import files
 from llmwright.core.artifacts import Artifact
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.models.config import ScratchModel
 from llmwright.training import setup
 from llmwright.training.budget import Budget, steps_in
-from llmwright.training.checkpoint import Checkpoints
+from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.config import TrainConfig
 from llmwright.training.data.batching import Batches, BucketedRows, TokenStream
 from llmwright.training.data.examples import label_counts
@@ -59,26 +59,34 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     trainee = make_trainee(config, problem, material, runtime, run)
     validation = make_validation(config, problem, material)
     prepare_objective(trainee, validation, run)
-    checkpoints = Checkpoints(run.folder / "checkpoints", identity(config, problem, inputs))
-    state = checkpoints.restore(trainee, run.notice) or State()
-    if state.step:
-        run.notice(text("training.resumed", step=state.step))
-    callbacks = make_callbacks(
-        config, problem, trainee, material, validation, checkpoints, state, run
-    )
-    follower = callbacks[0]
+    folder = run.folder / "checkpoints"
+    with Checkpoints(folder, identity(config, problem, inputs)) as checkpoints:
+        state = checkpoints.restore(trainee, run.notice) or State()
+        if state.step:
+            run.notice(text("training.resumed", step=state.step))
+        callbacks = make_callbacks(
+            config, problem, trainee, material, validation, checkpoints, state, run
+        )
+        run_to_end(trainee, state, callbacks, run)
+        # After the last step the best weights are mostly those that are there.
+        if state.best_step not in (None, state.step):
+            checkpoints.load_best(trainee, state.best_step)
+        artifact = save_model_artifact(config, problem, material, trainee, state, run)
+        checkpoints.remove()
+    return artifact
+
+
+def run_to_end(
+    trainee: Trainee, state: State, callbacks: tuple[Follower, Judge, Keeper], run: Run
+) -> None:
+    """Train until the budget or patience ends it."""
     with run.stoppable():
         for result in () if state.stopped_early else fit(trainee, state):
             for callback in callbacks:
                 callback.after(result)
             if state.stopped_early:
                 break
-    follower.finish()
-    if state.best_step is not None:
-        checkpoints.load_best(trainee, state.best_step)
-    artifact = save_model_artifact(config, problem, material, trainee, state, run)
-    checkpoints.remove()
-    return artifact
+    callbacks[0].finish()
 
 
 def make_trainee(
@@ -213,9 +221,7 @@ def make_callbacks(
         samples = Samples(
             problem.task, material.tokenizer, material.contract, config.sample_prompts
         )
-    judge = Judge(
-        trainee, state, run, follower, validation, samples, checkpoints, every, config.patience
-    )
+    judge = Judge(trainee, state, run, follower, validation, samples, every, config.patience)
     every = config.checkpoint_every_steps or every
     minutes = config.checkpoint_every_minutes
     keeper = Keeper(trainee, state, run, follower, checkpoints, every, minutes)
@@ -238,15 +244,16 @@ def default_lr(config: TrainConfig, problem: Problem) -> float:
     return lr * 100 if config.optimizer.kind == "sgd" else lr
 
 
-def identity(config: TrainConfig, problem: Problem, inputs: Mapping[str, Artifact]) -> str:
-    """Return a hash of all that decides the result: a checkpoint of another run is refused."""
-    return files.sha256_json(
-        {
-            "config": config.model_dump(mode="json"),
-            "model": problem.spec.model_dump(mode="json"),
-            "inputs": {name: artifact.id for name, artifact in inputs.items()},
-        }
-    )
+def identity(
+    config: TrainConfig, problem: Problem, inputs: Mapping[str, Artifact]
+) -> dict[str, Any]:
+    """Return all that decides the result: a checkpoint of another run is refused."""
+    return {
+        # Another number of processes computes the same.
+        **config.model_dump(mode="json", exclude={"runtime"}),
+        "model": problem.spec.model_dump(mode="json"),
+        "inputs": {name: artifact.id for name, artifact in inputs.items()},
+    }
 
 
 def set_seed(seed: int) -> None:

@@ -12,7 +12,7 @@ from llmwright.core.events import Metric, Notice, Progress, Sample
 from llmwright.inference.probes import Probes
 from llmwright.models.load import load_model, load_tokenizer
 from llmwright.tasks.contract import Contract
-from llmwright.training.checkpoint import Checkpoints
+from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.objectives.classification import SingleLabelObjective
 
 ROWS = [{"text": f"{c} {t}", "label": c} for c in ("red", "blue") for t in ("sun", "snow", "day")]

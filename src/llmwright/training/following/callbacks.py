@@ -19,7 +19,7 @@ from llmwright.core.events import Metric, Sample
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.data.records import Row
-from llmwright.training.checkpoint import Checkpoints
+from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.data.batching import describe_rows
 from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.loop import StepResult, Trainee
@@ -153,7 +153,7 @@ class Follower:
 
 
 class Judge:
-    """Measures the model on the validation split, keeps the best weights, and loses patience.
+    """Measures the model on the validation split, says which weights are best, and loses patience.
 
     Lets the model answer the sample prompts, also without a validation split.
 
@@ -164,7 +164,6 @@ class Judge:
         follower: Vouches first: weights behind a NaN are not worth measuring.
         validation: Measures; None when there is no validation split.
         samples: Answers the prompts; None without any.
-        checkpoints: Keeps the best weights.
         every_steps: Steps between evaluations.
         patience: Evaluations without a better one before it ends; None for ever.
     """
@@ -177,12 +176,11 @@ class Judge:
         follower: Follower,
         validation: Validation | None,
         samples: Samples | None,
-        checkpoints: Checkpoints,
         every_steps: int,
         patience: int | None,
     ) -> None:
         self._trainee, self._state, self._run = trainee, state, run
-        self._follower, self._checkpoints = follower, checkpoints
+        self._follower = follower
         self._validation, self._samples = validation, samples
         self._every_steps, self._patience = every_steps, patience
 
@@ -209,7 +207,6 @@ class Judge:
             self._run.emit(Metric(name, value, state.step, "validation"))
         if state.best is None or validation.rank(measured) > validation.rank(state.best):
             state.best_step, state.num_worse = state.step, 0
-            self._checkpoints.save_best(self._trainee, state.step)
             return
         state.num_worse += 1
         if self._patience is not None and state.num_worse >= self._patience:
@@ -219,7 +216,7 @@ class Judge:
 
 
 class Keeper:
-    """Writes checkpoints, and stops when the user asks for it.
+    """Writes checkpoints and the best weights, and stops when the user asks for it.
 
     Args:
         trainee: Who is kept.
@@ -247,11 +244,14 @@ class Keeper:
         self._kept = time.monotonic()
 
     def after(self, result: StepResult) -> None:
-        """Write a checkpoint when it is time.
+        """Begin to write a checkpoint when it is time, and the weights whenever they are the best.
 
         Raises:
             StoppedError: The user asked to stop; all is saved (``CORE-060``).
+            ResourceError: A checkpoint could not be written: the disk is full (``CORE-020``) or not
+                writable (``CORE-021``).
         """
+        self._checkpoints.check()
         over = self._state.stopped_early or self._trainee.budget.reached(self._state)
         stop = self._run.should_stop()
         due = time.monotonic() - self._kept >= self._every_seconds
@@ -259,5 +259,8 @@ class Keeper:
             self._follower.vouch()
             self._checkpoints.save(self._trainee, self._state)
             self._kept = time.monotonic()
+        elif self._state.best_step == self._state.step:
+            self._checkpoints.save_best(self._trainee, self._state.step)
         if stop and not over:
+            self._checkpoints.finish()
             raise self._run.stop()

@@ -7,18 +7,20 @@ other loop.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmwright.core.errors import ResourceError
 from llmwright.core.hardware import num_cores
 from llmwright.tasks.task import Batch
+from llmwright.training.adapters.adapter import load_trainable, trainable_state
 from llmwright.training.precision import Precision
 from llmwright.training.runtimes.config import SingleRuntime
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
     from transformers import PreTrainedModel
 
 
@@ -29,6 +31,9 @@ class Runtime:
         device: Where tensors live.
         num_threads: Processor threads torch uses.
     """
+
+    # Number of this process; only 0 writes.
+    rank: int = 0
 
     def __init__(self, device: str, num_threads: int) -> None:
         from accelerate import Accelerator
@@ -63,6 +68,30 @@ class Runtime:
     def backward(self, loss: Tensor) -> None:
         """Add the loss's gradients to those of the step."""
         self.accelerator.backward(loss)
+
+    def weights(self, model: PreTrainedModel) -> dict[str, Tensor]:
+        """Return what a checkpoint must hold of a model, by name; tied weights once."""
+        return trainable_state(model)
+
+    def load_weights(self, model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
+        """Bring back what `weights` returned.
+
+        Raises:
+            KeyError: A weight is missing, or there is one that the model does not have.
+        """
+        load_trainable(model, weights)
+
+    def optimizer_state(self, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+        """Return the optimizer's state; its tensors are not copied."""
+        return optimizer.state_dict()
+
+    def load_optimizer(self, model: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
+        """Bring back what `optimizer_state` returned."""
+        optimizer.load_state_dict(state)
+
+    def collected(self, value: Any) -> list[Any]:
+        """Return the value of each process, in order of rank."""
+        return [value]
 
     @property
     def repeats(self) -> bool:

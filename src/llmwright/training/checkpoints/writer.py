@@ -1,0 +1,73 @@
+"""One thing at a time is written to the disk while training goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+Release = Callable[[], None]
+
+
+class Writer:
+    """Does work in a thread of its own; at most one piece is under way.
+
+    Writing and copying leave Python's lock alone, so a thread is enough.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._released = threading.Event()
+        self._released.set()
+
+    def start(self, work: Callable[[Release], None]) -> None:
+        """Begin a piece of work, once the one before is done.
+
+        Args:
+            work: Calls what it is given as soon as it needs no more of what training changes.
+
+        Raises:
+            Exception: What went wrong in the work before.
+        """
+        self.finish()
+        self._released.clear()
+        self._thread = threading.Thread(target=self._do, args=(work,), name="checkpoint")
+        self._thread.start()
+
+    def _do(self, work: Callable[[Release], None]) -> None:
+        try:
+            work(self._released.set)
+        except BaseException as error:  # handed on to the thread that trains
+            self._error = error
+        finally:
+            self._released.set()
+
+    def hold(self) -> None:
+        """Wait until the work under way lets what training changes be changed."""
+        self._released.wait()
+
+    def check(self) -> None:
+        """Raise what went wrong, if anything did.
+
+        Raises:
+            Exception: What went wrong in the work before.
+        """
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def finish(self, check: bool = True) -> None:
+        """Wait for the work under way.
+
+        Args:
+            check: Whether to raise what went wrong, rather than to forget it.
+
+        Raises:
+            Exception: What went wrong.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if check:
+            self.check()
+        self._error = None
