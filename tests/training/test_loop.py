@@ -183,7 +183,7 @@ def _able() -> bool:
 
 def test_masks_are_left_out_only_where_they_do_nothing(causal, bench, tiny) -> None:
     assert not causal().trainee.objective.needs_mask
-    assert causal().trainee.objective.plain_head
+    assert causal().trainee.objective.head is not None
     dataset = bench.dataset("text-generation", "text", train=[{"text": TEXT}])
     recurrent = Bench(
         bench,
@@ -192,7 +192,7 @@ def test_masks_are_left_out_only_where_they_do_nothing(causal, bench, tiny) -> N
         bench.tokenizer([TEXT]),
     )
     # Its head has dropout before it: what holds in evaluation would not hold in training.
-    assert not recurrent.trainee.objective.plain_head
+    assert recurrent.trainee.objective.head is None
     assert all(np.isfinite(recurrent.losses()))
 
 

@@ -63,6 +63,16 @@ class Batches(ABC):
         """Give each example values of its own, which come with every batch it is in."""
         self._attached[name] = values_N
 
+    def _with_own(self, batch: Batch, indices_B: np.ndarray, epoch: int) -> Batch:
+        """Return a batch with what is its examples' own.
+
+        That is what was attached to them, and ``keys`` (B, 2), epoch and index: whoever draws
+        random numbers for an example begins with them.
+        """
+        keys_B2 = np.stack([np.full(len(indices_B), epoch), indices_B], axis=1)
+        own = {name: values_N[indices_B] for name, values_N in self._attached.items()}
+        return {**batch, **own, "keys": keys_B2}
+
 
 class BucketedRows(Batches):
     """Batches of rows of similar length, within limits of rows and tokens.
@@ -159,8 +169,7 @@ class BucketedRows(Batches):
     def collate(self, indices_B: np.ndarray, epoch: int) -> Batch:
         """Return the arrays of one batch, what is attached to its examples among them."""
         chosen = [self._examples[index] for index in indices_B]
-        batch = self._encoding.collate(chosen, self._contract)
-        return batch | {name: values_N[indices_B] for name, values_N in self._attached.items()}
+        return self._with_own(self._encoding.collate(chosen, self._contract), indices_B, epoch)
 
     def count_tokens(self, indices_B: np.ndarray) -> int:
         """Return the tokens of one batch, padding not counted."""
@@ -229,8 +238,7 @@ class TokenStream(Batches):
         """Return ``input_ids`` and ``labels``, both (B, T + 1); nothing is padded."""
         starts_B1 = self._shift(epoch) + indices_B[:, None] * self._length
         ids_BT = self._stream_N.take(starts_B1 + self._offsets_T, mode="wrap")
-        batch = {"input_ids": ids_BT, "labels": ids_BT}
-        return batch | {name: values_N[indices_B] for name, values_N in self._attached.items()}
+        return self._with_own({"input_ids": ids_BT, "labels": ids_BT}, indices_B, epoch)
 
     def count_tokens(self, indices_B: np.ndarray) -> int:
         """Return the tokens of one batch."""

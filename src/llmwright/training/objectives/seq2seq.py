@@ -11,7 +11,6 @@ import numpy as np
 from torch import Tensor
 
 from llmwright.tasks.task import IGNORE, Batch
-from llmwright.training.objectives.causal_lm import call_options
 from llmwright.training.objectives.config import Seq2SeqLoss
 from llmwright.training.objectives.objective import (
     Objective,
@@ -19,6 +18,7 @@ from llmwright.training.objectives.objective import (
     Tensors,
     inputs_of,
 )
+from llmwright.training.objectives.trials import call_options
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
