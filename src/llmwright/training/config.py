@@ -24,6 +24,10 @@ LabelName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) 
 ClassWeight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+# `auto` decides by the machine and the run, and says what and why.
+Switch = Literal["auto"] | bool
+
+
 class ProbesConfig(Config):
     """Inputs whose outputs are recorded with the model, to check every later form of it."""
 
@@ -137,6 +141,15 @@ class TrainConfig(Config):
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Number format of the calculations; weights stay float32. `auto` takes bf16 where the hardware
     has it and it pays."""
+    packing: Switch = "auto"
+    """Join rows without padding instead of bringing rows of similar length together. `auto` does so
+    on a GPU with variable-length attention; on a CPU it is slower. For `causal_lm` on rows; plain
+    texts are always one stream."""
+    checkpointing: bool = False
+    """Keep few activations and compute the others again: about a third slower, much less memory for
+    long inputs."""
+    kernels: Switch = "auto"
+    """Fused GPU kernels (Liger) for a model's parts; `auto` uses them where they are installed."""
     probes: ProbesConfig = ProbesConfig()
     """Inputs whose outputs are recorded with the model."""
 

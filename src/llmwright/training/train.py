@@ -16,11 +16,13 @@ from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.models.config import ScratchModel
 from llmwright.training import setup
+from llmwright.training.acceleration import choose_packing, use_checkpointing, use_kernels
 from llmwright.training.budget import Budget, steps_in
 from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.config import TrainConfig
 from llmwright.training.data.batching import Batches, BucketedRows, TokenStream
 from llmwright.training.data.examples import label_counts
+from llmwright.training.data.packing import PackedRows
 from llmwright.training.following.callbacks import Follower, Judge, Keeper
 from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.loop import Trainee, fit
@@ -94,7 +96,13 @@ def make_trainee(
 ) -> Trainee:
     """Return everything that takes part in training."""
     model = runtime.prepare(material.model)
+    use_kernels(config.kernels, model, runtime.device, run.notice)
+    if config.checkpointing:
+        use_checkpointing(model, run.notice)
     objective = make_objective(config, problem, material, run)
+    packing = not material.train.stream and choose_packing(
+        config.packing, problem.objective.kind, model, runtime.device, run.notice
+    )
     runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
     run.notice(sentence)
     lr = config.lr or default_lr(config, problem)
@@ -103,7 +111,7 @@ def make_trainee(
     factor_of = lr_factors(model, config.lr_factors, config.adapter)
     groups = parameter_groups(model, config.weight_decay, factor_of)
     optimizer = config.optimizer.build(groups, lr)
-    batches = make_batches(config, problem, material, run)
+    batches = make_batches(config, problem, material, packing, run)
     budget = Budget.of(config, batches)
     sentence = text(
         "training.start",
@@ -171,7 +179,9 @@ def batch_limits(
     return DEFAULT_BATCH_SIZE, max(1, tokens)
 
 
-def make_batches(config: TrainConfig, problem: Problem, material: Material, run: Run) -> Batches:
+def make_batches(
+    config: TrainConfig, problem: Problem, material: Material, packing: bool, run: Run
+) -> Batches:
     """Return the training split in batches; sizes that nobody named are said."""
     train = material.train
     size, tokens = batch_limits(config, problem, material)
@@ -180,7 +190,8 @@ def make_batches(config: TrainConfig, problem: Problem, material: Material, run:
     if train.stream:
         documents = [example.input_ids_T for example in train.examples]
         return TokenStream(documents, material.contract.max_length, size, tokens, config.seed)
-    return BucketedRows(
+    kind = PackedRows if packing else BucketedRows
+    return kind(
         train.examples, train.owners, problem.encoding, material.contract, size, tokens, config.seed
     )
 

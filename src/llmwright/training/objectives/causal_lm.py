@@ -12,6 +12,7 @@ from torch import Tensor
 
 from llmwright.core.errors import ConfigError
 from llmwright.tasks.task import IGNORE, Batch
+from llmwright.training.data.packing import rows_of_positions
 from llmwright.training.objectives.config import ObjectiveKind
 from llmwright.training.objectives.objective import (
     Objective,
@@ -55,6 +56,13 @@ class CausalLMObjective(Objective):
             return {**arrays, "targets": labels}
         return {**arrays, "targets": labels[positions_N], "positions": positions_N}
 
+    def rows_of(self, arrays: Batch) -> np.ndarray:
+        """Return the row of each labelled token; of rows joined to one, which of them."""
+        if "position_ids" not in arrays:
+            return super().rows_of(arrays)
+        rows_T: np.ndarray = rows_of_positions(arrays["position_ids"][0])
+        return rows_T[arrays.get("positions", slice(None))]
+
     def logits(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
         """Return logits_NV at the labelled positions only: the others never meet the head."""
         inputs = {name: tensors[name] for name in INPUTS if name in tensors}
@@ -66,7 +74,7 @@ class CausalLMObjective(Objective):
         return _select(logits, tensors)
 
 
-INPUTS = ("input_ids", "attention_mask")
+INPUTS = ("input_ids", "attention_mask", "position_ids")
 
 
 def _select(values: Tensor, tensors: Tensors) -> Tensor:

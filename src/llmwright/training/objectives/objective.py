@@ -182,9 +182,12 @@ def is_autoencoder(model: PreTrainedModel) -> bool:
     return hasattr(model, "to_logvar")
 
 
+INPUT_NAMES = ("input_ids", "token_type_ids", "position_ids")
+
+
 def inputs_of(batch: Batch, needs_mask: bool = True) -> Batch:
     """Return ids and, only where it hides something, the mask: without one, models are quicker."""
-    inputs: Batch = {n: batch[n] for n in ("input_ids", "token_type_ids") if n in batch}
+    inputs: Batch = {n: batch[n] for n in INPUT_NAMES if n in batch}
     mask_BT = batch.get("attention_mask")
     if needs_mask and mask_BT is not None and not mask_BT.all():
         inputs["attention_mask"] = mask_BT

@@ -90,10 +90,22 @@ def _makes(head: nn.Module, hidden_BTD: Tensor, logits_BTV: Tensor) -> bool:
     return fits and torch.allclose(found.float(), logits_BTV, atol=SAME)
 
 
-def _evaluated(model: PreTrainedModel, ids_BT: Tensor) -> Tensor:
+@torch.no_grad()
+def keeps_apart(model: PreTrainedModel) -> bool:
+    """Say whether rows joined to one, told apart by their positions alone, stay strangers."""
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return False
+    one_BT = _trial_ids(model)
+    joined_BT = one_BT.reshape(1, -1)
+    positions_BT = torch.arange(one_BT.shape[1], device=one_BT.device).repeat(len(one_BT))[None]
+    together = _evaluated(model, joined_BT, position_ids=positions_BT)
+    return torch.allclose(together, _evaluated(model, one_BT).reshape(together.shape), atol=SAME)
+
+
+def _evaluated(model: PreTrainedModel, ids_BT: Tensor, **more: Any) -> Tensor:
     training = model.training
     model.eval()
-    logits_BTV: Tensor = model(input_ids=ids_BT).logits.float()
+    logits_BTV: Tensor = model(input_ids=ids_BT, **call_options(model), **more).logits.float()
     model.train(training)
     return logits_BTV
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from llmwright.core.errors import ConfigError, closest
+from llmwright.core.errors import ConfigError, ResourceError, closest
 from llmwright.models.adapters import parts
 from llmwright.training.adapters.config import AdapterKind
-from llmwright.training.optimizers.config import SGD, Adafactor, Adagrad, Adam, AdamW, RMSprop
+from llmwright.training.optimizers.config import (
+    SGD,
+    Adafactor,
+    Adagrad,
+    Adam,
+    AdamW,
+    AdamW8bit,
+    RMSprop,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,6 +89,21 @@ def adamw(kind: AdamW, groups: Groups, lr: float) -> Optimizer:
     """Return AdamW, all weights in one fused call."""
     betas = (kind.beta1, kind.beta2)
     return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=kind.eps, fused=True)
+
+
+def adamw_8bit(kind: AdamW8bit, groups: Groups, lr: float) -> Optimizer:
+    """Return AdamW with its state in 8 bits.
+
+    Raises:
+        ResourceError: There is no GPU or bitsandbytes is not installed (``TRAIN-034``).
+    """
+    if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
+        raise ResourceError("TRAIN-034")
+    from bitsandbytes.optim import AdamW8bit as Optimizer8bit
+
+    betas = (kind.beta1, kind.beta2)
+    made: Optimizer = Optimizer8bit(groups, lr=lr, betas=betas, eps=kind.eps)
+    return made
 
 
 def adam(kind: Adam, groups: Groups, lr: float) -> Optimizer:

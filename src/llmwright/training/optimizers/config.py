@@ -21,6 +21,7 @@ OPTIMIZERS: Registry[type[Kind]] = Registry(
     "optimizer",
     {
         "adamw": f"{_CONFIG}:AdamW",
+        "adamw_8bit": f"{_CONFIG}:AdamW8bit",
         "adam": f"{_CONFIG}:Adam",
         "sgd": f"{_CONFIG}:SGD",
         "rmsprop": f"{_CONFIG}:RMSprop",
@@ -56,6 +57,15 @@ class AdamW(Kind):
     """Decay of the mean of squared gradients; 0.99 follows small models quicker than 0.999."""
     eps: float = Field(1e-8, gt=0)
     """Added to the denominator, so that tiny gradients do not make huge steps."""
+
+
+class AdamW8bit(AdamW):
+    """AdamW whose two means are kept in 8 bits (Dettmers et al. 2022): a quarter of the memory."""
+
+    implementation: ClassVar[str] = "llmwright.training.optimizers.build:adamw_8bit"
+
+    kind: Literal["adamw_8bit"] = "adamw_8bit"  # type: ignore[assignment]
+    """Name of this optimizer; it needs a GPU and bitsandbytes."""
 
 
 class Adam(Kind):
