@@ -23,7 +23,6 @@ OBJECTIVES: Registry[type[ObjectiveKind]] = Registry(
     "objective",
     {
         "causal_lm": f"{_CONFIG}:CausalLMLoss",
-        "masked_lm": f"{_CONFIG}:MaskedLMLoss",
         "classification": f"{_CONFIG}:ClassificationLoss",
         "regression": f"{_CONFIG}:RegressionLoss",
         "tagging": f"{_CONFIG}:TaggingLoss",
@@ -34,7 +33,6 @@ OBJECTIVES: Registry[type[ObjectiveKind]] = Registry(
         "orpo": f"{_JUDGED}:OrpoLoss",
         "simpo": f"{_JUDGED}:SimpoLoss",
         "kto": f"{_JUDGED}:KtoLoss",
-        "reward": f"{_JUDGED}:RewardLoss",
         "distillation": f"{_CONFIG}:DistillationLoss",
     },
 )
@@ -89,22 +87,6 @@ class CausalLMLoss(ObjectiveKind):
 
     kind: Literal["causal_lm"] = "causal_lm"
     """Name of this objective."""
-
-
-class MaskedLMLoss(ObjectiveKind):
-    """Predict masked tokens from both sides: what BERT-type models learn first."""
-
-    implementation: ClassVar[str] = f"{_OBJECTIVES}.masked_lm:MaskedLMObjective"
-    tasks: ClassVar[tuple[str, ...]] = ("text-generation", "fill-mask")
-    row_types: ClassVar[tuple[str, ...]] = ("text",)
-    makes: ClassVar[str] = "fill-mask"
-    packs: ClassVar[bool] = True
-
-    kind: Literal["masked_lm"] = "masked_lm"
-    """Name of this objective."""
-    share: float = Field(0.15, gt=0, lt=1)
-    """Share of tokens to be predicted: of them 80 % are masked, 10 % replaced by random ones and
-    10 % left as they are."""
 
 
 class ClassificationLoss(ObjectiveKind):
