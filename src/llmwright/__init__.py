@@ -23,6 +23,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 if TYPE_CHECKING:
     from llmwright.api import (
         chat,
+        compress,
         evaluate,
         export,
         predict,
@@ -51,6 +52,7 @@ __all__ = [
     "LLMwrightError",
     "Project",
     "chat",
+    "compress",
     "evaluate",
     "export",
     "predict",

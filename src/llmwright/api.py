@@ -22,6 +22,7 @@ from llmwright.core.project import Project, forms_in
 from llmwright.operations import OPERATIONS
 
 if TYPE_CHECKING:
+    from llmwright.compression.config import Compression
     from llmwright.data.cleaners import Cleaner
     from llmwright.data.config import SplitConfig
     from llmwright.data.records import TaskName
@@ -358,6 +359,23 @@ def evaluate(
     to work in (the current one by default) and ``consumers`` receive the events.
     """
     return _make("evaluate", locals())
+
+
+def compress(
+    *,
+    model: Reference | None = None,
+    kind: Compression | str | dict[str, Any] = DEFAULT,
+    tolerance: float | None = None,
+    min_agreement: float | None = None,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Artifact:
+    """Merge an adapter into its base, and prove that it answers alike.
+
+    Every parameter is a field of `CompressConfig` and described there; ``project`` is the folder
+    to work in (the current one by default) and ``consumers`` receive the events.
+    """
+    return _make("compress", locals())
 
 
 def export(

@@ -41,6 +41,14 @@ _ROWS = (
         argument="model",
     ),
     Operation(
+        verb="compress",
+        makes="model",
+        config="llmwright.compression.config:CompressConfig",
+        function="llmwright.compression.compress:compress",
+        summary="Merge an adapter into its base, and prove that it answers alike.",
+        argument="model",
+    ),
+    Operation(
         verb="export",
         makes="export",
         config="llmwright.export.config:ExportConfig",

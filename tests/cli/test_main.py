@@ -134,11 +134,11 @@ def test_a_wrong_line_of_the_project_file_is_named(
 def test_an_operation_of_the_future_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "llmwright.yaml").write_text("compress: {kind: int8}\n", encoding="utf-8")
+    (folder / "llmwright.yaml").write_text("deploy: {target: docker}\n", encoding="utf-8")
     assert invoke(["run"]) == 2
     shown = capsys.readouterr().err
     assert "CORE-053" in shown
-    assert '"compress"' in shown
+    assert '"deploy"' in shown
 
 
 def every_command(command: click.Command, path: str) -> list[tuple[str, click.Command]]:

@@ -25,6 +25,7 @@ PACKAGE_OF_PREFIX = {
     "INFER": "inference",
     "EVAL": "evaluation",
     "EXPORT": "export",
+    "COMPRESS": "compression",
     "TRAIN": "training",
     "SERVE": "serving",
     "RECIPE": "recipes",

@@ -24,7 +24,7 @@ from llmwright.core.operation import Table, field_at
 FILE_NAME = "llmwright.yaml"
 STORE_NAME = ".llmwright"
 # Operations of the design that have no row in the table yet; their sections are refused by name.
-PLANNED = ("annotate", "tune", "compare", "explain", "compress", "deploy", "monitor")
+PLANNED = ("annotate", "tune", "compare", "explain", "deploy", "monitor")
 HEAD = ("name", "task", "recipe")
 # A step's name is part of a folder's name and stands in references.
 STEP_NAME = re.compile(r"\w[\w.-]{0,63}")

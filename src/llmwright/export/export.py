@@ -25,6 +25,7 @@ from llmwright.inference.parity import ParityTable, compare, limits_for
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.probes import PROBES_FILE, TENSORS_FILE, Probes
 from llmwright.inference.verify import PAGE_FILE, describe, save_report, summary
+from llmwright.models.adapters.base import Base, is_adapter
 from llmwright.tasks.contract import CONTRACT_FILE
 
 # What of a model's folder an export needs besides its graphs: everything but the weights.
@@ -62,6 +63,8 @@ def export(config: ExportConfig, inputs: dict[str, Artifact], run: Run) -> Artif
     # What cannot be done or proven is said before the work.
     refuse_unsupported(source, config.format.kind)
     probes = Probes.open(source)
+    if is_adapter(source):
+        run.notice(text("export.merges", base=str(Base.open(source))))
     with run.draft("export") as draft:
         started = time.monotonic()
         info = convert(config, source, draft.path, run)

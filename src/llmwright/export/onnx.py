@@ -24,6 +24,8 @@ import torch
 
 from llmwright.core.errors import InputError
 from llmwright.export.config import Format
+from llmwright.models.adapters.attached import attached_to
+from llmwright.models.adapters.put import merge
 from llmwright.models.load import load_model
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
@@ -53,6 +55,8 @@ def export_onnx(
     contract = Contract.open(source)
     task = TASKS.get(contract.task)
     model = load_model(source, task=task.auto_class)
+    if attached_to(model) is not None:
+        merge(model)
     total = 2 if task.generates and model.config.is_encoder_decoder else 1
     graphs: dict[str, str] = {}
     for index, trace in enumerate(traces(model, task.generates, contract.token_types)):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llmwright.core import files
 from llmwright.core.errors import InputError
+from llmwright.models.adapters.base import ADAPTER_CONFIG, is_adapter
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 
@@ -22,9 +23,14 @@ def refuse_unsupported(source: Path, format_name: str) -> None:
 
     Raises:
         InputError: A recurrent generator or a VAE (``EXPORT-002``), or a plain ``rnn`` cell, whose
-            unrolled graph would fix the length of the text (``EXPORT-003``).
+            unrolled graph would fix the length of the text (``EXPORT-003``); an adapter that
+            cannot be merged (``MODEL-056``).
     """
     contract = Contract.open(source)
+    if is_adapter(source):
+        kind = str(files.read_json(source / ADAPTER_CONFIG)["peft_type"])
+        if kind != "LORA":
+            raise InputError("MODEL-056", kind=kind.lower().replace("_", " "))
     if contract.model_type not in STATEFUL:
         return
     config = files.read_json(source / "config.json")

@@ -134,13 +134,21 @@ def on_whole_base(model: PreTrainedModel) -> tuple[Attached, dict[str, Tensor]]:
     return Attached({**adapter.settings, **doubled}, adapter.base), weights
 
 
-def merge_lora(model: PreTrainedModel) -> None:
-    """Add the adapter to the weights and remove it: the model is a plain one again, in place."""
+def merge_lora(model: PreTrainedModel) -> int:
+    """Add the adapter to the weights and remove it: the model is a plain one again, in place.
+
+    Returns:
+        How many layers changed by that.
+    """
+    changed = 0
     for name, layer in adapted_layers(model):
+        before = layer.get_base_layer().weight.detach().clone()
         layer.merge(safe_merge=True)
+        changed += int(not torch.equal(before, layer.get_base_layer().weight))
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer.get_base_layer())
     if hasattr(model, "peft_config"):
         del model.peft_config
     note(model, None)
     model.requires_grad_(True)
+    return changed

@@ -66,8 +66,11 @@ def save_adapter(model: PreTrainedModel, folder: Path) -> None:
         generation.save_pretrained(folder)
 
 
-def merge(model: PreTrainedModel) -> None:
+def merge(model: PreTrainedModel) -> int:
     """Work an adapter into the weights, in place: the model answers alike and is a plain one.
+
+    Returns:
+        How many layers, or modules that were trained whole, are not the base's any more.
 
     Raises:
         InputError: There is none (``MODEL-055``), or it changes no weights (``MODEL-056``).
@@ -77,4 +80,4 @@ def merge(model: PreTrainedModel) -> None:
         raise InputError("MODEL-055", model=type(model).__name__)
     if adapter.type != "LORA":
         raise InputError("MODEL-056", kind=adapter.type.lower().replace("_", " "))
-    merge_lora(model)
+    return merge_lora(model) + len(adapter.whole)
