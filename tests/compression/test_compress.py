@@ -59,7 +59,7 @@ def test_a_merged_model_needs_no_base(bench: Any, adapted: Adapted, tmp_path: Pa
     merged = merge(bench, adapted("dora", kind="lora", rank=2, dora=True, rslora=True))
     alone = shutil.copytree(merged.path, tmp_path / "alone")
     predictor = Predictor.open(alone)
-    assert list(predictor.predict([predictor.read("red sun")]))[0].answer["text"]
+    assert list(predictor.predict([predictor.read("red sun")]))[0]["text"]
 
 
 def test_a_whole_model_has_nothing_to_merge(bench: Any, base: Artifact) -> None:

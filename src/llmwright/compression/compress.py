@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,10 +107,7 @@ def num_parameters(folder: Path) -> int:
     for path in folder.glob("model*.safetensors"):
         with safe_open(path, framework="np") as tensors:
             for name in tensors.keys():  # noqa: SIM118 (no mapping)
-                count = 1
-                for size in tensors.get_slice(name).get_shape():
-                    count *= size
-                total += count
+                total += math.prod(tensors.get_slice(name).get_shape())
     return total
 
 
