@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
     BertForSequenceClassification,
     BertForTokenClassification,
     LlamaConfig,
@@ -102,6 +103,15 @@ def _tagger() -> Any:
     )  # fmt: skip
 
 
+def _filler() -> Any:
+    return BertForMaskedLM(
+        BertConfig(
+            vocab_size=VOCAB, intermediate_size=64, pad_token_id=0, max_position_embeddings=64,
+            **TRANSFORMER,
+        )
+    )  # fmt: skip
+
+
 def _decoder() -> Any:
     return LlamaForCausalLM(
         LlamaConfig(
@@ -142,6 +152,7 @@ MODELS: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "classifier": ("text-classification", "classification", _classifier),
     "pairs": ("text-classification", "classification", _classifier),
     "tagger": ("token-classification", "tags", _tagger),
+    "filler": ("fill-mask", "text", _filler),
     "decoder": ("text-generation", "text", _decoder),
     "seq2seq": ("seq2seq", "pair", _seq2seq),
     "recurrent": (
@@ -186,7 +197,12 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
                 parameter.normal_(std=0.3)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, folder)
-    make_tokenizer("eos" if name in ("seq2seq", "pairs") else "none").save_pretrained(folder)
+    tokenizer = make_tokenizer("eos" if name in ("seq2seq", "pairs") else "none")
+    if name == "filler":
+        tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+        model.resize_token_embeddings(len(tokenizer))
+        save_model(model, folder)
+    tokenizer.save_pretrained(folder)
     labels = {"classification": LABELS, "tags": TAGS}.get(row_type, [])
     generates = task in ("text-generation", "seq2seq")
     Contract(
@@ -196,10 +212,13 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
         num_parameters=model.num_parameters(),
         fields=FIELDS.get(name, {}),
         token_types=name == "pairs",
+        mask_token="[MASK]" if name == "filler" else "",
         labels=labels,
         max_length=48,
         max_target_length=24 if task == "seq2seq" else None,
-        special_tokens=SPECIAL | ({"decoder_start": 2} if task == "seq2seq" else {}),
+        special_tokens=SPECIAL
+        | ({"decoder_start": 2} if task == "seq2seq" else {})
+        | ({"mask": tokenizer.mask_token_id} if name == "filler" else {}),
         stop_token_ids=[3] if generates else [],
         generation=Generation(max_new_tokens=12),
     ).save(folder)
@@ -219,6 +238,8 @@ def rows_for(name: str) -> list[dict[str, Any]]:
         return [{"tokens": w, "tags": [TAGS[i % 3] for i in range(len(w))]} for w in words]
     if row_type == "pair":
         return [{"input": t, "target": TEXTS[-1 - i]} for i, t in enumerate(TEXTS)]
+    if name == "filler":
+        return [{"text": t[: 4 + 3 * i] + "[MASK]"} for i, t in enumerate(TEXTS)]
     return [{"text": t[: 4 + 3 * i]} for i, t in enumerate(TEXTS)]
 
 

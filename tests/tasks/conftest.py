@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from llmwright.data.records import DatasetInfo
+from llmwright.tasks.judged import served
 from llmwright.tasks.make_contract import ContractRequest, make_contract, task_of
 from llmwright.tokenization.config import TOKENIZERS, TokenizeConfig
-from llmwright.tokenization.special import CHAT_ROLES, CHATML, Framing
+from llmwright.tokenization.special import CHAT_ROLES, CHATML, Framing, ensure_mask
 
 TEXT = "the cat sat on the mat, and the dog said: no way! 今天天气很好 ok Rome Oslo Ada 0123456789"
 
@@ -31,6 +32,9 @@ def make():
             labels=sorted(labels),
             multi_label=more.pop("multi_label", False),
         )
+        info = served(info, more.pop("makes", ""))
+        if info.task == "fill-mask":
+            ensure_mask(tokenizer)
         request = ContractRequest(info, tokenizer, None, 1, max_length, **more)
         contract = make_contract(request)
         if task == "seq2seq":

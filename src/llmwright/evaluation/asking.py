@@ -34,6 +34,7 @@ class Asked:
         log_prob: Sum of the natural log-probabilities of the right tokens.
         num_tokens: How many tokens that are.
         num_bytes: UTF-8 bytes of a plain text.
+        num_right: How many of the masked tokens are the likeliest of their place.
         rival_scores: What the model gives the chosen and the rejected of two answers: their
             log-probability, or a reward.
     """
@@ -44,6 +45,7 @@ class Asked:
     log_prob: float | None = None
     num_tokens: int | None = None
     num_bytes: int | None = None
+    num_right: int | None = None
     rival_scores: tuple[float, float] | None = None
 
 
@@ -88,7 +90,8 @@ class Asking:
 
     def log_probs(self, asked: Sequence[Asked]) -> list[Asked]:
         """Return the rows with the log-probability of their right tokens."""
-        contract = self.predictor.contract
+        generates = self.predictor.task.generates
+        plain = generates and self.predictor.contract.row_type == "text"
 
         def ask(rows: Sequence[Row]) -> list[Any]:
             texts = [conversation(r, "completion") if is_judged(r) else r for r in rows]
@@ -99,7 +102,6 @@ class Asking:
             if not len(score.log_probs_U):
                 self._leave_out(one.row, Note("evaluation.no_tokens").text())
                 continue
-            plain = contract.row_type == "text"
             found.append(
                 replace(
                     one,
@@ -107,6 +109,7 @@ class Asking:
                     num_tokens=len(score.log_probs_U),
                     # Without the tokenizer's own steps: jieba adds spaces nobody wrote.
                     num_bytes=len(one.row["text"].encode()) if plain else None,
+                    num_right=None if generates else int(score.right_U.sum()),
                 )
             )
         return found

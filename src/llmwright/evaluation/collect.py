@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from llmwright.tasks.contract import Contract
 
 MAX_SHOWN_SCORES = 5
+# What metrics need that work with probabilities of right tokens.
+SCORED = frozenset({"log_probs", "right"})
 # What an answer of a form is called in `Task.answer`, where not by the form's own name.
 ANSWER_KEYS = {"number": "value"}
 
@@ -69,7 +71,7 @@ def preview(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen)
     references = [_reference(task, row, form) for row in rows] if form != "none" else []
     has_labels = form in ("label", "labels")
     shape = (len(rows), len(contract.labels))
-    zeros_N = np.zeros(len(rows)) if task.generates else None
+    zeros_N = np.zeros(len(rows)) if task.scores else None
     return Outcomes(
         form=form,
         predictions=references,
@@ -78,7 +80,8 @@ def preview(task: Task, contract: Contract, rows: Sequence[Row], chosen: Chosen)
         scores_NC=np.zeros(shape) if has_labels else None,
         log_probs_N=zeros_N,
         num_tokens_N=zeros_N,
-        num_bytes_N=zeros_N if contract.row_type == "text" else None,
+        num_bytes_N=zeros_N if task.generates and contract.row_type == "text" else None,
+        num_right_N=None if task.generates else zeros_N,
         margins_N=np.zeros(len(rows)) if form == "choice" else None,
     )
 
@@ -143,11 +146,7 @@ def collect(
         asked, scores_NC = asking.label_answers(asked, contract.labels)
     elif form != "none":
         asked = asking.answers(asked)
-    if (
-        form != "choice"
-        and task.generates
-        and any("log_probs" in metric.needs for metric in chosen.metrics)
-    ):
+    if form != "choice" and task.scores and any(SCORED & m.needs for m in chosen.metrics):
         asked = asking.log_probs(asked)
     if not asked or (form == "none" and asked[0].log_prob is None):
         reason = asking.unscored[0].reason if asking.unscored else "-"
@@ -187,6 +186,7 @@ def _outcomes(
         log_probs_N=_numbers([one.log_prob for one in asked]),
         num_tokens_N=_numbers([one.num_tokens for one in asked]),
         num_bytes_N=_numbers([one.num_bytes for one in asked]),
+        num_right_N=_numbers([one.num_right for one in asked]),
         margins_N=_numbers(margins),
         positive=positive,
     )

@@ -246,7 +246,9 @@ def _classify(
         tally.agreeing += int(agreeing.sum())
         tally.compared += agreeing.size
         if not agreeing.all():
-            table.differ(probe, _label(found, predictor))
+            named = predictor.contract.labels or predictor.contract.multi_label
+            found_answer = _label(found, predictor) if named else _answer(found, probe, predictor)
+            table.differ(probe, found_answer)
     return len(part)
 
 

@@ -21,6 +21,7 @@ from llmwright.inference.detokenize import Detokenizer
 from llmwright.inference.engine import Engine
 from llmwright.inference.generation import FinishReason, Token, generate, write_all
 from llmwright.inference.opening import open_engine, open_tokenizer
+from llmwright.inference.probes import logits_of
 from llmwright.inference.sampling import Settings, log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, Generation
@@ -93,11 +94,14 @@ class TokenScores:
 
     Attributes:
         token_ids_U: The tokens that were scored, in order.
-        log_probs_U: Natural logarithm of each one's probability given all before it.
+        log_probs_U: Natural logarithm of each one's probability given all before it, or all that
+            is not masked.
+        right_U: Whether it is the likeliest token of its place.
     """
 
     token_ids_U: np.ndarray
     log_probs_U: np.ndarray
+    right_U: np.ndarray
 
 
 class Predictor:
@@ -273,13 +277,20 @@ class Predictor:
         if self.task.generates:
             prompts = [example.input_ids_T for example in examples]
             return write_all(self.engine, prompts, [settings] * len(prompts), places)
-        logits = self.engine.logits(self.task.collate(examples, self.contract))
-        if logits.ndim == 2:
-            return [Output(logits=row) for row in logits]
-        return [
-            Output(logits=row[: len(example.input_ids_T)])
-            for row, example in zip(logits, examples, strict=True)
-        ]
+        found: list[Output] = []
+        for part in self._within_memory(examples):
+            logits = logits_of(part, self.engine, self.task, self.contract)
+            found += [Output(logits=row) for row in logits]
+        return found
+
+    def _within_memory(self, examples: list[Example]) -> Iterator[list[Example]]:
+        """Yield examples in parts whose logits fit: a mask may be any token of the vocabulary."""
+        size = len(examples)
+        if self.task.masks:
+            longest = max(len(example.input_ids_T) for example in examples)
+            size = max(1, MAX_LOGITS // (longest * len(self.tokenizer)))
+        for start in range(0, len(examples), size):
+            yield examples[start : start + size]
 
     def write(
         self, example: Example, num_scores: int | None = None, **generation: Any
@@ -335,35 +346,35 @@ class Predictor:
         Raises:
             InputError: The model writes no text (``INFER-005``).
         """
-        if not self.task.generates:
+        if not self.task.scores:
             raise InputError("INFER-005", task=self.contract.task)
         waiting = iter(rows)
         while window := list(islice(waiting, batch_size * WINDOW_BATCHES)):
-            parts = [self.task.encode_parts(row, self.tokenizer, self.contract) for row in window]
+            parts = [self.task.scored(row, self.tokenizer, self.contract) for row in window]
             flat = [example for row in parts for example in row]
             scored = iter(self._score_all(flat, batch_size))
             for row in parts:
                 found = [next(scored) for _ in row]
                 yield TokenScores(
-                    np.concatenate([ids_U for ids_U, _ in found]),
-                    np.concatenate([chances_U for _, chances_U in found]),
+                    *(
+                        np.concatenate([np.zeros(0), *(getattr(one, name) for one in found)])
+                        for name in ("token_ids_U", "log_probs_U", "right_U")
+                    )
                 )
 
-    def _score_all(
-        self, examples: list[Example], batch_size: int
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _score_all(self, examples: list[Example], batch_size: int) -> list[TokenScores]:
         # Seq2seq has logits for each target token, the others for each input token.
         lengths = [max(len(e.input_ids_T), len(_labels_of(e))) for e in examples]
         # Longest first, so that the first batch tells how many rows the logits leave room for.
         order = sorted(range(len(examples)), key=lambda i: -lengths[i])
-        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        found: dict[int, TokenScores] = {}
         while len(found) < len(order):
             length = lengths[order[len(found)]]
             fitting = max(1, MAX_LOGITS // max(1, length * len(self.tokenizer)))
             rows = order[len(found) : len(found) + min(batch_size, fitting)]
             batch = self.task.collate([examples[row] for row in rows], self.contract)
             logits, labels = self.engine.logits(batch), batch["labels"]
-            if "decoder_input_ids" not in batch:
+            if self.task.generates and "decoder_input_ids" not in batch:
                 # A decoder's output at a token is about the next one.
                 logits, labels = logits[:, :-1], labels[:, 1:]
             for place, row in enumerate(rows):
@@ -376,9 +387,10 @@ def _labels_of(example: Example) -> np.ndarray:
     return example.labels
 
 
-def target_log_probs(logits_TV: np.ndarray, labels_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def target_log_probs(logits_TV: np.ndarray, labels_T: np.ndarray) -> TokenScores:
     """Return the target's tokens and their log-probabilities, where the labels are not IGNORE."""
     places_U = np.flatnonzero(labels_T != IGNORE)
     ids_U = labels_T[places_U]
     log_probs_UV = log_softmax(logits_TV[places_U])
-    return ids_U, log_probs_UV[np.arange(len(ids_U)), ids_U]
+    right_U = log_probs_UV.argmax(axis=-1) == ids_U
+    return TokenScores(ids_U, log_probs_UV[np.arange(len(ids_U)), ids_U], right_U)

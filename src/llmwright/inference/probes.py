@@ -165,6 +165,7 @@ def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[
         "chat_template_sha256": chat.known_sha256(tokenizer),
         "preprocessing": contract.preprocessing,
         "text_steps": contract.text_steps,
+        "mask_token": contract.mask_token,
         "token_types": contract.token_types,
     }
 
@@ -212,14 +213,15 @@ def _input_of(row: Row, contract: Contract) -> Row | None:
     """Return what of a row may travel; None where it is empty or cannot be redacted."""
     if contract.row_type == "tags" and is_personal(row["tokens"]):
         return None
-    asked = TASKS.get(contract.task)().input_of(row, contract)
+    task = TASKS.get(contract.task)()
+    asked = task.input_of(row, contract)
     kept = {name: redact_value(value) for name, value in asked.items()}
     if contract.row_type == "text":
         kept["text"] = kept["text"][:MAX_PROMPT_CHARACTERS]
     # Cutting and redacting change a text: what is recorded is what a server makes of it again.
     kept = cleaned(kept, contract)
     stays = cleaned(kept, contract) == kept
-    return kept if kept and stays and all(kept.values()) else None
+    return task.posed(kept, contract) if kept and stays and all(kept.values()) else None
 
 
 def record_probes(
@@ -298,11 +300,11 @@ def record(
 def logits_of(
     examples: Sequence[Example], engine: Engine, task: Task, contract: Contract
 ) -> list[np.ndarray]:
-    """Return the logits of each example without its padding."""
+    """Return the logits of each example, of several places only those that are its answer."""
     found = engine.logits(task.collate(examples, contract))
     if found.ndim == 2:
         return list(found)
-    return [found[row, : len(example.input_ids_T)] for row, example in enumerate(examples)]
+    return [found[i, task.answered(example, contract)] for i, example in enumerate(examples)]
 
 
 def output_of(probe: Probe, contract: Contract) -> Output:

@@ -99,8 +99,11 @@ class Judge:
         """Return one verdict for a text or its label, or one for each tag."""
         if probe.logits is None:
             return [self._same_text(found, probe)]
-        if "value" in probe.answer:
-            return [self._same_number(found.get("value"), probe)]
+        for name in ("value", "score"):
+            if name in probe.answer:
+                return [self._same_number(found.get(name), probe.answer[name], probe)]
+        if "fills" in probe.answer:
+            return self._same_fills(found.get("fills"), probe)
         if "tags" in probe.answer:
             return self._same_tags(found.get("tags"), probe)
         if self.contract.multi_label:
@@ -127,14 +130,24 @@ class Judge:
         undecided = {name for name, near in zip(self.contract.labels, close, strict=True) if near}
         return changed <= undecided
 
-    def _same_number(self, found: Any, probe: Probe) -> bool:
+    def _same_number(self, found: Any, recorded: float, probe: Probe) -> bool:
         """Compare a number in the user's unit, by what the limit is there."""
         numbers = numbers_of(self.contract)
         assert probe.logits is not None
         scale = numbers.std * max(1.0, abs(float(probe.logits[0])))
         if isinstance(found, bool) or not isinstance(found, int | float):
             return False
-        return bool(abs(found - probe.answer["value"]) <= self.limits.tolerance * scale)
+        return bool(abs(found - recorded) <= self.limits.tolerance * scale)
+
+    def _same_fills(self, found: Any, probe: Probe) -> list[bool]:
+        """Compare the best token of each mask."""
+        assert probe.logits is not None
+        recorded = probe.answer["fills"]
+        if not isinstance(found, list) or len(found) != len(recorded):
+            return [False] * len(recorded)
+        close_M = self._close(probe.logits)
+        pairs = zip(found, recorded, close_M, strict=True)
+        return [bool(close) or _best(one) == _best(other) for one, other, close in pairs]
 
     def _same_tags(self, found: Any, probe: Probe) -> list[bool]:
         assert probe.logits is not None
@@ -175,6 +188,12 @@ class Judge:
         ]
         longest = max((before for before in before_U if text.startswith(before)), key=len)
         return [place for place, before in enumerate(before_U) if before == longest]
+
+
+def _best(fills: Any) -> Any:
+    """Return the likeliest token of a mask; None where a server says something else."""
+    first = fills[0] if isinstance(fills, list) and fills else None
+    return first.get("token") if isinstance(first, dict) else None
 
 
 def _differences(found: dict[str, Any], probe: Probe) -> list[float]:

@@ -101,6 +101,9 @@ def _fields_of(contract: Contract) -> Fields:
     names = contract.fields
     if TASKS.get(contract.task).generates:
         return _text_fields(contract)
+    if contract.row_type == "messages":
+        inputs = {PROMPT: "text", "answer": "text", "messages": "messages"}
+        return Fields(inputs, (PROMPT, "messages"), (), {"score": "score"}, False)
     if contract.row_type == "tags":
         tokens, tags = names.get("tokens", "tokens"), names.get("tags", "tags")
         outputs = {"tokens": tokens, "tags": tags, "scores": "scores"}
@@ -109,6 +112,8 @@ def _fields_of(contract: Contract) -> Fields:
         return Fields(inputs, tuple(dict.fromkeys((tokens, "text"))), (), outputs, False)
     text = names.get("text", "text")
     inputs = {text: "text"}
+    if contract.mask_token:
+        return Fields(inputs, (text,), (), {"text": "text", "fills": "fills"}, False)
     if contract.row_type == "regression":
         outputs = {"value": names.get("value", "value")}
     else:

@@ -18,7 +18,12 @@ ROUTES = {
     "classify": "/v1/classify",
 }
 # What models do that neither write texts nor tell labels of them, by task.
-OTHERS = {"token-classification": "tag", "text-regression": "rate"}
+OTHERS = {
+    "token-classification": "tag",
+    "text-regression": "rate",
+    "reward": "rate",
+    "fill-mask": "fill",
+}
 
 
 class ServedModel:
@@ -46,7 +51,7 @@ class ServedModel:
 
     @cached_property
     def abilities(self) -> frozenset[str]:
-        """What it can do: ``write``, ``chat``, ``classify``, ``tag`` or ``rate`` (by a number)."""
+        """What it can do: ``write``, ``chat``, ``classify``, ``tag``, ``fill`` or ``rate``."""
         if not self.fields.generates:
             return frozenset({OTHERS.get(self.contract.task, "classify")})
         chats = self.contract.row_type == "messages"

@@ -62,6 +62,9 @@ def examples(model: ServedModel, count: int = 4) -> list[dict[str, str]]:
 
 def _example(row: Row, model: ServedModel) -> dict[str, str]:
     contract, name = model.contract, model.fields.needed[0]
+    if contract.task == "reward":
+        asked, answer = (turn["content"][:MAX_EXAMPLE_CHARACTERS] for turn in row["messages"][-2:])
+        return {name: asked, "answer": answer}
     if contract.row_type == "messages":
         return {name: row["messages"][-1]["content"][:MAX_EXAMPLE_CHARACTERS]}
     if contract.row_type == "tags":

@@ -81,6 +81,8 @@ class Contract(Config):
     begins_with_bos: bool = False
     """Text generation: whether texts and prompts begin with the ``bos`` token. Not so where the
     training text was one long stream, in which that token was hardly seen."""
+    mask_token: str = ""
+    """Fill-mask: how a mask is written in a text."""
     token_types: bool = False
     """Whether the model tells two texts apart by ``token_type_ids``: 0 first, 1 second."""
     special_tokens: dict[str, int] = {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmwright.core.errors import ConfigError
 from llmwright.data.records import DatasetInfo
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, Generation
-from llmwright.tasks.judged import served
 from llmwright.tasks.task import TASKS, Task
 from llmwright.tokenization.steps import steps_of
 
@@ -24,7 +23,7 @@ class ContractRequest:
     """What a contract is made from.
 
     Attributes:
-        info: What the dataset says.
+        info: What the dataset is to the finished model (`judged.served`).
         tokenizer: The model's tokenizer, with a padding token.
         model_config: The model's ``config.json``; None while there is no model yet.
         num_parameters: Number of weights.
@@ -32,7 +31,6 @@ class ContractRequest:
         max_target_length: Longest target in tokens (seq2seq).
         long_texts: Whether the plain texts are mostly longer than `max_length`.
         profile: What `profile.profile_of` found in the training data.
-        makes: Task of the finished model, where it is not the dataset's.
     """
 
     info: DatasetInfo
@@ -43,20 +41,17 @@ class ContractRequest:
     max_target_length: int | None = None
     long_texts: bool = False
     profile: dict[str, Any] = field(default_factory=dict)
-    makes: str = ""
 
 
-def task_of(info: DatasetInfo, makes: str = "") -> Task:
+def task_of(info: DatasetInfo) -> Task:
     """Return the task of the model that learns from a dataset.
 
     Args:
-        info: What the dataset says.
-        makes: Task of the finished model, where it is not the dataset's.
+        info: What the dataset is to the finished model (`judged.served`).
 
     Raises:
         ConfigError: The task cannot learn from such rows (``TASK-004``).
     """
-    info = served(info, makes)
     task = TASKS.get(info.task)()
     if info.row_type not in task.row_types:
         types = ", ".join(task.row_types)
@@ -70,7 +65,6 @@ def make_contract(request: ContractRequest) -> Contract:
     Raises:
         InputError: The tokenizer has no chat template for conversations (``TASK-005``).
     """
-    request = replace(request, info=served(request.info, request.makes))
     info, tokenizer = request.info, request.tokenizer
     chats = info.row_type == "messages"
     return Contract(
@@ -88,6 +82,7 @@ def make_contract(request: ContractRequest) -> Contract:
         max_target_length=request.max_target_length,
         chat_template_sha256=chat.template_sha256(tokenizer) if chats else None,
         begins_with_bos=_begins_with_bos(request),
+        mask_token=str(tokenizer.mask_token) if TASKS.get(info.task).masks else "",
         token_types=_token_types(request),
         special_tokens=_special_tokens(request),
         stop_token_ids=_stop_token_ids(request),

@@ -35,6 +35,7 @@ class Seq2Seq(Task):
     objective: ClassVar[str] = "seq2seq"
     metrics: ClassVar[tuple[str, ...]] = ("exact_match", "bleu", "chrf")
     generates: ClassVar[bool] = True
+    scores: ClassVar[bool] = True
     text_field: ClassVar[str] = "input"
 
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:

@@ -37,6 +37,8 @@ TASKS: Registry[type[Task]] = Registry(
         "text-regression": "llmwright.tasks.text_regression:TextRegression",
         "token-classification": "llmwright.tasks.token_classification:TokenClassification",
         "seq2seq": "llmwright.tasks.seq2seq:Seq2Seq",
+        "fill-mask": "llmwright.tasks.fill_mask:FillMask",
+        "reward": "llmwright.tasks.reward:Reward",
     },
 )
 
@@ -164,6 +166,8 @@ class Task(Encoding):
             large (``max``).
         decides: Whether the largest logit is the answer, of a text or of each place.
         generates: Whether the answer is text written token by token.
+        scores: Whether the right tokens of a row have probabilities (`scored`).
+        masks: Whether it needs a token that hides others.
         text_field: The input that one bare text stands for.
         takes_blank: Whether an input without a character is one: a text may be begun from nothing.
     """
@@ -176,6 +180,8 @@ class Task(Encoding):
     selection: ClassVar[tuple[str, Literal["min", "max"]]] = ("loss", "min")
     decides: ClassVar[bool] = True
     generates: ClassVar[bool] = False
+    scores: ClassVar[bool] = False
+    masks: ClassVar[bool] = False
     text_field: ClassVar[str] = "text"
     takes_blank: ClassVar[bool] = False
 
@@ -189,8 +195,16 @@ class Task(Encoding):
                 (``TASK-011``, ``TASK-012``).
         """
         row = cleaned(self.row_of(values, contract), contract)
-        refuse_missing(row, values, contract, self.takes_blank)
+        self.refuse_missing(row, values, contract)
         return row
+
+    def refuse_missing(self, row: Row, values: Mapping[str, Any], contract: Contract) -> None:
+        """Check that a clean row holds all its input columns.
+
+        Raises:
+            InputError: It does not, or one is blank and may not be (``TASK-003``).
+        """
+        refuse_missing(row, values, contract, self.takes_blank)
 
     def row_of(self, values: Mapping[str, Any], contract: Contract) -> Row:
         """Return the input columns that are there, under their canonical names."""
@@ -200,6 +214,20 @@ class Task(Encoding):
         """Return what of a dataset's row, of whatever type, a model is asked."""
         columns = INPUT_COLUMNS[contract.row_type]
         return {name: row[name] for name in columns if row.get(name) is not None}
+
+    def posed(self, row: Row, contract: Contract) -> Row | None:
+        """Return an input as a probe asks it; None where it cannot be one."""
+        return row
+
+    def answered(self, example: Example, contract: Contract) -> np.ndarray:
+        """Return the places of the input whose outputs are the answer: all of them."""
+        return np.arange(len(example.input_ids_T))
+
+    def scored(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> list[Example]:
+        """Return a row as scoring reads it, with each right token a label once."""
+        return self.encode_parts(row, tokenizer, contract)
 
     def measured_on(self, info: DatasetInfo) -> bool:
         """Say whether a model can be measured on a dataset."""
@@ -221,8 +249,8 @@ class Task(Encoding):
     ) -> dict[str, Any]:
         """Return what ``predict`` and the server answer.
 
-        That is ``{"label", "scores"}``, ``{"labels", "scores"}``, ``{"value"}``, ``{"tokens",
-        "tags", "scores"}`` or ``{"text", "finish_reason"}``.
+        That is ``{"label", "scores"}``, ``{"labels", "scores"}``, ``{"value"}``, ``{"score"}``,
+        ``{"tokens", "tags", "scores"}``, ``{"text", "finish_reason"}`` or ``{"text", "fills"}``.
         """
 
     @abstractmethod

@@ -40,6 +40,7 @@ class TextGeneration(Task):
     objective: ClassVar[str] = "causal_lm"
     metrics: ClassVar[tuple[str, ...]] = ("perplexity",)
     generates: ClassVar[bool] = True
+    scores: ClassVar[bool] = True
     text_field: ClassVar[str] = "prompt"
     takes_blank: ClassVar[bool] = True
 

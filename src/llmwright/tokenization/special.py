@@ -173,3 +173,12 @@ def ensure_pad(tokenizer: PreTrainedTokenizerFast) -> bool:
     before = len(tokenizer)
     tokenizer.add_special_tokens({"pad_token": "<pad>"})
     return len(tokenizer) > before
+
+
+def ensure_mask(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Give a tokenizer a token that hides others; say whether it grew by one."""
+    if tokenizer.mask_token_id is not None:
+        return False
+    before = len(tokenizer)
+    tokenizer.add_special_tokens({"mask_token": SpecialTokens().mask})
+    return len(tokenizer) > before

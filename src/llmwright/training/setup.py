@@ -21,7 +21,7 @@ from llmwright.tasks.judged import served
 from llmwright.tasks.make_contract import ContractRequest, make_contract, task_of
 from llmwright.tasks.profile import profile_of
 from llmwright.tasks.task import TASKS, Encoding, Task
-from llmwright.tokenization.special import ensure_pad
+from llmwright.tokenization.special import ensure_mask, ensure_pad
 from llmwright.training.adapters.adapter import AdapterRequest, adapt, base_of, refuse_early
 from llmwright.training.config import TrainConfig
 from llmwright.training.data import examples
@@ -178,6 +178,8 @@ def choose_tokenizer(
     else:
         raise InputError("TRAIN-002")
     ensure_pad(tokenizer)
+    if problem.task.masks and ensure_mask(tokenizer):
+        run.notice(text("training.new_mask", mask=tokenizer.mask_token))
     return tokenizer
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from llmwright.core.errors import InputError
 from llmwright.data.records import Dataset
+from llmwright.tasks.judged import served
 from llmwright.tasks.make_contract import task_of
 
 ASK = {"role": "user", "content": "q"}
@@ -79,5 +80,5 @@ def test_real_judged_rows_are_for_a_model_that_writes(
     real: Callable[..., Dataset], llmwright_data: Path, name: str
 ) -> None:
     dataset = real(f"llama_factory/{name}")
-    assert task_of(dataset.info).name == "text-generation"
+    assert task_of(served(dataset.info)).name == "text-generation"
     assert "warning" not in {getattr(e, "level", "") for e in real.bench.events}  # type: ignore

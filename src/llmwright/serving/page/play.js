@@ -6,6 +6,7 @@ let running = null;
 function inputNames() {
   if (able("write")) return [STATE.fields.needed[0]];
   if (able("tag")) return ["text"];
+  if ("answer" in STATE.fields.inputs && able("rate")) return ["prompt", "answer"];
   return names;
 }
 
@@ -90,7 +91,7 @@ async function ask(output, button) {
   try {
     const answer = await (await post(...request())).json();
     const milliseconds = Math.round(performance.now() - started);
-    output.replaceChildren(...(able("tag") ? tagged(answer) : able("rate") ? rated(answer) : classified(answer)),
+    output.replaceChildren(...(able("tag") ? tagged(answer) : able("rate") ? rated(answer) : able("fill") ? filled(answer) : classified(answer)),
       foot(t("milliseconds", { count: milliseconds }), answer.truncated && t("truncated")));
   } catch (error) { output.replaceChildren(errorBox(error)); }
   button.disabled = false;
@@ -99,6 +100,12 @@ async function ask(output, button) {
 function rated(answer) {
   const value = answer[Object.values(STATE.fields.outputs)[0]];
   return [h("div", { className: "best" }, Number(value.toPrecision(5)).toString())];
+}
+
+function filled(answer) {
+  const lists = answer.fills.map((fills) => h("div", {}, fills.map(({ token, score }, index) => h("div", { className: "score" + (index ? "" : " first") },
+    h("span", { title: token }, token), h("i", { style: `--share:${(score * 100).toFixed(2)}%` }), h("b", {}, (score * 100).toFixed(1) + " %")))));
+  return [h("div", { className: "best" }, answer.text), ...lists];
 }
 
 const SHOWN_SCORES = 6;
@@ -137,7 +144,7 @@ function exampleChips(fill) {
 }
 
 function singleView() {
-  const button = h("button", { className: "primary" }, t(able("write") ? "write_button" : able("tag") ? "tag_button" : able("rate") ? "rate_button" : "classify_button"));
+  const button = h("button", { className: "primary" }, t(able("write") ? "write_button" : able("tag") ? "tag_button" : able("rate") ? "rate_button" : able("fill") ? "fill_button" : "classify_button"));
   const output = h("div", { className: "grow", ariaLive: "polite" }, h("div", { className: "empty" }, t("waiting")));
   const go = () => { refresh(); return able("write") ? write(output, button) : ask(output, button); };
   button.onclick = go;

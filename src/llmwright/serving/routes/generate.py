@@ -162,6 +162,8 @@ def _responses(fields: Fields) -> dict[int | str, dict[str, Any]]:
         "labels": {"type": "array", "items": {"type": "string"}},
         "scores": {},
         "value": {"type": "number"},
+        "score": {"type": "number"},
+        "fills": {"type": "array", "items": {"type": "array", "items": {"type": "object"}}},
     }
     properties = {
         name: kinds.get(canonical, {"type": "string"}) for canonical, name in fields.outputs.items()
