@@ -234,6 +234,32 @@ def _predictor(model: Reference | None, engine: str, place: Place) -> Predictor:
     return Predictor.open(found.path, engine)
 
 
+def reproduce(
+    reference: Reference,
+    *,
+    tolerance: float = 0.0,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Artifact:
+    """Run again what made an artifact, compare what comes out, and return the report.
+
+    Its metadata say whether it ``passed``, and under ``reproduction`` what was compared.
+
+    Args:
+        reference: A run, a step, an artifact or its folder, or a ``run.lock.json``.
+        tolerance: Largest difference of a weight, loss, metric or output of a probe that still
+            counts as the same; 0 asks for equal files.
+        project: The folder that has the inputs; the current one by default.
+        consumers: Receive the events.
+    """
+    from llmwright import reproduction
+
+    opened = open_project(project)
+    return reproduction.reproduce(
+        opened, str(_plain(reference)), tolerance, consumers or [_log_warning]
+    )
+
+
 def prepare(
     *,
     source: str | list[str] | dict[Literal["train", "validation", "test"], str | list[str]],

@@ -11,7 +11,7 @@ from typing import Annotated
 import pytest
 from tiny_table import TABLE, CountConfig, Python, ShapeConfig, load
 
-from llmwright.core import events, lineage, pipeline, plugins
+from llmwright.core import events, pipeline, plugins
 from llmwright.core.artifacts import Artifact
 from llmwright.core.config import Input
 from llmwright.core.errors import (
@@ -23,6 +23,7 @@ from llmwright.core.errors import (
 )
 from llmwright.core.files import sha256_file
 from llmwright.core.operation import Operation
+from llmwright.core.origin import lineage
 from llmwright.core.project import Project
 
 RUN = """

@@ -31,6 +31,7 @@ COMMANDS = {
     "runs": "llmwright.cli.records:runs",
     "artifacts": "llmwright.cli.records:artifacts",
     "lineage": "llmwright.cli.records:lineage",
+    "reproduce": "llmwright.cli.reproduce:reproduce",
     "plugins": "llmwright.cli.settings:plugins",
     "config": "llmwright.cli.settings:config",
     "doctor": "llmwright.cli.settings:doctor",

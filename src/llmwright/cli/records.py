@@ -13,11 +13,11 @@ from llmwright.cli import options, render
 from llmwright.cli.operation import find_project
 from llmwright.core import artifacts as store
 from llmwright.core import events, jobs, layers, pipeline
-from llmwright.core import lineage as history
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError, ConfigError, InputError, LLMwrightError, closest
 from llmwright.core.index import JobRow, RunRow, run_folder
 from llmwright.core.locale import text
+from llmwright.core.origin import lineage as history
 from llmwright.core.project import Project
 
 

@@ -55,6 +55,25 @@ def show_tables(made: Sequence[Artifact]) -> None:
             what = artifact.metadata.get("target", f"{artifact.kind} {artifact.id}")
             title = text("cli.parity", what=what, **counts)
             render.print_table(title, headings, parity_rows(parity))
+        if "reproduction" in artifact.metadata:
+            show_reproduction(artifact.metadata["reproduction"])
+
+
+def show_reproduction(body: Mapping[str, Any]) -> None:
+    """Show what was compared with what a run made before."""
+    headings = ["", text("cli.recorded_column"), text("cli.made_column"), text("cli.difference")]
+    rows = [
+        (
+            render.word(found["name"]),
+            found["recorded"],
+            found["made"],
+            "–" if found["difference"] is None else f"{found['difference']:.3g}",
+            "✓" if found["within"] else "✗",
+        )
+        for found in body["findings"]
+    ]
+    title = text("cli.reproduced", run=body["run"], expected=body["expected"], made=body["made"])
+    render.print_table(title, [*headings, ""], rows)
 
 
 def metric_rows(metadata: Mapping[str, Any]) -> list[tuple[str, str, str]]:

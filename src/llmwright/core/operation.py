@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmwright.core.artifacts import Artifact
@@ -14,6 +15,27 @@ if TYPE_CHECKING:
     from llmwright.core.runs import Run
 
 Function = Callable[[Config, dict[str, Artifact], "Run"], Artifact | None]
+# Takes the folders of what was recorded and of what was made now.
+Compare = Callable[[Path, Path], "list[Finding]"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that two artifacts were compared in.
+
+    Attributes:
+        name: What was compared, as in ``weights``.
+        recorded: What it was, in short.
+        made: What it is now.
+        difference: The largest difference; None where there is only equal and not equal.
+        equal: Whether both are the same, bit by bit.
+    """
+
+    name: str
+    recorded: str
+    made: str
+    difference: float | None
+    equal: bool
 
 
 @dataclass(frozen=True)
@@ -30,6 +52,8 @@ class Operation:
         version: Counted up when the same config and inputs would give another result.
         reuse: Whether an unchanged earlier run may stand for this one (False: what is looked at may
             change behind the same reference).
+        compare: ``"module:function"`` that says how far two artifacts of it are apart; empty where
+            only equal files are equal.
         step: Whether ``llmwright run`` executes its section (False: the section is settings).
     """
 
@@ -42,6 +66,7 @@ class Operation:
     version: int = 1
     step: bool = True
     reuse: bool = True
+    compare: str = ""
 
     def config_class(self) -> type[Config]:
         """Import and return the config class."""
@@ -51,6 +76,11 @@ class Operation:
     def load(self) -> Function:
         """Import and return the function."""
         found: Function = load_object(self.function)
+        return found
+
+    def load_compare(self) -> Compare | None:
+        """Import and return the function that compares two artifacts, where there is one."""
+        found: Compare | None = load_object(self.compare) if self.compare else None
         return found
 
 

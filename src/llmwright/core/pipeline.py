@@ -9,12 +9,13 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from llmwright.core import events, files, lineage, plugins
+from llmwright.core import events, files, plugins
 from llmwright.core.artifacts import MANIFEST, Artifact
 from llmwright.core.config import Config, inputs_of, parse
 from llmwright.core.errors import (
@@ -27,6 +28,8 @@ from llmwright.core.errors import (
 from llmwright.core.index import RunRow, Status, run_folder
 from llmwright.core.locale import text
 from llmwright.core.operation import Operation, Table
+from llmwright.core.origin import lineage
+from llmwright.core.origin import lock as locks
 from llmwright.core.project import Project, Section
 from llmwright.core.registry import installed_plugins
 from llmwright.core.runs import Run, interrupt_on_terminate
@@ -160,7 +163,7 @@ def execute(
                 project.index.use_run(row.id)
                 return Done(step, artifact, row.id, True, time.monotonic() - started)
     row, resumed = project.index.begin_run(
-        _new_row(operation, config, step, fingerprint),
+        new_row(operation.verb, step, config.model_dump(mode="json"), fingerprint),
         {name: artifact.id for name, artifact in inputs.items()},
         # A service is never done: several may run, and none goes on where another stopped.
         resume=bool(operation.makes) and not fresh,
@@ -193,25 +196,67 @@ def _perform(
     consumers: Sequence[events.Emit],
     resumed: bool,
 ) -> Artifact | None:
-    folder = run_folder(project.home, row.id)
-    origin = {
+    lock = lock_of(project, operation, config, inputs, row, local)
+    run = run_of(project, row, consumers, lock, resumed)
+
+    def work() -> Artifact | None:
+        locks.write(run.folder, lock)
+        made = operation.load()(config, inputs, run)
+        if made is not None:
+            locks.write(run.folder, lock | {"result": locks.result_of(made)})
+        return made
+
+    return recorded(project, row, run, work)
+
+
+def lock_of(
+    project: Project,
+    operation: Operation,
+    config: Config,
+    inputs: dict[str, Artifact],
+    row: RunRow,
+    local: dict[str, str],
+) -> locks.Lock:
+    """Return the lock of a run that is about to begin."""
+    return {
         "run": row.id,
-        "operation": row.operation,
-        "config": row.config,
-        "versions": row.versions,
+        "step": row.step,
+        "operation": operation.verb,
+        "operation_version": operation.version,
         "inputs": {name: artifact.id for name, artifact in inputs.items()},
-        "files": [_described(project, path, sha256) for path, sha256 in local.items() if sha256],
+        **locks.described(project, config, local, row.versions),
     }
-    run = Run(row.id, folder, project.root, project.store, consumers, origin, resumed)
+
+
+def run_of(
+    project: Project,
+    row: RunRow,
+    consumers: Sequence[events.Emit],
+    origin: locks.Lock,
+    resumed: bool,
+) -> Run:
+    """Return what an operation is given to work with."""
+    folder = run_folder(project.home, row.id)
+    return Run(row.id, folder, project.root, project.store, consumers, origin, resumed)
+
+
+def recorded(
+    project: Project, row: RunRow, run: Run, work: Callable[[], Artifact | None]
+) -> Artifact | None:
+    """Do the work of a run that has begun, its events kept, and note in the index how it ended.
+
+    Raises:
+        LLMwrightError: Whatever the work found wrong; the run is recorded as failed.
+    """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(interrupt_on_terminate())
             with files.disk_errors(project.home):
-                folder.mkdir(parents=True, exist_ok=True)
-                run.follow(stack.enter_context(events.EventFile(folder / "events.jsonl")))
+                run.folder.mkdir(parents=True, exist_ok=True)
+                run.follow(stack.enter_context(events.EventFile(run.folder / "events.jsonl")))
                 run.emit(events.RunStarted(row.id, row.operation, row.step))
-                made = operation.load()(config, inputs, run)
+                made = work()
                 finished = events.RunFinished(time.monotonic() - started, made.id if made else None)
                 run.emit(finished)
         except BaseException as error:
@@ -221,18 +266,6 @@ def _perform(
             raise
     project.index.finish_run(row.id, "finished", made.id if made else None)
     return made
-
-
-def _described(project: Project, path: str, sha256: str) -> dict[str, str]:
-    """Return what the manifest says of a local file; of a manifest also whose it is."""
-    said = {"path": path, "sha256": sha256}
-    file = project.root / path
-    if file.name == MANIFEST:
-        # Another program's file may have this name too.
-        with contextlib.suppress(LLMwrightError, KeyError):
-            artifact = Artifact.open(file.parent)
-            said |= {"kind": artifact.kind, "artifact": artifact.id}
-    return said
 
 
 def _record_failure(project: Project, row: RunRow, run: Run, error: BaseException) -> None:
@@ -254,15 +287,16 @@ def _record_failure(project: Project, row: RunRow, run: Run, error: BaseExceptio
         run.emit(events.RunFailed(code, message, fix))
 
 
-def _new_row(operation: Operation, config: Config, step: str, fingerprint: str) -> RunRow:
+def new_row(verb: str, step: str, values: dict[str, Any], fingerprint: str) -> RunRow:
+    """Return the row of a run that begins now."""
     now = time.time()
     return RunRow(
         id=f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{step}-{secrets.token_hex(2)}",
-        operation=operation.verb,
+        operation=verb,
         step=step,
         status="running",
         fingerprint=fingerprint,
-        config=config.model_dump(mode="json"),
+        config=values,
         versions=library_versions(),
         pid=os.getpid(),
         started=now,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmwright.core import lineage
 from llmwright.core.artifacts import Artifact, Store
+from llmwright.core.origin import lineage
 from llmwright.data.content import KEY_COLUMNS, input_key
 from llmwright.data.records import Dataset, Row
 

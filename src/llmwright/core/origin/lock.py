@@ -1,0 +1,220 @@
+"""The lock of a run: all that decided its result, so that it can be done again and compared.
+
+It is written as ``run.lock.json`` into the run's folder when the run begins, and stands as
+``origin`` in the manifest of the artifact. The manifest is no part of what an artifact's id is the
+hash of: the same training makes the same artifact on whatever machine, and yet each says where it
+comes from. Nothing private is in it: no path outside of the project, no name of a user or a
+machine, no secret, and of the environment only what libraries calculate by.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from llmwright import __version__
+from llmwright.core import files, layers, plugins
+from llmwright.core.artifacts import MANIFEST, Artifact, read_manifest
+from llmwright.core.config import Config, is_secret
+from llmwright.core.errors import InputError, LLMwrightError
+from llmwright.core.hardware import hardware
+from llmwright.core.project import Project
+from llmwright.core.registry import installed_plugins
+
+LOCK_FILE = "run.lock.json"
+VERSION = 1
+OUTSIDE = "<outside>"
+GIT_SECONDS = 5
+
+# Variables by which libraries choose threads, kernels, devices and memory.
+ENVIRONMENT = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "GOMP_SPINCOUNT",
+    "HF_HUB_OFFLINE",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MKL_CBWR",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "ONEDNN_MAX_CPU_ISA",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+    "PYTHONHASHSEED",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "RANK",
+    "TOKENIZERS_PARALLELISM",
+    "WORLD_SIZE",
+)
+
+Lock = dict[str, Any]
+
+
+def machine() -> dict[str, Any]:
+    """Return what calculates: system, processor, cores, memory and GPUs, without names."""
+    found = hardware()
+    return {
+        "python": platform.python_version(),
+        "system": f"{found.platform} {platform.libc_ver()[0]}".strip(),
+        "processor": _processor(),
+        "num_cores": found.num_cores,
+        "memory_gb": round(found.memory_bytes / 1e9),
+        "bf16": found.bf16,
+        "gpus": [gpu.name for gpu in found.gpus],
+    }
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    said = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    named = (line.partition(":")[2].strip() for line in said.splitlines() if "model name" in line)
+    return next(named, platform.processor())
+
+
+def code(project: Project) -> dict[str, Any]:
+    """Return version and, where they lie in a git repository, commits of LLMwright and project."""
+    here = Path(__file__).parents[2]
+    return {
+        "llmwright": __version__,
+        # An installed package may lie within somebody's repository, of which it is no part.
+        "llmwright_commit": None if "site-packages" in here.parts else _commit(here),
+        "project_commit": _commit(project.root),
+    }
+
+
+def _commit(folder: Path) -> str | None:
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        said = subprocess.run(
+            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return said.stdout.strip() or None if said.returncode == 0 else None
+
+
+def described(
+    project: Project, config: Config, local: Mapping[str, str], versions: Mapping[str, str]
+) -> Lock:
+    """Return the part of a lock that is the same for every run of a config on this machine.
+
+    Args:
+        project: Its plugins and its commit count.
+        config: What is run.
+        local: Path and SHA-256 of each local file that it reads.
+        versions: Of the libraries.
+    """
+    return {
+        "version": VERSION,
+        "config": without_private(config, project.root),
+        "versions": dict(versions),
+        "files": [_file(project, path, sha256) for path, sha256 in local.items() if sha256],
+        "plugins": plugins.project_hashes(project) | installed_plugins(),
+        "code": code(project),
+        "machine": machine(),
+        "environment": {n: os.environ[n] for n in ENVIRONMENT if n in os.environ},
+    }
+
+
+def without_private(config: Config, root: Path) -> dict[str, Any]:
+    """Return a config's values without secrets, and of paths outside the project the name alone."""
+
+    def cleaned(value: Any, place: list[str]) -> Any:
+        if isinstance(value, dict):
+            kept = {k: v for k, v in value.items() if not is_secret(type(config), [*place, k])}
+            return {k: cleaned(v, [*place, k]) for k, v in kept.items()}
+        if isinstance(value, list):
+            return [cleaned(item, place) for item in value]
+        return _inside(value, root) if isinstance(value, str) else value
+
+    values: dict[str, Any] = cleaned(config.model_dump(mode="json"), [])
+    return values
+
+
+def _inside(value: str, root: Path) -> str:
+    """Return a value as it is, a path within the project from its root, another by its name."""
+    path = PurePath(value)
+    if "\n" in value or not (path.is_absolute() or value.startswith(("~", "../", "..\\"))):
+        return value
+    return (
+        path.relative_to(root).as_posix() if path.is_relative_to(root) else f"{OUTSIDE}/{path.name}"
+    )
+
+
+def _file(project: Project, path: str, sha256: str) -> dict[str, str]:
+    """Return what is said of a local file; of a manifest also whose it is."""
+    said = {"path": _inside(path, project.root), "sha256": sha256}
+    file = project.root / path
+    if file.name == MANIFEST:
+        # Another program's file may have this name too.
+        with contextlib.suppress(LLMwrightError, KeyError):
+            artifact = Artifact.open(file.parent)
+            said |= {"kind": artifact.kind, "artifact": artifact.id}
+    return said
+
+
+def write(folder: Path, lock: Lock) -> None:
+    """Write ``run.lock.json``, with a digest by which a later change is seen.
+
+    Raises:
+        ResourceError: As `files.write_json`.
+    """
+    body = {name: value for name, value in lock.items() if name != "digest"}
+    files.write_json(folder / LOCK_FILE, body | {"digest": files.sha256_json(body)})
+
+
+def result_of(artifact: Artifact) -> dict[str, Any]:
+    """Return what a lock says of the artifact that was made: id, kind and hash of each file."""
+    listing = read_manifest(artifact.path)["files"]
+    hashes = {name: entry["sha256"] for name, entry in listing.items()}
+    return {"artifact": artifact.id, "kind": artifact.kind, "files": hashes}
+
+
+def read(path: Path) -> tuple[Lock, bool]:
+    """Return the lock in a file, and whether it is as it was written.
+
+    Raises:
+        InputError: It cannot be read or is no lock (``CORE-120``).
+    """
+    try:
+        lock: Lock = files.read_json(path)
+        digest = lock.pop("digest", "")
+        missing = {"version", "run", "operation", "config", "inputs"} - set(lock)
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError("CORE-120", path=path, reason=str(error)) from error
+    if missing:
+        raise InputError("CORE-120", path=path, reason=", ".join(sorted(missing)))
+    return lock, files.sha256_json(lock) == digest
+
+
+def of_artifact(artifact: Artifact) -> Lock:
+    """Return the lock of the run that made an artifact.
+
+    Raises:
+        InputError: Its manifest has none (``CORE-120``): it was made otherwise, or long ago.
+    """
+    origin: Lock = dict(read_manifest(artifact.path)["origin"])
+    if "version" not in origin:
+        raise InputError("CORE-120", path=artifact.path / MANIFEST, reason="version")
+    return origin | {"result": result_of(artifact)}
+
+
+def differences(lock: Lock, now: Lock) -> Iterator[tuple[str, str, str]]:
+    """Yield name, value then and value now of what is otherwise: code, libraries, machine."""
+    for part in ("code", "versions", "plugins", "machine", "environment"):
+        then, present = layers.flat(lock.get(part, {})), layers.flat(now.get(part, {}))
+        for name in sorted({*then, *present}):
+            if then.get(name) != present.get(name):
+                yield f"{part}.{name}", _said(then.get(name)), _said(present.get(name))
+
+
+def _said(value: Any) -> str:
+    return "-" if value in (None, "", []) else str(value)
