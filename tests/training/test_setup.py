@@ -119,7 +119,7 @@ def test_bf16_is_refused_where_the_hardware_lacks_it(bench, tiny, monkeypatch) -
 
 
 def test_autocast_calculates_in_bf16_and_leaves_weights_alone() -> None:
-    runtime = Runtime("cpu", 1)
+    runtime = Runtime(torch.device("cpu"), 1)
     layer = torch.nn.Linear(2, 2)
     runtime.precision = "bf16"
     with runtime.autocast():

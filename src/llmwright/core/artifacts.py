@@ -72,6 +72,7 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
+        self.home = root
         self.root = root / "artifacts"
         self._drafts = root / "drafts"
 

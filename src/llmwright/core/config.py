@@ -77,6 +77,13 @@ class Config(BaseModel):
         """
         return True
 
+    def deciding(self) -> dict[str, Any]:
+        """Return the settings that decide the result, for the step's fingerprint: all of them.
+
+        A config may leave out those that only say where or how fast the work is done.
+        """
+        return self.model_dump(mode="json")
+
     def local_files(self, root: Path) -> list[Path]:
         """Return the local files this config reads, whose hashes enter the step's fingerprint."""
         found: list[Path] = []

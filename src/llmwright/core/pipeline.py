@@ -459,7 +459,7 @@ def fingerprint_of(
         {
             "operation": operation.verb,
             "version": operation.version,
-            "config": config.model_dump(mode="json"),
+            "config": config.deciding(),
             "inputs": {name: artifact.id for name, artifact in inputs.items()},
             "files": local,
             "plugins": plugins.project_hashes(project) | installed_plugins(),

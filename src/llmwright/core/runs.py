@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from llmwright.core.artifacts import Draft, Store
 from llmwright.core.errors import StoppedError
@@ -28,7 +28,12 @@ class Run:
         consumers: Who receives the events.
         origin: What the manifest of a saved artifact says about where it comes from.
         resumed: Whether an earlier process began this run.
+
+    Attributes:
+        catches_signals: Whether Ctrl-C and SIGTERM are for this process to answer.
     """
+
+    catches_signals: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -48,6 +53,29 @@ class Run:
         self._consumers = list(consumers)
         self._origin = origin or {}
         self._stop = threading.Event()
+
+    def description(self) -> dict[str, Any]:
+        """Return what `described` makes this run of in another process: plain values."""
+        return {
+            "identity": self.id,
+            "folder": str(self.folder),
+            "root": str(self.root),
+            "home": str(self.store.home),
+            "origin": self._origin,
+            "resumed": self.resumed,
+        }
+
+    @classmethod
+    def described(cls, values: dict[str, Any]) -> Self:
+        """Return a run of this kind in another process; nobody receives its events yet."""
+        return cls(
+            values["identity"],
+            Path(values["folder"]),
+            Path(values["root"]),
+            Store(Path(values["home"])),
+            origin=values["origin"],
+            resumed=values["resumed"],
+        )
 
     def follow(self, consumer: Emit) -> None:
         """Hand every event from now on to one more consumer."""
@@ -93,7 +121,8 @@ class Run:
 
         Outside it both interrupt at once. Long work that can save its state uses this.
         """
-        if threading.current_thread() is not threading.main_thread():
+        main = threading.current_thread() is threading.main_thread()
+        if not (self.catches_signals and main):
             yield
             return
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -13,7 +13,7 @@ from llmwright.models.config import ModelSpec, ScratchModel
 from llmwright.training.adapters.config import ADAPTERS, AdapterKind, FullAdapter
 from llmwright.training.objectives.config import OBJECTIVES, ObjectiveKind
 from llmwright.training.optimizers.config import OPTIMIZERS, SCHEDULES, AdamW, Cosine, ScheduleKind
-from llmwright.training.runtimes.config import RUNTIMES, SingleRuntime
+from llmwright.training.runtimes.config import RUNTIMES, RuntimeKind, SingleRuntime
 
 if TYPE_CHECKING:
     from typing import Self
@@ -62,8 +62,10 @@ class TrainConfig(Config):
     text."""
     objective: Annotated[ObjectiveKind, Choice(OBJECTIVES)] | None = None
     """What is minimised; the task's own when not given."""
-    runtime: Annotated[Kind, Choice(RUNTIMES)] = SingleRuntime()
-    """Where the loop runs: `single` is one process on one device, a GPU where there is one."""
+    runtime: Annotated[RuntimeKind, Choice(RUNTIMES)] = SingleRuntime()
+    """Where the loop runs: `single` is one process on one device, a GPU where there is one;
+    `torchrun` are several processes that share each batch. It does not decide the result: a run
+    that was stopped goes on in another runtime."""
 
     optimizer: Annotated[Kind, Choice(OPTIMIZERS)] = AdamW()
     """How gradients become steps."""
@@ -156,6 +158,10 @@ class TrainConfig(Config):
     def takes_newest(self, field: str) -> bool:
         """Say no for the tokenizer of a model that brings its own."""
         return field != "tokenizer" or self.model.kind not in ("hub", "step")
+
+    def deciding(self) -> dict[str, Any]:
+        """Return all settings but the runtime."""
+        return {name: value for name, value in super().deciding().items() if name != "runtime"}
 
     @model_validator(mode="after")
     def _probe_file_belongs_to_source(self) -> Self:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmwright.core.errors import ConfigError, ResourceError
 from llmwright.training.budget import Budget, lr_factor
@@ -40,8 +40,9 @@ class Trainee:
     """All that takes part in training.
 
     Attributes:
-        model: Learns; in train mode, prepared by the runtime.
-        objective: Makes a loss of a batch.
+        model: Learns; in train mode.
+        objective: Makes the losses of a batch.
+        learner: Model and objective in one module, prepared by the runtime: what is called.
         optimizer: Changes the weights.
         schedule: Changes the learning rate.
         lr: Full learning rate.
@@ -54,6 +55,7 @@ class Trainee:
 
     model: PreTrainedModel
     objective: Objective
+    learner: nn.Module
     optimizer: Optimizer
     schedule: ScheduleKind
     lr: float
@@ -106,7 +108,8 @@ def fit(trainee: Trainee, state: State) -> Iterator[StepResult]:
                 continue
             state.step = result.step
             state.tokens += result.num_tokens
-            state.seconds += time.perf_counter() - started
+            seconds = state.seconds + time.perf_counter() - started
+            [state.seconds] = trainee.runtime.agreed([seconds])
             yield result
             if trainee.budget.reached(state):
                 return
@@ -171,21 +174,28 @@ def fitting_gradients(trainee: Trainee, state: State, group: Group, done: float)
 def gradients(trainee: Trainee, epoch: int, parts: Group, done: float) -> Tensor | None:
     """Add up the gradients of a step and return its mean loss; None when nothing is to be learned.
 
-    The loss is divided by the number of targets in all micro-batches of the step: cutting batches
-    gives the gradient of one large batch, whatever their lengths.
+    The loss is divided by the number of targets in all micro-batches of the step, over all
+    processes: cutting and sharing batches gives the gradient of one large batch, whatever their
+    lengths.
     """
     objective, runtime = trainee.objective, trainee.runtime
-    collated = [objective.arrays(trainee.batches.collate(part, epoch)) for part in parts]
-    weight = sum(objective.weight(arrays) for arrays in collated)
+    shares = [runtime.share(indices_B) for indices_B in parts]
+    collated = [objective.arrays(trainee.batches.collate(s.indices_B, epoch)) for s in shares]
+    pairs = list(zip(shares, collated, strict=True))
+    [weight] = runtime.total([sum(objective.weight(a) for share, a in pairs if share.counts)])
     if weight == 0:
         return None
+    # Processes average their gradients; ours are shares of a sum.
+    weight /= runtime.world
     loss = torch.zeros((), device=runtime.device)
-    for arrays in collated:
-        with runtime.autocast():
-            part = objective.losses(trainee.model, runtime.tensors(arrays), done).sum() / weight
-        runtime.backward(part)
+    for number, (share, arrays) in enumerate(pairs, start=1):
+        with runtime.exchanging(trainee.learner, last=number == len(pairs)):
+            with runtime.autocast():
+                part = trainee.learner(runtime.tensors(arrays), done) / weight
+            part = part if share.counts else part * 0.0
+            part.backward()
         loss += part.detach()
-    return loss
+    return runtime.summed(loss) / runtime.world
 
 
 def clip(trainee: Trainee) -> Tensor | None:
@@ -193,5 +203,4 @@ def clip(trainee: Trainee) -> Tensor | None:
     if trainee.max_grad_norm is None:
         return None
     weights = [w for settings in trainee.optimizer.param_groups for w in settings["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(weights, trainee.max_grad_norm, foreach=True)
-    return norm.detach()
+    return trainee.runtime.clip(weights, trainee.max_grad_norm)

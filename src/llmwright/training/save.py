@@ -32,12 +32,17 @@ def save_model_artifact(
     trainee: Trainee,
     state: State,
     run: Run,
-) -> Artifact:
+) -> Artifact | None:
     """Return the artifact of a trained model, with its contract and recorded probes.
+
+    Of several processes the first one makes it; the others get None.
 
     Raises:
         ResourceError: The disk is full (``CORE-020``) or not writable (``CORE-021``).
     """
+    trainee.runtime.finish(trainee.model)
+    if trainee.runtime.rank:
+        return None
     history = training_record(config, problem, trainee, state)
     with run.draft("model") as draft, files.disk_errors(draft.path):
         save_weights(trainee.model, material.tokenizer, material.contract, draft.path)

@@ -6,7 +6,8 @@ import math
 import random
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,20 +26,29 @@ from llmwright.training.data.examples import label_counts
 from llmwright.training.data.packing import PackedRows
 from llmwright.training.following.callbacks import Follower, Judge, Keeper
 from llmwright.training.following.validation import Samples, Validation
+from llmwright.training.learner import Learner
 from llmwright.training.loop import Trainee, fit
 from llmwright.training.objectives.objective import Objective, ObjectiveRequest
 from llmwright.training.optimizers.build import lr_factors, parameter_groups
 from llmwright.training.precision import choose_precision
+from llmwright.training.runtimes.assignment import Assignment
 from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.save import save_model_artifact
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # What a batch holds when nobody says: so many rows, but not more tokens, padding included, and not
 # more logits (1 GB in float32, and as much again for their gradient).
 DEFAULT_BATCH_SIZE = 32
 DEFAULT_BATCH_TOKENS = 16_384
 MAX_DEFAULT_LOGITS = 1 << 28
+# What other processes are to call.
+LEARN = "llmwright.training.train:learn"
+# Between the seeds of two processes: further than anybody counts seeds.
+RANK_STRIDE = 1_000_003
 
 
 def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact:
@@ -54,15 +64,31 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
         CheckError: Loss, gradient or weights became no numbers (``TRAIN-012``, ``TRAIN-015``).
         StoppedError: The user stopped the run; the next start goes on (``CORE-060``).
     """
-    problem = setup.define(config, inputs, run)
+    if config.runtime.launcher:
+        # What all processes read is made once, before they start.
+        setup.prepare(config, setup.define(config, inputs, run), inputs, run)
+        made: Artifact = config.runtime.launch(Assignment(config, inputs, run, LEARN))
+        return made
+    artifact = learn(config, inputs, run)
+    assert artifact is not None
+    return artifact
+
+
+def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact | None:
+    """Train in this process, be it alone or one of several; return the model.
+
+    None in all processes but the first. Arguments and errors as for `train`.
+    """
     runtime: Runtime = config.runtime.build()
+    problem = setup.define(config, inputs, run)
     material = setup.prepare(config, problem, inputs, run)
-    set_seed(config.seed)
-    trainee = make_trainee(config, problem, material, runtime, run)
+    # Each process drops out other values.
+    set_seed(config.seed + RANK_STRIDE * runtime.rank)
     validation = make_validation(config, problem, material)
-    prepare_objective(trainee, validation, run)
-    folder = run.folder / "checkpoints"
-    with Checkpoints(folder, identity(config, problem, inputs)) as checkpoints:
+    trainee = make_trainee(config, problem, material, runtime, run, validation)
+    # Other machines have runs of their own; the one of process 0 counts.
+    folder = Path(runtime.collected(str(run.folder))[0]) / "checkpoints"
+    with Checkpoints(folder, identity(config, problem, inputs), runtime.rank) as checkpoints:
         state = checkpoints.restore(trainee, run.notice) or State()
         if state.step:
             run.notice(text("training.resumed", step=state.step))
@@ -74,7 +100,8 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
         if state.best_step not in (None, state.step):
             checkpoints.load_best(trainee, state.best_step)
         artifact = save_model_artifact(config, problem, material, trainee, state, run)
-        checkpoints.remove()
+        if artifact is not None:
+            checkpoints.remove()
     return artifact
 
 
@@ -92,10 +119,15 @@ def run_to_end(
 
 
 def make_trainee(
-    config: TrainConfig, problem: Problem, material: Material, runtime: Runtime, run: Run
+    config: TrainConfig,
+    problem: Problem,
+    material: Material,
+    runtime: Runtime,
+    run: Run,
+    validation: Validation | None = None,
 ) -> Trainee:
-    """Return everything that takes part in training."""
-    model = runtime.prepare(material.model)
+    """Return everything that takes part in training, ready for the first step."""
+    model = material.model.to(runtime.device)
     use_kernels(config.kernels, model, runtime.device, run.notice)
     if config.checkpointing:
         use_checkpointing(model, run.notice)
@@ -105,13 +137,15 @@ def make_trainee(
     )
     runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
     run.notice(sentence)
+    batches = make_batches(config, problem, material, packing, run)
+    prepare_objective(objective, model, batches, validation, runtime, run)
+    learner = runtime.prepare(Learner(model, objective), model)
     lr = config.lr or default_lr(config, problem)
     if config.lr is None:
         run.notice(text("training.default_lr", lr=f"{lr:g}"))
     factor_of = lr_factors(model, config.lr_factors, config.adapter)
     groups = parameter_groups(model, config.weight_decay, factor_of)
     optimizer = config.optimizer.build(groups, lr)
-    batches = make_batches(config, problem, material, packing, run)
     budget = Budget.of(config, batches)
     sentence = text(
         "training.start",
@@ -125,6 +159,7 @@ def make_trainee(
     return Trainee(
         model=model,
         objective=objective,
+        learner=learner,
         optimizer=optimizer,
         schedule=config.schedule,
         lr=lr,
@@ -155,12 +190,19 @@ def make_objective(
     return objective
 
 
-def prepare_objective(trainee: Trainee, validation: Validation | None, run: Run) -> None:
+def prepare_objective(
+    objective: Objective,
+    model: PreTrainedModel,
+    batches: Batches,
+    validation: Validation | None,
+    runtime: Runtime,
+    run: Run,
+) -> None:
     """Let the objective look at both splits while the model is what it was before training."""
-    splits = {"train": trainee.batches} | ({"validation": validation.batches} if validation else {})
-    for name, batches in splits.items():
+    splits = {"train": batches} | ({"validation": validation.batches} if validation else {})
+    for name, split in splits.items():
         report = partial(run.progress, f"prepare_{name}", unit="batches")
-        trainee.objective.prepare(trainee.model, batches, trainee.runtime, report)
+        objective.prepare(model, split, runtime, report)
 
 
 def batch_limits(
@@ -260,8 +302,7 @@ def identity(
 ) -> dict[str, Any]:
     """Return all that decides the result: a checkpoint of another run is refused."""
     return {
-        # Another number of processes computes the same.
-        **config.model_dump(mode="json", exclude={"runtime"}),
+        **config.deciding(),
         "model": problem.spec.model_dump(mode="json"),
         "inputs": {name: artifact.id for name, artifact in inputs.items()},
     }

@@ -47,15 +47,18 @@ class Checkpoints:
     Args:
         folder: Where they lie.
         identity: All that the result depends on; a checkpoint of another run is refused.
+        rank: Number of this process; only 0 writes, all others ask for the same at the same time.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: dict[str, Any], rank: int = 0) -> None:
         self._folder = folder
         # As it reads when it comes back from a file.
         self._identity = json.loads(files.to_json(identity))
         self._writer = Writer()
         self._buffers = Buffers()
         self._hooked = False
+        if rank:
+            return
         with files.disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         for unfinished in folder.glob("*.tmp"):
@@ -200,6 +203,8 @@ class Checkpoints:
             ResourceError: They could not be written (``CORE-020``, ``CORE-021``).
         """
         self.finish()
+        # The others wait here until process 0 has written.
+        trainee.runtime.agreed([step])
         path = self._best(step)
         with sound(path):
             trainee.runtime.load_weights(trainee.model, load_file(path / WEIGHTS))

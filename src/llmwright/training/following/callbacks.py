@@ -100,8 +100,7 @@ class Follower:
         """
         self.read()
         weights = [w for g in self._trainee.optimizer.param_groups for w in g["params"]]
-        finite = torch.stack([weight.detach().isfinite().all() for weight in weights])
-        if not bool(finite.all()):
+        if not self._trainee.runtime.finite(weights):
             raise CheckError("TRAIN-015", step=self._state.step)
 
     def finish(self) -> None:
@@ -253,8 +252,9 @@ class Keeper:
         """
         self._checkpoints.check()
         over = self._state.stopped_early or self._trainee.budget.reached(self._state)
-        stop = self._run.should_stop()
-        due = time.monotonic() - self._kept >= self._every_seconds
+        late = time.monotonic() - self._kept >= self._every_seconds
+        # Clocks and signals differ between processes.
+        stop, due = self._trainee.runtime.agreed([self._run.should_stop(), late])
         if over or stop or due or result.step % self._every_steps == 0:
             self._follower.vouch()
             self._checkpoints.save(self._trainee, self._state)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from llmwright.data.records import Row
 from llmwright.inference.generation import write_all
@@ -61,26 +62,36 @@ class Validation:
         The loss is the plain one, whatever weights and smoothing training uses. Where the rows
         come from several sources, the loss of each is ``loss/SOURCE``.
         """
-        objective, runtime = trainee.objective, trainee.runtime
+        runtime = trainee.runtime
         # For each source: loss, targets, right predictions, predictions.
         sums_S4 = torch.zeros((len(self.sources), 4), dtype=torch.float64, device=runtime.device)
         trainee.model.eval()
-        for indices_B in self.batches.epoch(0):
-            arrays = objective.arrays(self.batches.collate(indices_B, 0))
-            with runtime.autocast():
-                score = objective.score(trainee.model, runtime.tensors(arrays))
-            source_B = self._source_of[self.batches.owners(indices_B)]
-            source_N = torch.from_numpy(source_B[objective.rows_of(arrays)]).to(runtime.device)
-            ones_N = torch.ones_like(score.losses_N)
-            values = (score.losses_N, ones_N, score.right_N, score.judged_N)
-            sums_S4.index_add_(0, source_N, torch.stack([v.double() for v in values], dim=1))
+        with runtime.whole(trainee.learner):
+            self._add_up(trainee, sums_S4)
         trainee.model.train()
+        sums_S4 = runtime.summed(sums_S4)
         loss, num_targets, right, judged = sums_S4.sum(dim=0).tolist()
         measured = {"loss": loss / num_targets, "accuracy": right / max(1.0, judged)}
         if len(self.sources) > 1:
             for name, (loss, num_targets, *_) in zip(self.sources, sums_S4.tolist(), strict=True):
                 measured[f"loss/{name}"] = loss / max(1.0, num_targets)
         return measured
+
+    def _add_up(self, trainee: Trainee, sums_S4: Tensor) -> None:
+        """Add what this process measures on its share of the rows."""
+        objective, runtime = trainee.objective, trainee.runtime
+        for indices_B in self.batches.epoch(0):
+            share = runtime.share(indices_B)
+            arrays = objective.arrays(self.batches.collate(share.indices_B, 0))
+            with runtime.autocast():
+                score = trainee.learner(runtime.tensors(arrays))
+            if not share.counts:
+                continue
+            source_B = self._source_of[self.batches.owners(share.indices_B)]
+            source_N = torch.from_numpy(source_B[objective.rows_of(arrays)]).to(runtime.device)
+            ones_N = torch.ones_like(score.losses_N)
+            values = (score.losses_N, ones_N, score.right_N, score.judged_N)
+            sums_S4.index_add_(0, source_N, torch.stack([v.double() for v in values], dim=1))
 
     def rank(self, measured: dict[str, float]) -> tuple[float, float]:
         """Return what is larger the better the model is; with equal accuracy, the loss decides."""
@@ -119,7 +130,7 @@ class Samples:
             stop_token_ids=frozenset(self._contract.stop_token_ids),
             seed=0,
         )
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), trainee.runtime.whole(trainee.learner):
             engine = TorchEngine(trainee.model, Path(), self._contract)
             outputs = write_all(engine, [e.input_ids_T for e in inputs], [settings] * len(inputs))
         trainee.model.train()

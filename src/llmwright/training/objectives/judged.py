@@ -80,13 +80,17 @@ class JudgedObjective(CausalLMObjective):
         model.eval()
         for done, indices_B in enumerate(planned):
             report(done, len(planned))
-            tensors = runtime.tensors(self.arrays(batches.collate(indices_B, 0)))
+            share = runtime.share(indices_B)
+            if not share.counts:
+                continue
+            tensors = runtime.tensors(self.arrays(batches.collate(share.indices_B, 0)))
             with runtime.autocast():
                 log_probs_S, _ = self.log_probs(model, tensors)
-            reference_N2[indices_B] = log_probs_S.cpu().numpy().reshape(2, -1).T
+            reference_N2[share.indices_B] = log_probs_S.cpu().numpy().reshape(2, -1).T
         model.train()
         report(len(planned), len(planned))
-        batches.attach(REFERENCE, reference_N2)
+        # Each process knows its own rows; the others are 0 with it.
+        batches.attach(REFERENCE, sum(runtime.collected(reference_N2), np.zeros_like(reference_N2)))
 
 
 def gains(log_probs_S: Tensor, tensors: Tensors) -> tuple[Tensor, Tensor]:

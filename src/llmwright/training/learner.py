@@ -1,0 +1,40 @@
+"""Model and objective as one module: what is distributed and compiled, and what the loop calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from llmwright.training.objectives.objective import Objective, Score, Tensors
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Learner(nn.Module):
+    """The one forward pass of training.
+
+    Objectives call parts of a model (its body, its head). Processes that share the work, and the
+    compiler, only see what goes through the forward of the module they were given: this one.
+
+    Args:
+        model: Learns.
+        objective: Makes the losses; no module, so that weights of its own stay out.
+    """
+
+    def __init__(self, model: PreTrainedModel, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, tensors: Tensors, done: float | None = None) -> Tensor | Score:
+        """Return the summed loss of a batch; without ``done``, its score.
+
+        Args:
+            tensors: What `Objective.arrays` returned, on the device.
+            done: Share of the run that is over, 0 to 1.
+        """
+        if done is None:
+            return self.objective.score(self.model, tensors)
+        return self.objective.losses(self.model, tensors, done).sum()
