@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         serve,
         tokenize,
         train,
+        tune,
         verify,
     )
     from llmwright.core.artifacts import Artifact
@@ -65,6 +66,7 @@ __all__ = [
     "serve",
     "tokenize",
     "train",
+    "tune",
     "verify",
 ]
 

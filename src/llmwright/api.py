@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from llmwright.inference.predictor import Predictor
     from llmwright.tokenization.config import SpecialTokens
     from llmwright.training.adapters.config import AdapterKind
-    from llmwright.training.config import ProbesConfig
+    from llmwright.training.config import ProbesConfig, TrainConfig
     from llmwright.training.objectives.config import ObjectiveKind
     from llmwright.training.optimizers.config import ScheduleKind
+    from llmwright.tuning.domains import Domain
 
 Place = Project | Path | str | None
 Reference = Artifact | Path | str
@@ -361,6 +362,28 @@ def train(
     to work in (the current one by default) and ``consumers`` receive the events.
     """
     return _make("train", locals())
+
+
+def tune(
+    *,
+    train: TrainConfig | dict[str, Any] = DEFAULT,
+    space: dict[str, Domain | dict[str, Any]],
+    sampler: Kind | str | dict[str, Any] = DEFAULT,
+    pruner: Kind | str | dict[str, Any] = DEFAULT,
+    num_trials: int | None = None,
+    max_minutes: float | None = None,
+    num_folds: int | None = None,
+    num_parallel: int = 1,
+    seed: int = 42,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Artifact:
+    """Search for the settings of train that make the best model, and keep that model.
+
+    Every parameter is a field of `TuneConfig` and described there; ``project`` is the folder
+    to work in (the current one by default) and ``consumers`` receive the events.
+    """
+    return _make("tune", locals())
 
 
 def evaluate(

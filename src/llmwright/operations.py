@@ -34,6 +34,14 @@ _ROWS = (
         summary="Train a model from scratch or fine-tune one.",
     ),
     Operation(
+        verb="tune",
+        makes="study",
+        config="llmwright.tuning.config:TuneConfig",
+        function="llmwright.tuning.tune:tune",
+        summary="Search for the settings of train that make the best model, and keep that model.",
+        base="train",
+    ),
+    Operation(
         verb="evaluate",
         makes="report",
         config="llmwright.evaluation.config:EvaluateConfig",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,8 @@ def test_an_override_says_which_entry_of_a_list(tmp_path: Path) -> None:
 
 def test_the_task_of_the_project_goes_to_prepare(tmp_path: Path) -> None:
     file = write(tmp_path, "task: seq2seq\nprepare: {source: x}\n")
-    (section,) = Project.load(file, ["prepare"]).sections(["prepare"])
+    table = {"prepare": replace(TABLE["gather"], verb="prepare")}
+    (section,) = Project.load(file, table).sections(table)
     assert section.values == {"source": "x", "task": "seq2seq"}
 
 

@@ -66,7 +66,7 @@ def test_schema_has_the_fields() -> None:
     assert set(whole["properties"]) == {*OPERATIONS, *project.HEAD}
     for operation in ROWS:
         one = whole["properties"][operation.verb]["oneOf"][0]
-        assert set(one["properties"]) == {*operation.config_class().model_fields, "name"}
+        assert set(one["properties"]) == {*operation.config_class().model_fields, *operation.beside}
 
 
 def test_rows_can_be_imported() -> None:

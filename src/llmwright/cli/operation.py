@@ -146,13 +146,16 @@ def _section(project: Project, verb: str, step: str | None) -> Section:
         ConfigError: There are several and none is named (``CLI-001``), or none has this name
             (``CORE-059``).
     """
-    found = {s.step: s for s in project.sections(OPERATIONS) if s.verb == verb}
+    sections = project.sections(OPERATIONS)
+    found = {s.step: s for s in sections if s.verb == verb}
     named = ", ".join(found)
     if step is not None and step not in found:
         raise ConfigError("CORE-059", step=step, steps=named or "-")
     if step is None and len(found) > 1:
         raise ConfigError("CLI-001", verb=verb, count=len(found), steps=named)
-    return found[step] if step else next(iter(found.values()), Section(verb, verb, {}, verb))
+    if not found:
+        return project.on_base(Section(verb, verb, {}, verb), sections, OPERATIONS)
+    return found[step] if step else next(iter(found.values()))
 
 
 def _run(
@@ -167,7 +170,7 @@ def _run(
         cls,
         layers.merge(section.values, values, partial(form_at, cls)),
         section.where,
-        layers.located(project.lines, values, "command line", section.where),
+        layers.located(section.located(project.lines), values, "command line", section.where),
     )
     with render.Terminal(shared["quiet"] or shared["as_json"]) as terminal:
         done = pipeline.execute(

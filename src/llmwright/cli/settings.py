@@ -39,6 +39,7 @@ def show(words: tuple[str, ...], origins: bool, folder: Path | None, as_json: bo
         named = f"{section.where}.name" in known
         place = f"{section.verb}.{section.step}" if named else section.where
         values[place] = parsed.model_dump(mode="json")
+        known = section.located(known)
         inside = f"{section.where}."
         known = {k.replace(inside, f"{place}.", k.startswith(inside)): known[k] for k in known}
     if as_json:

@@ -22,6 +22,9 @@ from llmwright.core.errors import CheckError, ConfigError, InputError, closest
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
+# Kinds of artifacts whose metadata name one of another kind that may be taken for them where that
+# kind is needed: a study stands for its best model.
+HOLDERS = {"study": "model"}
 ID_LENGTH = 16
 
 
@@ -31,7 +34,7 @@ class Artifact:
 
     Attributes:
         id: First 16 hexadecimal digits of the content hash.
-        kind: dataset, tokenizer, model, report, export or bundle.
+        kind: dataset, tokenizer, model, study, report, export or bundle.
         path: The folder.
         metadata: What its maker wrote about it (JSON).
     """
@@ -191,6 +194,22 @@ class Store:
         """
         folder = self.folder(identity)
         return Artifact.open(folder) if folder else None
+
+    def meant(self, artifact: Artifact, kinds: Sequence[str]) -> Artifact | None:
+        """Return the artifact of one of these kinds that another stands for, mostly itself.
+
+        Raises:
+            CheckError: Its manifest is damaged (``CORE-033``).
+        """
+        if artifact.kind in kinds:
+            return artifact
+        held = HOLDERS.get(artifact.kind, "")
+        return self.get(str(artifact.metadata.get(held, ""))) if held in kinds else None
+
+    def is_whole(self, artifact: Artifact) -> bool:
+        """Say whether what an artifact stands for is there too."""
+        held = HOLDERS.get(artifact.kind)
+        return held is None or self.folder(str(artifact.metadata.get(held, ""))) is not None
 
     def find(self, identity: str, kinds: Sequence[str] = ()) -> Path:
         """Return the folder of the artifact whose id starts with ``identity``, sound or not.

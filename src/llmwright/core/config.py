@@ -255,6 +255,18 @@ def places_at(cls: type[BaseModel], parts: Sequence[str]) -> list[tuple[Any, tup
     return found
 
 
+def names_at(cls: type[BaseModel], parts: Sequence[str]) -> list[str]:
+    """Return the names of all fields that a value at a dotted place may have, sorted."""
+    found: set[str] = set()
+    for kind, marks in places_at(cls, parts):
+        choice = next((mark for mark in marks if isinstance(mark, Choice)), None)
+        members = [kind] if choice is None else map(choice.registry.get, choice.registry.names())
+        for member in members:
+            if isinstance(member, type) and issubclass(member, BaseModel):
+                found.update(member.model_fields)
+    return sorted(found)
+
+
 def alternatives(annotation: Any, marks: Sequence[Any] = ()) -> list[tuple[Any, tuple[Any, ...]]]:
     """Return the members of a union, each with its annotations; anything else alone."""
     if get_origin(annotation) is Annotated:
@@ -326,10 +338,12 @@ def parse(
 
     Raises:
         ConfigError: Unknown key (``CORE-040``), missing value (``CORE-042``) or wrong value
-            (``CORE-041``); the first of them.
+            (``CORE-041``); the first of them. Or what the class itself refuses, with its own code.
     """
     try:
         return cls.model_validate(values)
+    except ConfigError as error:
+        raise _placed(error, where, lines or {}) from error.__cause__
     except ValidationError as error:
         problems = [flat for item in error.errors() for flat in _flatten(item, cls, also)]
     first = problems[0]
@@ -344,6 +358,19 @@ def parse(
     if first["type"] == "missing":
         raise ConfigError("CORE-042", where=place, key=key)
     raise ConfigError("CORE-041", where=place, key=key, value=first["input"], reason=first["msg"])
+
+
+def _placed(error: ConfigError, where: str, lines: dict[str, str]) -> ConfigError:
+    """Return the error of a class about its own settings, with the line they are written in.
+
+    Args:
+        error: Its place is a dotted key that begins with the verb.
+        where: As in `parse`.
+        lines: As in `parse`.
+    """
+    key = (error.where or "").split(".")[1:]
+    place = _line([where, *key], lines) or error.where
+    return type(error)(error.code, where=place, **error.values)
 
 
 def _line(parts: Sequence[str], lines: dict[str, str]) -> str | None:

@@ -107,7 +107,7 @@ class EventFile:
     """An append-only JSONL file of events, one line each with its time in seconds since 1970."""
 
     def __init__(self, path: Path) -> None:
-        _drop_cut_line(path)
+        files.drop_cut_line(path)
         self._file = path.open("a", encoding="utf-8")
 
     def __call__(self, event: Event) -> None:
@@ -125,15 +125,6 @@ class EventFile:
         # error that brought us here.
         with contextlib.suppress(OSError):
             self._file.close()
-
-
-def _drop_cut_line(path: Path) -> None:
-    """Remove the half line that a kill left: the next event must not be joined to it."""
-    if not path.is_file():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
 
 
 def to_line(event: Event) -> str:

@@ -90,6 +90,15 @@ def _finite(value: Any) -> Any:
     return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def drop_cut_line(path: Path) -> None:
+    """Remove the half line that a kill left: what is written next must not be joined to it."""
+    if not path.is_file():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
 def read_json(path: Path) -> Any:
     """Return the JSON value of a file."""
     return json.loads(path.read_text(encoding="utf-8"))

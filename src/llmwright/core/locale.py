@@ -27,6 +27,7 @@ PACKAGE_OF_PREFIX = {
     "EXPORT": "export",
     "COMPRESS": "compression",
     "TRAIN": "training",
+    "TUNE": "tuning",
     "SERVE": "serving",
     "RECIPE": "recipes",
     "CLI": "cli",

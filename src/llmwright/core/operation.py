@@ -55,6 +55,8 @@ class Operation:
         compare: ``"module:function"`` that says how far two artifacts of it are apart; empty where
             only equal files are equal.
         step: Whether ``llmwright run`` executes its section (False: the section is settings).
+        base: Verb whose section of the project file is this one's field of that name; that section
+            is then no step of its own.
     """
 
     verb: str
@@ -67,6 +69,12 @@ class Operation:
     step: bool = True
     reuse: bool = True
     compare: str = ""
+    base: str = ""
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """What may stand in its section of the project file beside its settings."""
+        return ("name", "base") if self.base else ("name",)
 
     def config_class(self) -> type[Config]:
         """Import and return the config class."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmwright.core import events, files, plugins
-from llmwright.core.artifacts import MANIFEST, Artifact
+from llmwright.core.artifacts import HOLDERS, MANIFEST, Artifact
 from llmwright.core.config import Config, inputs_of, parse
 from llmwright.core.errors import (
     ConfigError,
@@ -71,7 +71,6 @@ class Done:
 
 def configs(project: Project, table: Table) -> list[tuple[Section, Config]]:
     """Return every section of the project file with its validated config, before anything runs."""
-    order = list(table)
     return [
         (
             section,
@@ -79,11 +78,11 @@ def configs(project: Project, table: Table) -> list[tuple[Section, Config]]:
                 table[section.verb].config_class(),
                 section.values,
                 section.where,
-                project.lines,
-                also=("name",),
+                section.located(project.lines),
+                also=table[section.verb].beside,
             ),
         )
-        for section in project.sections(order)
+        for section in project.sections(table)
     ]
 
 
@@ -107,7 +106,9 @@ def run_project(
         ConfigError: The file has no steps (``CORE-058``), or ``only`` names none (``CORE-059``).
     """
     plugins.load_project_plugins(project)
-    steps = [(s, c) for s, c in configs(project, table) if table[s.verb].step]
+    found = configs(project, table)
+    bases = {section.base.step for section, _ in found if section.base}
+    steps = [(s, c) for s, c in found if table[s.verb].step and s.step not in bases]
     if not steps:
         raise ConfigError("CORE-058", path=project.file or project.root)
     unknown = set(only) - {section.step for section, _ in steps}
@@ -158,7 +159,7 @@ def execute(
     if operation.makes and operation.reuse and not fresh:
         for row in project.index.runs(fingerprint=fingerprint, status="finished"):
             artifact = project.store.get(row.artifact or "")
-            if artifact is not None:
+            if artifact is not None and project.store.is_whole(artifact):
                 _announce_reuse(row, artifact, step, consumers)
                 project.index.use_run(row.id)
                 return Done(step, artifact, row.id, True, time.monotonic() - started)
@@ -364,10 +365,11 @@ def find_artifact(
     if reference is None:
         return _newest(project, kinds, before)
     artifact = Artifact.open(folder_of(project, reference, before, kinds))
-    if artifact.kind not in kinds:
+    meant = project.store.meant(artifact, kinds)
+    if meant is None:
         wanted = " / ".join(kinds)
         raise ConfigError("CORE-063", reference=reference, found=artifact.kind, kind=wanted)
-    return artifact
+    return meant
 
 
 def by_reference(project: Project, reference: str) -> Artifact:
@@ -416,12 +418,16 @@ def folder_of(
 
 def _newest(project: Project, kinds: list[str], before: Sequence[Done]) -> Artifact | None:
     for done in reversed(before):
-        if done.artifact is not None and done.artifact.kind in kinds:
-            return done.artifact
+        meant = project.store.meant(done.artifact, kinds) if done.artifact else None
+        if meant is not None:
+            return meant
+    able = {*kinds, *(holder for holder, held in HOLDERS.items() if held in kinds)}
     for row in project.index.runs(status="finished"):
         folder = project.store.folder(row.artifact or "")
-        if folder is not None and folder.parent.name in kinds:
-            return Artifact.open(folder)
+        if folder is not None and folder.parent.name in able:
+            meant = project.store.meant(Artifact.open(folder), kinds)
+            if meant is not None:
+                return meant
     return None
 
 

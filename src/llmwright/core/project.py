@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -24,7 +24,7 @@ from llmwright.core.operation import Table, field_at
 FILE_NAME = "llmwright.yaml"
 STORE_NAME = ".llmwright"
 # Operations of the design that have no row in the table yet; their sections are refused by name.
-PLANNED = ("annotate", "tune", "compare", "explain", "deploy", "monitor")
+PLANNED = ("annotate", "compare", "explain", "deploy", "monitor")
 HEAD = ("name", "task", "recipe")
 # A step's name is part of a folder's name and stands in references.
 STEP_NAME = re.compile(r"\w[\w.-]{0,63}")
@@ -39,12 +39,29 @@ class Section:
         step: Name of the step: its own ``name``, else the verb, numbered in a list of several.
         values: Merged settings.
         where: Dotted place in the file, as in ``train`` or ``export.1``.
+        base: The section that its own settings lie on; it is no step of its own.
     """
 
     verb: str
     step: str
     values: dict[str, Any]
     where: str
+    base: Section | None = None
+
+    def located(self, keys: Mapping[str, str]) -> dict[str, str]:
+        """Return what is known of each dotted key, under the names that this section has for them.
+
+        What it takes from its base is found below its own place too.
+
+        Args:
+            keys: Dotted key → where it was written, or the layer it came from.
+        """
+        found = dict(keys)
+        if self.base is not None:
+            inside, here = f"{self.base.where}.", f"{self.where}.{self.base.verb}."
+            taken = {k.replace(inside, here, 1): v for k, v in keys.items() if k.startswith(inside)}
+            found = taken | found
+        return found
 
 
 @dataclass
@@ -178,15 +195,16 @@ class Project:
             if key in given or old:
                 self.origins[key] = origin if key in given else str(old)
 
-    def sections(self, order: Iterable[str]) -> list[Section]:
+    def sections(self, table: Table) -> list[Section]:
         """Return the sections of the file in the order of the operations.
 
         Raises:
             ConfigError: A section is not a mapping or a list of them (``CORE-054``), two steps
-                share a name (``CORE-055``), or a name cannot be one (``CORE-046``).
+                share a name (``CORE-055``), a name cannot be one (``CORE-046``), or a section's
+                base is not clear (``CORE-047``).
         """
         found: list[Section] = []
-        for verb in order:
+        for verb in table:
             value = self.values.get(verb)
             if verb not in self.values or value is False:
                 continue
@@ -200,7 +218,36 @@ class Project:
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError("CORE-055", name=name)
-        return found
+        return [self.on_base(section, found, table) for section in found]
+
+    def on_base(self, section: Section, others: Sequence[Section], table: Table) -> Section:
+        """Return a section with its settings laid over the section that is its base.
+
+        Args:
+            section: One whose operation may have a base.
+            others: The sections of the file.
+            table: The operations.
+
+        Raises:
+            ConfigError: Several sections could be it and none is named, or none has that name
+                (``CORE-047``).
+        """
+        verb = table[section.verb].base
+        if not verb:
+            return section
+        values = dict(section.values)
+        name = values.pop("base", None)
+        found = {other.step: other for other in others if other.verb == verb}
+        if (name is None and len(found) > 1) or (name is not None and name not in found):
+            where = self.lines.get(section.where, section.where)
+            steps = ", ".join(found) or "-"
+            raise ConfigError("CORE-047", where=where, section=section.step, verb=verb, steps=steps)
+        if not found:
+            return replace(section, values=values)
+        base = found[name] if name else next(iter(found.values()))
+        place = (section.verb,)
+        values = layers.merge({verb: base.values}, values, forms_in(table), place)
+        return replace(section, values=values, base=base)
 
     def _section(self, verb: str, entry: Any, where: str, default: str) -> Section:
         if entry is not None and not isinstance(entry, dict):

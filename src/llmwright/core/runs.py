@@ -51,7 +51,7 @@ class Run:
         self.store = store
         self.resumed = resumed
         self._consumers = list(consumers)
-        self._origin = origin or {}
+        self.origin = origin or {}
         self._stop = threading.Event()
 
     def description(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Run:
     def draft(self, kind: str) -> Iterator[Draft]:
         """Yield a folder to fill that becomes an artifact on a clean exit."""
         with self.store.draft(kind) as draft:
-            draft.origin.update(self._origin)
+            draft.origin.update(self.origin)
             yield draft
         assert draft.artifact is not None
         made = draft.artifact

@@ -103,7 +103,8 @@ def project_schema(table: Table) -> dict[str, Any]:
     properties: dict[str, Any] = {name: {"type": "string"} for name in HEAD}
     for verb, cls in classes.items():
         body = _definition(references[cls, "validation"], definitions)
-        named = {**body, "properties": {"name": {"type": "string"}, **body["properties"]}}
+        beside = {name: {"type": "string"} for name in table[verb].beside}
+        named = {**body, "properties": {**beside, **body["properties"]}}
         # A step needs no setting at all: "tokenize:" alone is null.
         alone = [] if body.get("required") else [{"type": "null"}]
         properties[verb] = {

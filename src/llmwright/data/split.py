@@ -143,8 +143,10 @@ def share_out(ledger: Ledger, config: SplitConfig, method: str, shares: Shares, 
     elif wanted and method == "sequential":
         _cut(components, wanted, splits)
     elif wanted:
-        by_label = method == "stratified"
-        strata = _strata(ledger, components, say) if by_label else {"": components}
+        strata = {"": components}
+        if method == "stratified":
+            strata, counts = strata_of(ledger, components)
+            _tell_small(counts, say)
         _deal(strata, wanted, config.seed, splits)
     _handle_leaks(ledger, config, splits, say)
     if "train" not in splits:
@@ -192,25 +194,28 @@ def find_components(ledger: Ledger, members: Sequence[int]) -> list[Component]:
     return list(components.values())
 
 
-def _strata(
-    ledger: Ledger, components: Sequence[Component], say: Say
-) -> dict[str, list[Component]]:
-    """Return the components of each label, by the label that has the fewest components.
+def strata_of(
+    ledger: Ledger, components: Sequence[Component]
+) -> tuple[dict[str, list[Component]], Counter[str]]:
+    """Return the components by label, each by its rarest one, and how many each label has.
 
-    So a label with too few of them has all of them in a stratum that is too small to be dealt.
+    So a label with too few components has all of them in a stratum that is too small to be dealt.
     """
     found = [
         {label for index in component for label in ledger.labels[index]} for component in components
     ]
     counts = Counter(label for labels in found for label in labels)
-    if small := sorted(label for label, count in counts.items() if count < MIN_COMPONENTS):
-        labels = _names(small)
-        say(sentence("data.split_small", minimum=MIN_COMPONENTS, labels=labels), "warning")
     strata: dict[str, list[Component]] = {}
     for component, its in zip(components, found, strict=True):
         rarest = min(its, key=lambda label: (counts[label], label), default="")
         strata.setdefault(rarest, []).append(component)
-    return dict(sorted(strata.items()))
+    return dict(sorted(strata.items())), counts
+
+
+def _tell_small(counts: Counter[str], say: Say) -> None:
+    if small := sorted(label for label, count in counts.items() if count < MIN_COMPONENTS):
+        labels = names_of(small)
+        say(sentence("data.split_small", minimum=MIN_COMPONENTS, labels=labels), "warning")
 
 
 def _deal(strata: dict[str, list[Component]], shares: Shares, seed: int, splits: Splits) -> None:
@@ -335,7 +340,7 @@ def check_labels(ledger: Ledger, splits: Splits, say: Say) -> None:
         return
     # Several labels in all rows, or none in any, are as little to learn as one.
     if ledger.row_type == "classification" and len(set(ledger.labels)) < 2:
-        raise InputError("DATA-042", label=_names(ledger.label_names()) or "-")
+        raise InputError("DATA-042", label=names_of(ledger.label_names()) or "-")
     seen: dict[SplitName, set[str]] = {name: set() for name in SPLITS}
     for split, labels in zip(splits, ledger.labels, strict=True):
         if split is not None:
@@ -343,11 +348,12 @@ def check_labels(ledger: Ledger, splits: Splits, say: Say) -> None:
     for split in SPLITS[1:]:
         unseen = sorted(seen[split] - seen["train"])
         if unseen and ledger.row_type == "classification":
-            raise InputError("DATA-043", split=split, labels=_names(unseen))
+            raise InputError("DATA-043", split=split, labels=names_of(unseen))
         if unseen:
-            say(sentence("data.unseen_tags", split=split, labels=_names(unseen)), "warning")
+            say(sentence("data.unseen_tags", split=split, labels=names_of(unseen)), "warning")
 
 
-def _names(labels: Sequence[str]) -> str:
+def names_of(labels: Sequence[str]) -> str:
+    """Return labels as a sentence names them: not more than ten."""
     more = f" … ({len(labels)})" if len(labels) > _MAX_NAMES else ""
     return ", ".join(labels[:_MAX_NAMES]) + more

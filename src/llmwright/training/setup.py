@@ -96,10 +96,7 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     dataset = Dataset.open(inputs["dataset"].path)
     if "train" not in dataset.splits:
         raise InputError("TRAIN-001", path=dataset.path)
-    kind = config.objective or _default_objective(dataset.info)
-    _refuse_unsuited(kind, dataset.info)
-    info = served(dataset.info, kind.makes)
-    task = task_of(info)
+    kind, info, task = learned(config, dataset.info)
     if config.sample_prompts and not task.generates:
         raise ConfigError("TRAIN-013", task=task.name)
     if "validation" not in dataset.splits:
@@ -114,6 +111,19 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     refuse_early(config.adapter, spec)
     packs = dataset.info.row_type == "text" and kind.packs
     return Problem(dataset, info, task, kind.encoding(task), kind, spec, packs, inputs)
+
+
+def learned(config: TrainConfig, info: DatasetInfo) -> tuple[ObjectiveKind, DatasetInfo, Task]:
+    """Return the objective, what the rows are for it, and the task of the finished model.
+
+    Raises:
+        ConfigError: The objective does not suit the task (``TRAIN-003``) or the rows
+            (``TRAIN-020``).
+    """
+    kind = config.objective or _default_objective(info)
+    _refuse_unsuited(kind, info)
+    info = served(info, kind.makes)
+    return kind, info, task_of(info)
 
 
 def _default_objective(info: DatasetInfo) -> ObjectiveKind:

@@ -51,9 +51,7 @@ class Validation:
         self.sources, self._source_of = np.unique(
             [str(row.get("source", "")) for row in rows], return_inverse=True
         )
-        self.selection, self.mode = task.selection
-        if selection != "auto":
-            self.selection, self.mode = selection, "min" if selection == "loss" else "max"
+        self.selection, self.mode = selected_by(task, selection)
 
     @torch.no_grad()
     def measure(self, trainee: Trainee) -> dict[str, float]:
@@ -98,6 +96,15 @@ class Validation:
         value = measured[self.selection] * (1 if self.mode == "max" else -1)
         found = (value, -measured["loss"])
         return (-math.inf, -math.inf) if math.isnan(sum(found)) else found
+
+
+def selected_by(
+    task: Task, selection: Literal["auto", "loss", "accuracy"]
+) -> tuple[str, Literal["min", "max"]]:
+    """Return the figure that picks the best weights, and which values of it are better."""
+    if selection == "auto":
+        return task.selection
+    return selection, "min" if selection == "loss" else "max"
 
 
 class Samples:

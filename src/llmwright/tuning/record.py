@@ -1,0 +1,130 @@
+"""What a search found, as plain records that become ``study.json`` and the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from llmwright.core.artifacts import Artifact
+from llmwright.tuning.config import TuneConfig
+from llmwright.tuning.study import Study
+from llmwright.tuning.trial import Goal
+
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial.
+
+    Attributes:
+        number: From 0, in the order they began.
+        state: ``complete``, ``pruned``, ``failed``, or ``lost`` with the process that ran it.
+        value: What it is compared by; of a pruned one the last it had, None where it has none.
+        values: Setting of the space → value.
+        config: All settings of the training.
+        metrics: Figures of its best evaluation; means over the folds.
+        folds: The value of each fold.
+        evaluations: The value at each evaluation (after each fold), by its number from 1.
+        seconds: How long it took in the process that ended it.
+        error: Why it failed.
+        repeats: The lost trial whose values it has.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    values: dict[str, Any]
+    config: dict[str, Any]
+    metrics: dict[str, float]
+    folds: list[float]
+    evaluations: dict[int, float]
+    seconds: float | None
+    error: str
+    repeats: int | None
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """Everything one search found.
+
+    Attributes:
+        goal: What trials were compared by.
+        sampler: How values were chosen.
+        pruner: How bad trials were ended.
+        seed: Of the search.
+        num_folds: Folds of the cross-validation, None without.
+        space: Setting → its values, as they were given.
+        trials: All trials, in order.
+        best: Number of the best one.
+        model: Id of its model.
+        importances: How much each setting decided, the largest first; empty where too few trials
+            say so.
+        seconds: How long the search took.
+    """
+
+    goal: Goal
+    sampler: dict[str, Any]
+    pruner: dict[str, Any]
+    seed: int
+    num_folds: int | None
+    space: dict[str, dict[str, Any]]
+    trials: list[TrialRecord]
+    best: int
+    model: str
+    importances: dict[str, float]
+    seconds: float
+
+    def num(self, state: str) -> int:
+        """Return how many trials ended so."""
+        return sum(trial.state == state for trial in self.trials)
+
+    @property
+    def best_trial(self) -> TrialRecord:
+        """The best one."""
+        return next(trial for trial in self.trials if trial.number == self.best)
+
+
+def shown(value: Any) -> str:
+    """Return a setting's value as people read it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def record_of(config: TuneConfig, study: Study, model: Artifact) -> StudyRecord:
+    """Return what a finished search found."""
+    assert study.best is not None
+    lost = set(study.lost)
+    return StudyRecord(
+        goal=study.goal,
+        sampler=config.sampler.model_dump(mode="json"),
+        pruner=config.pruner.model_dump(mode="json"),
+        seed=config.seed,
+        num_folds=config.num_folds,
+        space={key: domain.model_dump(exclude_none=True) for key, domain in config.space.items()},
+        trials=[_trial(config, trial, trial.number in lost) for trial in study.trials],
+        best=study.best.number,
+        model=model.id,
+        importances=study.importances(),
+        seconds=round(study.seconds, 3),
+    )
+
+
+def _trial(config: TuneConfig, trial: FrozenTrial, is_lost: bool) -> TrialRecord:
+    known = trial.user_attrs
+    # A trial may be lost before it has all its values.
+    whole = set(trial.params) == set(config.space)
+    return TrialRecord(
+        number=trial.number,
+        state="lost" if is_lost else STATES[trial.state.name],
+        value=trial.value,
+        values={key: config.space[key].decode(kept) for key, kept in trial.params.items()},
+        config=config.point(trial.params).model_dump(mode="json") if whole else {},
+        metrics=known.get("metrics", {}),
+        folds=known.get("folds", []),
+        evaluations=dict(sorted(trial.intermediate_values.items())),
+        seconds=known.get("seconds"),
+        error=known.get("error", ""),
+        repeats=known.get("repeats"),
+    )

@@ -1,0 +1,118 @@
+"""The operation ``tune``: search, then keep the best model and say how it was found."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+
+from llmwright.core.artifacts import MANIFEST, Artifact, Store
+from llmwright.core.errors import CheckError, ConfigError, InputError
+from llmwright.core.locale import text
+from llmwright.core.runs import Run
+from llmwright.data.records import Dataset
+from llmwright.training.following.validation import selected_by
+from llmwright.training.setup import learned
+from llmwright.training.train import train
+from llmwright.tuning.config import TuneConfig
+from llmwright.tuning.crossval import make_folds
+from llmwright.tuning.report import save_study
+from llmwright.tuning.search import TRIALS, Search
+from llmwright.tuning.space import PREFIX
+from llmwright.tuning.study import Study
+from llmwright.tuning.trial import STORE, Goal
+from llmwright.tuning.workers import Inline, Pool, Workers
+
+
+def tune(config: TuneConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact:
+    """Return the study; its best model becomes an artifact of its own, named in its metadata.
+
+    Args:
+        config: What is searched.
+        inputs: What `train` takes, each field with ``train.`` before it.
+        run: Its folder keeps the journal of the study and the best model so far; a run that finds
+            some there goes on from it.
+
+    Returns:
+        ``study.json``, ``study.html`` and ``best.yaml``, the settings of the best model.
+
+    Raises:
+        ConfigError: There is nothing to judge trials by (``TUNE-009``).
+        InputError: No training rows (``TRAIN-001``), or too few for the folds (``TUNE-010``).
+        CheckError: No trial came to its end (``TUNE-011``).
+        StoppedError: The user stopped the search; the next start goes on (``CORE-060``).
+    """
+    given = {name.removeprefix(PREFIX): artifact for name, artifact in inputs.items()}
+    goal = goal_of(config, given["dataset"])
+    folds: list[Artifact] = []
+    if config.num_folds is not None:
+        store = Store(run.folder / "folds")
+        folds = make_folds(given["dataset"], config.num_folds, config.seed, store, run.notice)
+    study = Study(config, goal, run.folder)
+    with run.stoppable(), workers_for(config, study, run) as workers:
+        Search(study, workers, given, folds, run).go()
+    if study.best is None:
+        raise _nothing_found(study)
+    model = keep_model(config, study, given, run)
+    artifact = save_study(config, study, model, run)
+    for name in (TRIALS, "folds", "final"):
+        shutil.rmtree(run.folder / name, ignore_errors=True)
+    return artifact
+
+
+def goal_of(config: TuneConfig, source: Artifact) -> Goal:
+    """Return what trials are compared by: what chooses the best checkpoint of a training.
+
+    Raises:
+        ConfigError: There are no rows to measure it on (``TUNE-009``).
+        InputError: There are no training rows (``TRAIN-001``).
+    """
+    dataset = Dataset.open(source.path)
+    if "train" not in dataset.splits:
+        raise InputError("TRAIN-001", path=dataset.path)
+    if config.num_folds is None and "validation" not in dataset.splits:
+        pruner = config.pruner.kind
+        raise ConfigError("TUNE-009", where="tune.num_folds", path=source.path, pruner=pruner)
+    _, _, task = learned(config.train, dataset.info)
+    metric, mode = selected_by(task, config.train.selection)
+    return Goal(metric, "minimize" if mode == "min" else "maximize")
+
+
+@contextlib.contextmanager
+def workers_for(config: TuneConfig, study: Study, run: Run) -> Iterator[Workers]:
+    """Yield who performs the trials."""
+    if config.num_parallel == 1:
+        yield Inline(Search.shown(run), study.judge)
+        return
+    with Pool(config.num_parallel, run, study.judge) as pool:
+        yield pool
+
+
+def _nothing_found(study: Study) -> CheckError:
+    reasons = [trial.user_attrs.get("error") for trial in study.ended]
+    first = next((reason for reason in reasons if reason), "-")
+    return CheckError("TUNE-011", count=len(study.ended), reason=first)
+
+
+def keep_model(
+    config: TuneConfig, study: Study, inputs: Mapping[str, Artifact], run: Run
+) -> Artifact:
+    """Return the best trial's own model; where it was cross-validated, one trained on all rows."""
+    best = study.best
+    assert best is not None
+    for own in Store(run.folder / TRIALS / str(best.number) / STORE).list():
+        return _copied(own, run)
+    run.notice(text("tuning.final"))
+    part = Run(run.id, run.folder / "final", run.root, run.store, [run.emit], run.origin)
+    part.folder.mkdir(exist_ok=True)
+    return train(config.point(best.params), inputs, part)
+
+
+def _copied(model: Artifact, run: Run) -> Artifact:
+    """Return the very same model as an artifact of the project."""
+    with run.draft("model") as draft:
+        ignored = shutil.ignore_patterns(MANIFEST)
+        shutil.copytree(model.path, draft.path, ignore=ignored, dirs_exist_ok=True)
+        draft.metadata.update(model.metadata)
+    assert draft.artifact is not None
+    return draft.artifact

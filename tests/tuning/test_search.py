@@ -1,0 +1,106 @@
+"""A search that is killed or stopped goes on, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from llmwright.core.artifacts import Store
+from llmwright.tuning.study import JOURNAL_FILE
+
+RANDOM = {"train.lr": {"log": [1e-4, 0.05]}, "train.weight_decay": {"float": [0, 0.3]}}
+SEARCH = {"space": RANDOM, "num_trials": 4, "sampler": {"kind": "tpe", "num_startup": 2}}
+
+
+def start(project: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "llmwright.cli", "tune", "--project", str(project)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(project: Path, num_trials: int) -> None:
+    """Wait until so many trials are done and the next one has begun to train."""
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline:
+        for journal in (project / ".llmwright" / "runs").glob(f"*-tune-*/{JOURNAL_FILE}"):
+            ended = journal.read_text().count('"state":1')
+            files = journal.parent.glob("trials/*/checkpoints/step-*")
+            running = {
+                file.parts[-3]
+                for file in files
+                if not list(file.parents[1].glob("store/*/model/*"))
+            }
+            if ended >= num_trials and running:
+                return
+        time.sleep(0.01)
+    raise AssertionError("the search did not get that far")
+
+
+def finish(project: Path) -> tuple[dict, str]:
+    process = start(project)
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    (study,) = [one for one in Store(project / ".llmwright").list() if one.kind == "study"]
+    return json.loads((study.path / "study.json").read_text()), said
+
+
+def trials(found: dict) -> list[tuple]:
+    counted = [trial for trial in found["trials"] if trial["state"] != "lost"]
+    return [(t["values"], t["state"], t["value"], t["evaluations"]) for t in counted]
+
+
+TRAIN = {"epochs": 12, "evaluate_every_steps": 20}
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_an_interrupted_search_ends_as_a_whole_one(write, project, tmp_path) -> None:
+    write(TRAIN, **SEARCH)
+    other = Path(shutil.copytree(project, tmp_path / "whole"))
+    process = start(project)
+    wait_for(project, 1)
+    process.kill()
+    process.communicate(timeout=60)
+    process = start(project)
+    wait_for(project, 2)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "CORE-060" in said
+    assert "Run the same command again" in said
+    found, said = finish(project)
+    assert "Going on after" in said
+    assert [trial["state"] for trial in found["trials"]].count("lost") == 2
+    (run,) = (project / ".llmwright" / "runs").glob("*-tune-*")
+    assert {path.name for path in run.iterdir()} == {"events.jsonl", "lock", JOURNAL_FILE}
+    whole, _ = finish(other)
+    assert trials(found) == trials(whole)
+    assert found["model"] == whole["model"]
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_parallel_trials_end_with_their_search(write, project) -> None:
+    write(TRAIN, **SEARCH, num_parallel=2)
+    process = start(project)
+    wait_for(project, 1)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert "CORE-060" in said
+    found, said = finish(project)
+    states = [trial["state"] for trial in found["trials"]]
+    assert states.count("complete") == 4
+    assert 1 <= states.count("lost") <= 2
+    for trial in found["trials"]:
+        if trial["repeats"] is not None:
+            assert trial["values"] == found["trials"][trial["repeats"]]["values"]
