@@ -44,6 +44,7 @@ RECORDED = (
     "polars",
     "onnx",
     "onnxruntime",
+    "optuna",
     "scikit-learn",
     "sacrebleu",
     "pydantic",
