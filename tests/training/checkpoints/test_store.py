@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from llmwright.core import files
 from llmwright.core.errors import InputError, ResourceError
-from llmwright.training.checkpoints import snapshot
+from llmwright.training.checkpoints import snapshot, tensors
 from llmwright.training.checkpoints.snapshot import write_values
 from llmwright.training.checkpoints.store import Checkpoints, complete_folder
-from llmwright.training.checkpoints.tensors import TensorFile
+from llmwright.training.checkpoints.tensors import TensorFile, host_buffer
 from llmwright.training.runtimes.config import SingleRuntime
 from llmwright.training.state import State
 
@@ -226,8 +226,10 @@ def test_only_what_is_wrong_with_the_disk_is_called_so(tmp_path) -> None:
             fill(Path("/dev/full"))
 
 
-def test_files_of_tensors_are_read_by_the_library(tmp_path) -> None:
-    tensors = {
+@pytest.mark.parametrize("direct", [tensors.DIRECT, 0])
+def test_files_of_tensors_are_read_by_the_library(tmp_path, monkeypatch, direct) -> None:
+    monkeypatch.setattr(tensors, "DIRECT", direct)
+    given = {
         "bytes": torch.arange(3, dtype=torch.uint8),
         "none": torch.zeros(0, 4),
         "number": torch.tensor(7.0),
@@ -235,11 +237,11 @@ def test_files_of_tensors_are_read_by_the_library(tmp_path) -> None:
         "turned": torch.randn(4, 6).T,
         "yes": torch.tensor([True, False]),
     }
-    file = TensorFile(tensors)
+    file = TensorFile(given)
     file.write(tmp_path / "live")
-    file.stage(torch.empty(file.num_bytes, dtype=torch.uint8))
+    file.stage(host_buffer(file.buffer_bytes))
     file.write(tmp_path / "staged")
     assert (tmp_path / "live").read_bytes() == (tmp_path / "staged").read_bytes()
     found = load_file(tmp_path / "staged")
-    assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    assert found.keys() == given.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in given.items())

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from llmwright.core import files, hardware
-from llmwright.training.checkpoints.tensors import FORMATS, TensorFile
+from llmwright.training.checkpoints.tensors import FORMATS, TensorFile, host_buffer
 from llmwright.training.checkpoints.writer import Release
 from llmwright.training.loop import Trainee
+from llmwright.training.safety.memory import Attempt
 from llmwright.training.safety.randomness import random_states
 from llmwright.training.state import State
 
@@ -47,6 +48,11 @@ class Snapshot:
     values: dict[str, Any] | None = None
     state: dict[str, Any] | None = None
 
+    def reserve(self, buffers: Buffers, release: Release) -> None:
+        """Have host memory ready for a snapshot like this one."""
+        release()
+        buffers.reserve({name: TensorFile(tensors) for name, tensors in self.tensors.items()})
+
     def write(self, folder: Path, buffers: Buffers, release: Release) -> None:
         """Write all files; call ``release`` as soon as the trainee may go on changing.
 
@@ -75,28 +81,33 @@ class Buffers:
 
     def take(self, made: dict[str, TensorFile]) -> bool:
         """Copy tensors to host memory; say whether there was enough of it to do so."""
-        needed = {name: file.num_bytes for name, file in made.items()}
-        missing = sum(size for name, size in needed.items() if not self._fits(name, size))
-        if missing > MAX_SHARE * hardware.memory().available_bytes:
+        if not self.reserve(made):
             return False
-        pinned = torch.cuda.is_available()
-        for name, size in needed.items():
-            if not self._fits(name, size):
-                self._kept[name] = torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
-            made[name].stage(self._kept[name])
-        if pinned:
+        for name, file in made.items():
+            file.stage(self._kept[name])
+        if torch.cuda.is_available():
             # The copies lie in the queue of the GPU, before whatever training asks of it next.
             self._copied = torch.cuda.Event()
             self._copied.record()
         return True
 
+    def reserve(self, made: dict[str, TensorFile]) -> bool:
+        """Have enough host memory; say whether there was so much."""
+        missing = {
+            name: file.buffer_bytes
+            for name, file in made.items()
+            if name not in self._kept or self._kept[name].nbytes != file.buffer_bytes
+        }
+        if sum(missing.values()) > MAX_SHARE * hardware.memory().available_bytes:
+            return False
+        attempt = Attempt()
+        self._kept |= attempt(lambda: {n: host_buffer(size) for n, size in missing.items()}) or {}
+        return not attempt.failed
+
     def wait(self) -> None:
         """Wait until the copies are there, where a GPU makes them."""
         if self._copied is not None:
             self._copied.synchronize()
-
-    def _fits(self, name: str, size: int) -> bool:
-        return name in self._kept and self._kept[name].nbytes == size
 
 
 def whole_snapshot(trainee: Trainee, state: State, identity: dict[str, Any]) -> Snapshot:

@@ -92,6 +92,15 @@ class Checkpoints:
         """
         self._writer.finish()
 
+    def prepare(self, trainee: Trainee) -> None:
+        """Begin to reserve the host memory that checkpoints are copied to.
+
+        Worth its while once the optimizer has a state: memory that is touched for the first time
+        costs many times what a copy does.
+        """
+        snapshot = whole_snapshot(trainee, State(), self._identity)
+        self._start(trainee, partial(snapshot.reserve, self._buffers))
+
     def save(self, trainee: Trainee, state: State) -> None:
         """Begin to write a checkpoint; older ones are removed when it is complete.
 

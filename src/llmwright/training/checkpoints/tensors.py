@@ -1,6 +1,7 @@
-"""Files of tensors in the safetensors format, written from memory that is already laid out.
+"""Files of tensors in the safetensors format, made whole in memory and written past the cache.
 
-The library's own writer makes a copy of everything first, and holds Python's lock meanwhile.
+The library's own writer makes a copy of everything first, and holds Python's lock meanwhile. And
+what goes through the system's file cache costs the processor as much as training for seconds.
 
 Source: the format's description, https://huggingface.co/docs/safetensors: eight bytes with the
 length of a JSON header, the header, and the bytes of all tensors without gaps.
@@ -8,7 +9,9 @@ length of a JSON header, the header, and the bytes of all tensors without gaps.
 
 from __future__ import annotations
 
+import errno
 import json
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -32,8 +35,12 @@ FORMATS = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+# What goes straight to a disk begins and ends at a multiple of this, in memory and in the file.
+BLOCK_BYTES = 4096
 # Large enough that a call costs nothing, small enough that others come to the disk in between.
 CHUNK_BYTES = 1 << 24
+# Where supported: past the file cache.
+DIRECT = getattr(os, "O_DIRECT", 0)
 
 
 class TensorFile:
@@ -44,23 +51,29 @@ class TensorFile:
             written where they are not staged.
 
     Attributes:
-        num_bytes: What all of them hold.
+        num_bytes: What the file will hold.
+        buffer_bytes: What a buffer for it must hold.
     """
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         # Wide types first: then every tensor begins at a multiple of its width.
         order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
         self._tensors = {name: tensors[name].detach() for name in order}
-        self._staged: Tensor | None = None
-        self.num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+        self._head = _head(self._tensors)
+        self._staged: np.ndarray | None = None
+        self.num_bytes = len(self._head) + sum(tensor.nbytes for tensor in tensors.values())
+        self.buffer_bytes = _blocks(self.num_bytes)
 
     def stage(self, buffer: Tensor) -> None:
-        """Copy all of them into host memory; afterwards they may change.
+        """Make the file in host memory; afterwards the tensors may change.
 
         Args:
-            buffer: `num_bytes` of type uint8, pinned where the tensors are on a GPU.
+            buffer: `buffer_bytes` of type uint8 that begin at a block, pinned where the tensors are
+                on a GPU.
         """
-        place = 0
+        self._staged = buffer.numpy()
+        place = len(self._head)
+        self._staged[:place] = np.frombuffer(self._head, dtype=np.uint8)
         for tensor in self._tensors.values():
             part = buffer[place : place + tensor.nbytes]
             place += tensor.nbytes
@@ -69,34 +82,60 @@ class TensorFile:
                 np.copyto(part.numpy(), _bytes_of(tensor))
             else:
                 part.view(tensor.dtype).view(tensor.shape).copy_(tensor, non_blocking=True)
-        self._staged = buffer
 
     def write(self, path: Path) -> None:
-        """Write the file."""
-        header = self._header()
-        with path.open("wb", buffering=0) as file:
-            file.write(struct.pack("<Q", len(header)) + header)
-            for chunk in self._chunks():
-                _write_all(file.fileno(), chunk)
+        """Write the file.
 
-    def _header(self) -> bytes:
-        place, said = 0, {}
-        for name, tensor in self._tensors.items():
-            said[name] = {
-                "dtype": FORMATS[tensor.dtype],
-                "shape": list(tensor.shape),
-                "data_offsets": [place, place + tensor.nbytes],
-            }
-            place += tensor.nbytes
-        header = json.dumps(said, separators=(",", ":")).encode()
-        return header + b" " * (-len(header) % 8)
+        Raises:
+            OSError: The disk does not take it.
+        """
+        if self._staged is None:
+            _write(path, self._chunks())
+            return
+        try:
+            _write(path, iter([self._staged.data]), DIRECT)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+            _write(path, iter([self._staged.data]))  # not every file system can do it
+        os.truncate(path, self.num_bytes)
 
     def _chunks(self) -> Iterator[memoryview]:
-        if self._staged is not None:
-            yield self._staged.numpy().data
-            return
+        yield memoryview(self._head)
         for tensor in self._tensors.values():
             yield _bytes_of(tensor.cpu().contiguous()).data
+
+
+def host_buffer(num_bytes: int) -> Tensor:
+    """Return host memory that begins at a block, all of it there; pinned where there is a GPU.
+
+    Raises:
+        MemoryError, OSError, RuntimeError: There is not so much.
+    """
+    if torch.cuda.is_available():
+        return torch.empty(num_bytes, dtype=torch.uint8, pin_memory=True)
+    pages = torch.frombuffer(mmap.mmap(-1, max(1, num_bytes)), dtype=torch.uint8)
+    pages.numpy()[::BLOCK_BYTES] = 0  # the system gives pages out when they are first written to
+    return pages
+
+
+def _head(tensors: dict[str, Tensor]) -> bytes:
+    """Return all that comes before the tensors; they begin at a block."""
+    place, said = 0, {}
+    for name, tensor in tensors.items():
+        said[name] = {
+            "dtype": FORMATS[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [place, place + tensor.nbytes],
+        }
+        place += tensor.nbytes
+    header = json.dumps(said, separators=(",", ":")).encode()
+    header += b" " * (_blocks(8 + len(header)) - 8 - len(header))
+    return struct.pack("<Q", len(header)) + header
+
+
+def _blocks(num_bytes: int) -> int:
+    return -(-num_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def _bytes_of(tensor: Tensor) -> np.ndarray:
@@ -104,8 +143,13 @@ def _bytes_of(tensor: Tensor) -> np.ndarray:
     return found
 
 
-def _write_all(descriptor: int, content: memoryview) -> None:
+def _write(path: Path, chunks: Iterator[memoryview], flags: int = 0) -> None:
     """Write all bytes; a full disk may take a part and say so only at the next call."""
-    place = 0
-    while place < len(content):
-        place += os.write(descriptor, content[place : place + CHUNK_BYTES])
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | flags, 0o666)
+    try:
+        for chunk in chunks:
+            place = 0
+            while place < len(chunk):
+                place += os.write(descriptor, chunk[place : place + CHUNK_BYTES])
+    finally:
+        os.close(descriptor)

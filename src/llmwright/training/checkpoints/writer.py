@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 
 Release = Callable[[], None]
+# How much less the writer asks of the processor than training, once nobody waits for it.
+NICER = 10
 
 
 class Writer:
@@ -36,11 +40,18 @@ class Writer:
 
     def _do(self, work: Callable[[Release], None]) -> None:
         try:
-            work(self._released.set)
+            work(self._release)
         except BaseException as error:  # handed on to the thread that trains
             self._error = error
         finally:
             self._released.set()
+
+    def _release(self) -> None:
+        if not self._released.is_set() and sys.platform == "linux":
+            own = threading.get_native_id()
+            niceness = min(19, os.getpriority(os.PRIO_PROCESS, own) + NICER)
+            os.setpriority(os.PRIO_PROCESS, own, niceness)
+        self._released.set()
 
     def hold(self) -> None:
         """Wait until the work under way lets what training changes be changed."""

@@ -241,6 +241,7 @@ class Keeper:
         self._follower, self._checkpoints = follower, checkpoints
         self._every_steps, self._every_seconds = every_steps, every_minutes * 60
         self._kept = time.monotonic()
+        self._prepared = False
 
     def after(self, result: StepResult) -> None:
         """Begin to write a checkpoint when it is time, and the weights whenever they are the best.
@@ -261,6 +262,9 @@ class Keeper:
             self._kept = time.monotonic()
         elif self._state.best_step == self._state.step:
             self._checkpoints.save_best(self._trainee, self._state.step)
+        elif not self._prepared:
+            self._checkpoints.prepare(self._trainee)
+        self._prepared = True
         if stop and not over:
             self._checkpoints.finish()
             raise self._run.stop()

@@ -8,6 +8,7 @@ Shapes: B rows.
 
 from __future__ import annotations
 
+import errno
 import gc
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -47,7 +48,7 @@ class Attempt:
         """Return what ``work`` returns; None when memory ran out, and `failed` then says so."""
         try:
             return work()
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, OSError) as error:
             if not is_out_of_memory(error):
                 raise
         self.failed = True
@@ -59,6 +60,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an error means that memory, of the machine or of a GPU, ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     said = str(error).lower()
     return isinstance(error, RuntimeError) and any(sign in said for sign in SIGNS)
 
