@@ -198,3 +198,29 @@ def test_rows_that_an_objective_cannot_learn_from_are_refused(bench, tiny) -> No
     pairs = bench.dataset("text-generation", "preference", train=PAIRS)
     with pytest.raises(ConfigError, match="TRAIN-020"):
         bench.train({**values, "objective": "causal_lm"}, pairs, bench.tokenizer(TEXTS))
+
+
+@pytest.mark.parametrize("name", ["causal_lm", "orpo"])
+def test_logits_in_parts_give_the_same_losses_and_gradients(name, bench, monkeypatch) -> None:
+    from llmwright.training.objectives import headed
+
+    tokenizer = load_tokenizer(bench.tokenizer(TEXTS).path)
+    model, contract = small_model(tokenizer), contract_of(tokenizer)
+    objective = OBJECTIVES.get(name)().build(ObjectiveRequest(model, contract, TrainConfig()))
+    encoding = Pairs()
+    batch = encoding.collate([encoding.encode(r, tokenizer, contract) for r in PAIRS], contract)
+    tensors = {n: torch.from_numpy(a) for n, a in objective.arrays(batch).items()}
+
+    def outcome():
+        model.zero_grad()
+        losses = objective.losses(model, tensors, 0.0)
+        losses.sum().backward()
+        score = objective.score(model, tensors)
+        gradients = [weight.grad.clone() for weight in model.parameters()]
+        return [losses.detach(), *score, *gradients]
+
+    whole = outcome()
+    monkeypatch.setattr(headed, "LARGEST_LOGITS", 0)
+    monkeypatch.setattr(headed, "PART_LOGITS", 5 * len(tokenizer))
+    for found, expected in zip(outcome(), whole, strict=True):
+        torch.testing.assert_close(found, expected)

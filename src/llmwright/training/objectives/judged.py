@@ -15,7 +15,6 @@ from torch import Tensor
 
 from llmwright.tasks.task import Batch
 from llmwright.training.objectives.causal_lm import CausalLMObjective
-from llmwright.training.objectives.cross_entropy import cross_entropies
 from llmwright.training.objectives.objective import Tensors
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class JudgedObjective(CausalLMObjective):
 
     def log_probs(self, model: PreTrainedModel, tensors: Tensors) -> tuple[Tensor, Tensor]:
         """Return log_probs_S, the log-probability of each answer in nats, and its tokens."""
-        losses_N = cross_entropies(self.logits(model, tensors), tensors["targets"])
+        losses_N = self.plain_losses(model, tensors)
         zeros_S = torch.zeros(len(tensors["input_ids"]), device=losses_N.device)
         sequences_N = tensors["sequences"]
         counts_S = zeros_S.index_add(0, sequences_N, torch.ones_like(losses_N))
