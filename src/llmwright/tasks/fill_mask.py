@@ -41,6 +41,7 @@ class FillMask(Task):
     objective: ClassVar[str] = "masked_lm"
     metrics: ClassVar[tuple[str, ...]] = ("masked_accuracy", "loss")
     masks: ClassVar[bool] = True
+    in_windows: ClassVar[bool] = True
     scores: ClassVar[bool] = True
 
     def row_of(self, values: Mapping[str, Any], contract: Contract) -> Row:
@@ -131,6 +132,8 @@ class FillMask(Task):
         mask, text = contract.mask_token, row["text"]
         if mask in text:
             return row
+        # Characters of which no usual tokenizer makes more tokens than the model reads.
+        text = text[: max(2, contract.max_length // 2)]
         middle = len(text) // 2
         start, end = text.rfind(" ", 0, middle) + 1, text.find(" ", middle)
         end = len(text) if end < 0 else end

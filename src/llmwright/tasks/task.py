@@ -84,7 +84,13 @@ class Output:
 
 
 class Encoding(ABC):
-    """How rows become what a model learns from: a task's own, or that of an objective."""
+    """How rows become what a model learns from: a task's own, or that of an objective.
+
+    Attributes:
+        in_windows: Whether a text longer than the model reads becomes several examples.
+    """
+
+    in_windows: ClassVar[bool] = False
 
     @abstractmethod
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:

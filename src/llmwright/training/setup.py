@@ -285,7 +285,7 @@ def encode_validation(
         return None
     rows = dataset.rows("validation")
     report = progress_of(run, "validation")
-    if problem.packs:
+    if problem.packs or encoding.in_windows:
         return examples.encode_windows(rows, encoding, tokenizer, contract, "validation", report)
     found = examples.encode_rows(rows, encoding, tokenizer, contract, "validation", False, report)
     found = replace(found, examples=encoding.finish(found.examples, contract))

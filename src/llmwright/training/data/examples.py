@@ -187,6 +187,16 @@ def report(encoded: Examples, split: str, contract: Contract, notice: Callable[.
         notice(sentence, "warning")
 
 
+def _within(
+    row: Row, encoding: Encoding, tokenizer: PreTrainedTokenizerFast, contract: Contract
+) -> list[Example]:
+    """Return a row that is too long within the limits: cut, or in windows."""
+    if not encoding.in_windows:
+        return [_encode(row, encoding, tokenizer, contract, False)]
+    with located(row):
+        return encoding.encode_parts(row, tokenizer, contract)
+
+
 def cut_again(
     encoded: Examples,
     encoding: Encoding,
@@ -206,16 +216,14 @@ def cut_again(
     num_cut, num_empty = encoded.num_cut, encoded.num_empty
     for example, owner in zip(encoded.examples, encoded.owners, strict=True):
         fits = encoding.input_length(example) <= limit
-        if fits and encoding.target_length(example) <= (target_limit or limit):
-            kept = example
-        else:
-            kept = _encode(encoded.rows[owner], encoding, tokenizer, contract, False)
-            num_cut += 1
-        if encoding.has_target(kept):
-            found.append(kept)
-            owners.append(owner)
-        else:
-            num_empty += 1
+        kept = [example]
+        if not fits or encoding.target_length(example) > (target_limit or limit):
+            kept = _within(encoded.rows[owner], encoding, tokenizer, contract)
+            num_cut += any(part.truncated for part in kept)
+        kept = [part for part in kept if encoding.has_target(part)]
+        found += kept
+        owners += [owner] * len(kept)
+        num_empty += not kept
     if not found:
         raise InputError("TRAIN-011", rows=len(encoded.rows), split=split)
     return replace(encoded, examples=found, owners=owners, num_cut=num_cut, num_empty=num_empty)

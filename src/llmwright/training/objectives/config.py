@@ -23,6 +23,7 @@ OBJECTIVES: Registry[type[ObjectiveKind]] = Registry(
     "objective",
     {
         "causal_lm": f"{_CONFIG}:CausalLMLoss",
+        "masked_lm": f"{_CONFIG}:MaskedLMLoss",
         "classification": f"{_CONFIG}:ClassificationLoss",
         "regression": f"{_CONFIG}:RegressionLoss",
         "tagging": f"{_CONFIG}:TaggingLoss",
@@ -33,6 +34,7 @@ OBJECTIVES: Registry[type[ObjectiveKind]] = Registry(
         "orpo": f"{_JUDGED}:OrpoLoss",
         "simpo": f"{_JUDGED}:SimpoLoss",
         "kto": f"{_JUDGED}:KtoLoss",
+        "reward": f"{_JUDGED}:RewardLoss",
         "distillation": f"{_CONFIG}:DistillationLoss",
     },
 )
@@ -87,6 +89,21 @@ class CausalLMLoss(ObjectiveKind):
 
     kind: Literal["causal_lm"] = "causal_lm"
     """Name of this objective."""
+
+
+class MaskedLMLoss(ObjectiveKind):
+    """Predict masked tokens from both sides: what BERT-type models learn first."""
+
+    implementation: ClassVar[str] = f"{_OBJECTIVES}.masked_lm:MaskedLMObjective"
+    tasks: ClassVar[tuple[str, ...]] = ("text-generation",)
+    row_types: ClassVar[tuple[str, ...]] = ("text",)
+    makes: ClassVar[str] = "fill-mask"
+
+    kind: Literal["masked_lm"] = "masked_lm"
+    """Name of this objective."""
+    share: float = Field(0.15, gt=0, lt=1)
+    """Share of tokens to be predicted: of them 80 % are masked, 10 % replaced by random ones and
+    10 % left as they are."""
 
 
 class ClassificationLoss(ObjectiveKind):

@@ -91,3 +91,17 @@ class KtoLoss(ObjectiveKind):
     4:3 of each other."""
     bad_weight: float = Field(1.0, gt=0)
     """Weight of answers that are bad."""
+
+
+class RewardLoss(PairLoss):
+    """Learn a score for answers: what chosen ones have more of than rejected ones."""
+
+    implementation: ClassVar[str] = f"{_JUDGED}.reward:RewardObjective"
+    makes: ClassVar[str] = "reward"
+    lr_factor: ClassVar[float] = 1.0
+
+    kind: Literal["reward"] = "reward"
+    """Name of this objective."""
+    centring: float = Field(0.01, ge=0)
+    """Weight of the squared sum of a pair's scores, which keeps them around 0. Only differences
+    are learned from pairs; without it scores drift."""
