@@ -61,7 +61,7 @@ class Run:
             "folder": str(self.folder),
             "root": str(self.root),
             "home": str(self.store.home),
-            "origin": self._origin,
+            "origin": self.origin,
             "resumed": self.resumed,
         }
 
