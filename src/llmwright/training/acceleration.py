@@ -10,6 +10,7 @@ import torch
 
 from llmwright.core.errors import ConfigError, ResourceError
 from llmwright.core.locale import text
+from llmwright.models.adapters.virtual import has_prefix, num_virtual_tokens
 from llmwright.training.config import Switch
 from llmwright.training.objectives.trials import keeps_apart
 
@@ -42,7 +43,8 @@ def choose_packing(
             raise ConfigError("TRAIN-031", model=type(model).__name__)
         notice(text("training.packing_on"))
         return True
-    if wanted is False or objective != "causal_lm":
+    # Only the first of joined rows would have the virtual tokens before it.
+    if wanted is False or objective != "causal_lm" or num_virtual_tokens(model):
         return False
     if device.type == "cpu" or not has_variable_length_attention():
         notice(text(f"training.packing_{'cpu' if device.type == 'cpu' else 'missing'}"))
@@ -64,8 +66,11 @@ def use_checkpointing(model: PreTrainedModel, notice: Notice) -> None:
     """Keep few activations: the others are computed a second time in the backward pass.
 
     Raises:
-        ConfigError: The model cannot (``TRAIN-032``).
+        ConfigError: The model cannot (``TRAIN-032``), or has a learned prefix, which transformers
+            leaves out then (``TRAIN-111``).
     """
+    if has_prefix(model):
+        raise ConfigError("TRAIN-111")
     if not model.supports_gradient_checkpointing:
         raise ConfigError("TRAIN-032", model=type(model).__name__)
     model.activation_checkpointing_enable()

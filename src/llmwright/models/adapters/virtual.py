@@ -141,6 +141,11 @@ def num_virtual_tokens(model: Any) -> int:
     return len(model.virtual_tokens) if isinstance(model, VirtualTokens) else 0
 
 
+def has_prefix(model: Any) -> bool:
+    """Say whether a model's virtual tokens stand in its key-value cache."""
+    return isinstance(model, PrefixTuned)
+
+
 def plain_class(model: PreTrainedModel) -> type[PreTrainedModel]:
     """Return a model's class without its virtual tokens."""
     cls = type(model)
