@@ -39,6 +39,7 @@ _ROWS = (
         config="llmwright.tuning.config:TuneConfig",
         function="llmwright.tuning.tune:tune",
         summary="Search for the settings of train that make the best model, and keep that model.",
+        compare="llmwright.tuning.comparison:compare",
         base="train",
     ),
     Operation(

@@ -30,14 +30,14 @@ def test_the_best_model_is_kept_and_is_that_of_its_settings(tune, project) -> No
     assert study.kind == "study"
     found = record(study)
     assert [trial["state"] for trial in found["trials"]] == ["complete", "complete"]
-    best = found["trials"][found["best"]]
+    best = found["trials"][found["best"] - 1]
     assert best["values"] == {"train.lr": 0.02}
     assert best["value"] > 0.9 > min(trial["value"] for trial in found["trials"])
     for trial in found["trials"]:
         assert trial["config"]["lr"] == trial["values"]["train.lr"]
-        assert trial["seconds"] > 0
         assert trial["metrics"]["accuracy"] == trial["value"]
         assert len(trial["evaluations"]) == 5
+    assert [seconds > 0 for seconds in study.metadata["trial_seconds"]] == [True, True]
     # The losers' weights are on no disk.
     assert models(project) == [study.metadata["model"]]
     weights = list((project / ".llmwright").rglob("model.safetensors"))
@@ -47,7 +47,7 @@ def test_the_best_model_is_kept_and_is_that_of_its_settings(tune, project) -> No
     settings = yaml.safe_load((study.path / "best.yaml").read_text())["train"]
     assert llmwright.train(**settings, project=project).id == study.metadata["model"]
     said = [event.text for event in events if isinstance(event, Notice)]
-    assert any(text.startswith("2/2: trial 1 accuracy") and "best" in text for text in said)
+    assert any(text.startswith("2/2: trial 2 accuracy") and "best" in text for text in said)
     # Nothing changed: nothing is done again; unless the model is gone.
     again = []
     assert tune(sampler="grid", consumers=[again.append]) == study
@@ -116,7 +116,7 @@ def test_cross_validation_judges_by_folds_and_trains_on_all(tune, project) -> No
         assert trial["value"] == pytest.approx(sum(trial["folds"]) / 2)
         assert sorted(trial["evaluations"]) == ["1", "2"]
     values = [trial["value"] for trial in found["trials"]]
-    assert values[found["best"]] == max(values)
+    assert values[found["best"] - 1] == max(values)
     settings = yaml.safe_load((study.path / "best.yaml").read_text())["train"]
     assert llmwright.train(**settings, project=project).id == study.metadata["model"]
     assert len(list((project / ".llmwright").rglob("model.safetensors"))) == 1

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from llmwright.core.config import Choice, Config, Kind
+from llmwright.core.errors import ConfigError
+from llmwright.core.hardware import num_cores
 from llmwright.core.registry import Registry
 from llmwright.training.config import TrainConfig
 from llmwright.tuning import space
@@ -169,6 +171,9 @@ class TuneConfig(Config):
 
     @model_validator(mode="after")
     def _space_fits(self) -> Self:
+        nodes = getattr(self.train.runtime, "num_nodes", 1)
+        if nodes > 1:
+            raise ConfigError("TUNE-012", where="tune.train.runtime.num_nodes", nodes=nodes)
         space.check(self.train, self.space)
         if self.sampler.on_grid:
             space.check_grid(self.space)
@@ -177,10 +182,15 @@ class TuneConfig(Config):
         return self
 
     def point(self, values: dict[str, Any]) -> TrainConfig:
-        """Return the settings of a trial.
+        """Return the settings of a trial; beside others it has its share of the cores.
 
         Args:
             values: Setting of the space → value, as a study keeps it.
         """
         decoded = {key: self.space[key].decode(value) for key, value in values.items()}
+        runtime = self.train.runtime.model_dump()
+        if self.num_parallel > 1 and runtime.get("num_threads", 1) is None:
+            beside = self.num_parallel * (runtime.get("num_processes") or 1)
+            threads = max(1, num_cores() // beside)
+            decoded.setdefault("train.runtime.num_threads", threads)
         return space.laid_over(self.train, decoded)

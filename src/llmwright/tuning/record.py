@@ -20,17 +20,15 @@ class TrialRecord:
     """One trial.
 
     Attributes:
-        number: From 0, in the order they began.
-        state: ``complete``, ``pruned``, ``failed``, or ``lost`` with the process that ran it.
+        number: From 1, in the order they began.
+        state: ``complete``, ``pruned`` or ``failed``.
         value: What it is compared by; of a pruned one the last it had, None where it has none.
         values: Setting of the space → value.
         config: All settings of the training.
         metrics: Figures of its best evaluation; means over the folds.
         folds: The value of each fold.
         evaluations: The value at each evaluation (after each fold), by its number from 1.
-        seconds: How long it took in the process that ended it.
         error: Why it failed.
-        repeats: The lost trial whose values it has.
     """
 
     number: int
@@ -41,9 +39,7 @@ class TrialRecord:
     metrics: dict[str, float]
     folds: list[float]
     evaluations: dict[int, float]
-    seconds: float | None
     error: str
-    repeats: int | None
 
 
 @dataclass(frozen=True)
@@ -57,12 +53,12 @@ class StudyRecord:
         seed: Of the search.
         num_folds: Folds of the cross-validation, None without.
         space: Setting → its values, as they were given.
-        trials: All trials, in order.
+        trials: All trials, in order; those that an interruption ended were repeated and are left
+            out, so that an interrupted search is the same study as a whole one.
         best: Number of the best one.
         model: Id of its model.
         importances: How much each setting decided, the largest first; empty where too few trials
             say so.
-        seconds: How long the search took.
     """
 
     goal: Goal
@@ -75,7 +71,6 @@ class StudyRecord:
     best: int
     model: str
     importances: dict[str, float]
-    seconds: float
 
     def num(self, state: str) -> int:
         """Return how many trials ended so."""
@@ -95,7 +90,6 @@ def shown(value: Any) -> str:
 def record_of(config: TuneConfig, study: Study, model: Artifact) -> StudyRecord:
     """Return what a finished search found."""
     assert study.best is not None
-    lost = set(study.lost)
     return StudyRecord(
         goal=study.goal,
         sampler=config.sampler.model_dump(mode="json"),
@@ -103,28 +97,23 @@ def record_of(config: TuneConfig, study: Study, model: Artifact) -> StudyRecord:
         seed=config.seed,
         num_folds=config.num_folds,
         space={key: domain.model_dump(exclude_none=True) for key, domain in config.space.items()},
-        trials=[_trial(config, trial, trial.number in lost) for trial in study.trials],
-        best=study.best.number,
+        trials=[_trial(config, trial, number) for number, trial in enumerate(study.counted, 1)],
+        best=study.place(study.best.number),
         model=model.id,
         importances=study.importances(),
-        seconds=round(study.seconds, 3),
     )
 
 
-def _trial(config: TuneConfig, trial: FrozenTrial, is_lost: bool) -> TrialRecord:
+def _trial(config: TuneConfig, trial: FrozenTrial, number: int) -> TrialRecord:
     known = trial.user_attrs
-    # A trial may be lost before it has all its values.
-    whole = set(trial.params) == set(config.space)
     return TrialRecord(
-        number=trial.number,
-        state="lost" if is_lost else STATES[trial.state.name],
+        number=number,
+        state=STATES[trial.state.name],
         value=trial.value,
         values={key: config.space[key].decode(kept) for key, kept in trial.params.items()},
-        config=config.point(trial.params).model_dump(mode="json") if whole else {},
+        config=config.point(trial.params).model_dump(mode="json"),
         metrics=known.get("metrics", {}),
         folds=known.get("folds", []),
         evaluations=dict(sorted(trial.intermediate_values.items())),
-        seconds=known.get("seconds"),
         error=known.get("error", ""),
-        repeats=known.get("repeats"),
     )

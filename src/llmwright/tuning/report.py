@@ -36,7 +36,10 @@ def save_study(config: TuneConfig, study: Study, model: Artifact, run: Run) -> A
             best=best.value,
             values=best.values,
             trials={state: record.num(state) for state in ("complete", "pruned", "failed")},
-            seconds=record.seconds,
+            # Not in the files: the same search shall make the same artifact.
+            seconds=round(study.seconds, 3),
+            trial_seconds=[round(trial.user_attrs["seconds"], 3) for trial in study.counted],
+            interrupted=len(study.lost),
         )
     assert draft.artifact is not None
     sentence = text(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from llmwright.core import hardware
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError
 from llmwright.core.events import Emit, Event, Progress
@@ -97,7 +95,7 @@ class Search:
         folder.mkdir(exist_ok=True)
         work = Assignment(
             number=number,
-            config=self._settings(values),
+            config=self._study.config.point(values).model_dump(mode="json"),
             inputs=self._inputs,
             folds=self._folds,
             goal={"metric": self._study.goal.metric},
@@ -105,16 +103,6 @@ class Search:
             root=str(self._run.root),
         )
         self._workers.start(work)
-
-    def _settings(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the settings of a trial; beside others it gets its share of the cores."""
-        config = self._study.config
-        made = config.point(values)
-        settings = made.model_dump(mode="json")
-        if config.num_parallel > 1 and settings["runtime"].get("num_threads", 1) is None:
-            cores = max(1, hardware.num_cores() // config.num_parallel)
-            settings["runtime"]["num_threads"] = cores
-        return settings
 
     def _end(self, number: int, outcome: Outcome) -> None:
         before = self._study.best
@@ -157,7 +145,7 @@ class Search:
         wanted = study.num_wanted()
         ended = text(
             f"tuning.{outcome.state}",
-            number=number,
+            number=study.place(number),
             metric=metric,
             value=f"{outcome.metrics.get(metric, 0):.4g}",
             seconds=f"{outcome.seconds:.1f}",
@@ -166,7 +154,7 @@ class Search:
         known = (
             ""
             if best is None
-            else text("tuning.best", number=best.number, value=f"{best.value:.4g}")
+            else text("tuning.best", number=study.place(best.number), value=f"{best.value:.4g}")
         )
         left = self._seconds_left()
         rest = "" if left is None else text("tuning.left", time=_time(left))

@@ -92,6 +92,10 @@ class Study:
         lost = set(self.lost)
         return [trial for trial in self.trials if trial.number not in lost]
 
+    def place(self, number: int) -> int:
+        """Return which of the trials that count one is, from 1: what people see as its number."""
+        return [trial.number for trial in self.counted].index(number) + 1
+
     @property
     def ended(self) -> list[FrozenTrial]:
         """The trials that count and are over."""

@@ -85,14 +85,16 @@ def history(record: StudyRecord) -> Markup:
     drawn = [t for t in record.trials if t.value is not None and t.state in ("complete", "pruned")]
     axis = value_axis(record.goal.metric, [float(t.value or 0) for t in drawn])
     width, tall = WIDTH - LEFT - RIGHT, HISTORY_HEIGHT - TOP - BOTTOM
-    last = max(1, max(t.number for t in drawn))
+    last = max(2, len(record.trials))
 
     def place(trial: TrialRecord) -> tuple[float, float]:
-        return LEFT + width * trial.number / last, TOP + tall * (1 - axis.share(trial.value))
+        return LEFT + width * (trial.number - 1) / (last - 1), TOP + tall * (
+            1 - axis.share(trial.value)
+        )
 
     shapes = [_scale(axis, LEFT, tall, WIDTH - RIGHT)]
-    for number in sorted({round(last * i / 8) for i in range(9)}):
-        x = LEFT + width * number / last
+    for number in sorted({1 + round((last - 1) * i / 8) for i in range(9)}):
+        x = LEFT + width * (number - 1) / (last - 1)
         shapes.append(label(x, HISTORY_HEIGHT - 24, str(number), "middle", "tick"))
     shapes.append(_best_line(record, place))
     for trial in drawn:

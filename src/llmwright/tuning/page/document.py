@@ -29,7 +29,6 @@ def build_page(record: StudyRecord, lang: locale.Language) -> str:
         (words("tuning.page.sampler"), str(record.sampler["kind"])),
         (words("tuning.page.pruner"), str(record.pruner["kind"])),
         (words("tuning.page.folds"), str(record.num_folds or "—")),
-        (words("tuning.page.minutes"), f"{record.seconds / 60:.1f}"),
     ]
     parts = [_best(record), _section("history", charts.history(record)), _importances(record)]
     parts += [_section("parallel", charts.parallel(record)), _trials(record)]
@@ -80,19 +79,17 @@ def _trials(record: StudyRecord) -> Markup:
 
     keys = list(record.space)
     rows = [_row(trial, keys) for trial in sorted(record.trials, key=rank)]
-    head = ["trial.num", "state", "value.num", *(f"={key}" for key in keys), "seconds.num", "error"]
+    head = ["trial.num", "state", "value.num", *(f"={key}" for key in keys), "error"]
     return _section("trials", _table(head, rows))
 
 
 def _row(trial: TrialRecord, keys: list[str]) -> Markup:
-    seconds = "—" if trial.seconds is None else f"{trial.seconds:.1f}"
     return tag(
         "tr",
         tag("td", str(trial.number), class_="num"),
         tag("td", words(f"tuning.page.{trial.state}")),
         tag("td", number(trial.value), class_="num", title=_folds(trial)),
         *(tag("td", shown(trial.values[k]) if k in trial.values else "—") for k in keys),
-        tag("td", seconds, class_="num"),
         tag("td", trial.error, class_="text"),
     )
 
