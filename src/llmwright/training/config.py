@@ -83,6 +83,17 @@ class TrainConfig(Config):
     max_grad_norm: float | None = Field(1.0, gt=0)
     """Longest gradient; a longer one is shortened to it. `null` switches clipping off."""
 
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What happens when a loss or gradient is no finite number: `stop` ends the run and names the
+    rows of that step, `skip` leaves weights and optimizer as they were and goes on; skipped steps
+    are counted and said. 20 skipped steps in a row end the run, too."""
+    on_spike: Literal["ignore", "skip", "stop"] = "ignore"
+    """What happens when the loss of a step jumps far above the last ones: nothing, or the same as
+    with `on_nan`. Hardly ever needed where gradients are clipped."""
+    spike_threshold: float = Field(10.0, gt=0)
+    """What is a spike: a loss more than this many median absolute deviations above the median of
+    the last 64 steps, from the 17th step on."""
+
     epochs: float | None = Field(None, gt=0)
     """Passes over the training split. Of all budgets that are given, the one reached first ends
     the run; 3 epochs when none is given."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from llmwright.training.data.batching import Batches
 from llmwright.training.objectives.objective import Objective
 from llmwright.training.optimizers.config import ScheduleKind
 from llmwright.training.runtimes.runtime import Runtime
+from llmwright.training.safety.guard import Guard
 from llmwright.training.safety.memory import Attempt, free, halved, micro_batches
 from llmwright.training.safety.randomness import random_states, set_random_states
 from llmwright.training.state import State
@@ -51,6 +52,7 @@ class Trainee:
         runtime: Where it happens.
         accumulate: Batches in one optimizer step.
         max_grad_norm: Longest gradient; None without a limit.
+        guard: Refuses bad steps.
     """
 
     model: PreTrainedModel
@@ -64,6 +66,7 @@ class Trainee:
     runtime: Runtime
     accumulate: int
     max_grad_norm: float | None
+    guard: Guard = field(default_factory=Guard)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class StepResult:
         grad_norm: Length of the gradient before clipping, on the device; None without clipping.
         lr: Learning rate it was made with.
         num_tokens: Tokens read, padding not counted.
+        verdict: A `Verdict`, on the device; a step that is not good changed nothing where the
+            guard could see to it.
     """
 
     step: int
@@ -87,6 +92,7 @@ class StepResult:
     grad_norm: Tensor | None
     lr: float
     num_tokens: int
+    verdict: Tensor
 
 
 def fit(trainee: Trainee, state: State) -> Iterator[StepResult]:
@@ -98,6 +104,7 @@ def fit(trainee: Trainee, state: State) -> Iterator[StepResult]:
     Raises:
         ConfigError: A whole epoch has nothing to learn from (``TRAIN-009``).
     """
+    trainee.guard.begin(state)
     while not trainee.budget.reached(state):
         before, whole_epoch = state.step, state.position == 0
         for group, epoch, position in groups(trainee, state):
@@ -143,10 +150,11 @@ def one_step(trainee: Trainee, state: State, group: Group) -> StepResult | None:
     if loss is None:
         return None
     grad_norm = clip(trainee)
-    trainee.optimizer.step()
+    verdict = trainee.guard.verdict(loss, grad_norm)
+    trainee.guard.step(trainee.optimizer, verdict)
     trainee.optimizer.zero_grad()
     num_tokens = sum(trainee.batches.count_tokens(indices_B) for indices_B in group)
-    return StepResult(state.step + 1, state.epoch, group, loss, grad_norm, lr, num_tokens)
+    return StepResult(state.step + 1, state.epoch, group, loss, grad_norm, lr, num_tokens, verdict)
 
 
 def fitting_gradients(trainee: Trainee, state: State, group: Group, done: float) -> Tensor | None:
@@ -200,7 +208,8 @@ def gradients(trainee: Trainee, epoch: int, parts: Group, done: float) -> Tensor
 
 def clip(trainee: Trainee) -> Tensor | None:
     """Shorten the gradient to its limit; return its length before."""
-    if trainee.max_grad_norm is None:
+    if trainee.max_grad_norm is None and not trainee.guard.needs_norm:
         return None
+    longest = math.inf if trainee.max_grad_norm is None else trainee.max_grad_norm
     weights = [w for settings in trainee.optimizer.param_groups for w in settings["params"]]
-    return trainee.runtime.clip(weights, trainee.max_grad_norm)
+    return trainee.runtime.clip(weights, longest)

@@ -103,6 +103,7 @@ def training_record(
         "steps": state.step,
         "epochs": state.epoch,
         "tokens": state.tokens,
+        "skipped_steps": state.num_skipped,
         "stopped_early": state.stopped_early,
         "best": state.best or {},
         "history": state.history,

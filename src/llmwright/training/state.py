@@ -23,6 +23,9 @@ class State:
         evaluations: Mappings of step, loss and accuracy on the validation split.
         micro_batch_tokens: Most tokens of a micro-batch, found by running out of memory; None as
             long as whole batches fit.
+        num_skipped: Steps that changed nothing because their loss was bad.
+        skipped_in_row: How many of them were the last ones.
+        recent_losses: Those that say what is usual; kept only where spikes matter.
         unsaid_losses: Losses of the steps since the last entry of the history.
     """
 
@@ -35,8 +38,11 @@ class State:
     num_worse: int = 0
     stopped_early: bool = False
     micro_batch_tokens: int | None = None
+    num_skipped: int = 0
+    skipped_in_row: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
+    recent_losses: list[float] = field(default_factory=list)
     unsaid_losses: list[float] = field(default_factory=list)
 
     @property

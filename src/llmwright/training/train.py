@@ -33,6 +33,7 @@ from llmwright.training.optimizers.build import lr_factors, parameter_groups
 from llmwright.training.precision import choose_precision
 from llmwright.training.runtimes.assignment import Assignment
 from llmwright.training.runtimes.runtime import Runtime
+from llmwright.training.safety.guard import Guard
 from llmwright.training.save import save_model_artifact
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
@@ -168,6 +169,7 @@ def make_trainee(
         runtime=runtime,
         accumulate=config.accumulate,
         max_grad_norm=config.max_grad_norm,
+        guard=Guard(config.on_nan, config.on_spike, config.spike_threshold, runtime.device),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 import torch
@@ -20,15 +20,20 @@ from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.data.records import Row
 from llmwright.training.checkpoints.store import Checkpoints
-from llmwright.training.data.batching import describe_rows
 from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.loop import StepResult, Trainee
+from llmwright.training.safety.guard import WINDOW, Verdict
+from llmwright.training.safety.suspects import describe_suspects
 from llmwright.training.state import State
 
 # Progress is for eyes; more often than this only costs time.
 SECONDS_BETWEEN_REPORTS = 0.25
 # Reading a loss makes a GPU wait, so there it is done for this many steps at once.
 STEPS_BETWEEN_READINGS = 20
+# Skipped steps that are told one by one, with their rows; all of them are counted.
+MAX_TOLD = 10
+# So many in a row are no accident: nothing is learned any more.
+MAX_SKIPPED_IN_ROW = 20
 
 
 class Callback(Protocol):
@@ -39,7 +44,7 @@ class Callback(Protocol):
 
 
 class Follower:
-    """Reads losses and gradients, stops at one that is no number, and reports progress.
+    """Reads losses and gradients, stops at bad ones or says they were skipped, reports progress.
 
     Args:
         trainee: Who is followed.
@@ -70,27 +75,64 @@ class Follower:
             self.read()
 
     def read(self) -> None:
-        """Read the losses and gradient norms of all steps so far, all at once.
+        """Read losses, gradient norms and verdicts of all steps so far, all at once.
 
         Raises:
-            CheckError: One of them is no finite number (``TRAIN-012``).
+            CheckError: A loss or gradient is no finite number (``TRAIN-012``) or a spike
+                (``TRAIN-132``) and that is to stop the run, or too many steps in a row were
+                skipped (``TRAIN-133``).
         """
         if not self._unread:
             return
         results, self._unread = self._unread, []
         # Without clipping nobody computed a norm.
         norms = [r.loss.new_zeros(()) if r.grad_norm is None else r.grad_norm for r in results]
-        pairs = torch.stack([torch.stack([r.loss for r in results]), torch.stack(norms)], dim=1)
-        values = pairs.tolist()
-        for result, (loss, norm) in zip(results, values, strict=True):
-            if not math.isfinite(loss):
-                raise self._bad(result, text("training.loss"), loss)
-            if not math.isfinite(norm):
-                raise self._bad(result, text("training.grad_norm"), norm)
-            self._state.unsaid_losses.append(loss)
-            if result.step % self._every_steps == 0:
+        columns = ([r.loss for r in results], norms, [r.verdict for r in results])
+        values = torch.stack([torch.stack(c).double() for c in columns], dim=1).tolist()
+        for result, (loss, norm, verdict) in zip(results, values, strict=True):
+            self._judge(result, loss, norm, Verdict(int(verdict)))
+            if result.step % self._every_steps == 0 and self._state.unsaid_losses:
                 self._note(result.step, result.lr)
         self._report(results[-1], values[-1][0])
+
+    def _judge(self, result: StepResult, loss: float, norm: float, verdict: Verdict) -> None:
+        """Take note of a loss; stop, or say that the step was skipped, where it is bad."""
+        state, guard = self._state, self._trainee.guard
+        if guard.on_spike != "ignore" and verdict is not Verdict.NO_NUMBER:
+            state.recent_losses = [*state.recent_losses[1 - WINDOW :], loss]
+        if verdict is Verdict.GOOD or (verdict is Verdict.SPIKE and guard.on_spike == "ignore"):
+            state.unsaid_losses.append(loss)
+            state.skipped_in_row = 0
+            return
+        self._refuse(result, loss, norm, verdict)
+
+    def _refuse(self, result: StepResult, loss: float, norm: float, verdict: Verdict) -> None:
+        state, guard = self._state, self._trainee.guard
+        what, value = text("training.loss"), loss
+        if verdict is Verdict.NO_NUMBER and math.isfinite(loss):
+            what, value = text("training.grad_norm"), norm
+        facts: dict[str, Any] = {
+            "what": what,
+            "value": f"{value:.4g}",
+            "step": result.step,
+            "lr": f"{result.lr:.3g}",
+        }
+        asked = guard.on_nan if verdict is Verdict.NO_NUMBER else guard.on_spike
+        state.num_skipped += asked == "skip"
+        state.skipped_in_row += asked == "skip"
+        if asked == "stop":
+            code = "TRAIN-012" if verdict is Verdict.NO_NUMBER else "TRAIN-132"
+            raise CheckError(code, **facts, rows=self._suspects(result))
+        if state.skipped_in_row >= MAX_SKIPPED_IN_ROW:
+            count = state.skipped_in_row
+            raise CheckError("TRAIN-133", count=count, **facts, rows=self._suspects(result))
+        if state.num_skipped <= MAX_TOLD:
+            sentence = text("training.skipped", **facts, rows=self._suspects(result))
+            self._run.notice(sentence, "warning")
+
+    def _suspects(self, result: StepResult) -> str:
+        most = self._state.micro_batch_tokens
+        return describe_suspects(self._trainee, result, self._rows, most)
 
     def vouch(self) -> None:
         """Read all that is unread, and look at the weights: nothing else is worth keeping.
@@ -104,27 +146,14 @@ class Follower:
             raise CheckError("TRAIN-015", step=self._state.step)
 
     def finish(self) -> None:
-        """Write down the steps since the last entry of the history."""
+        """Write down the steps since the last entry of the history; say how many were skipped."""
         self.read()
+        if self._state.num_skipped:
+            sentence = text("training.num_skipped", count=self._state.num_skipped)
+            self._run.notice(sentence, "warning")
         if self._state.unsaid_losses:
             first = self._trainee.optimizer.param_groups[0]
             self._note(self._state.step, first["lr"] / first["lr_factor"])
-
-    def _bad(self, result: StepResult, what: str, value: float) -> CheckError:
-        found = {
-            row
-            for indices_B in result.group
-            for row in self._trainee.batches.rows(indices_B, result.epoch)
-        }
-        where = describe_rows(self._rows, sorted(found))
-        return CheckError(
-            "TRAIN-012",
-            what=what,
-            value=value,
-            step=result.step,
-            lr=f"{result.lr:.3g}",
-            rows=where,
-        )
 
     def _note(self, step: int, lr: float) -> None:
         losses, self._state.unsaid_losses = self._state.unsaid_losses, []
