@@ -30,6 +30,7 @@ from llmwright.data.records import DatasetInfo, Numbers, Row
 from llmwright.models import load
 from llmwright.models.adapters.attached import attached_to
 from llmwright.models.adapters.put import merge
+from llmwright.models.adapters.virtual import plain_class
 from llmwright.tasks.task import TASKS
 from llmwright.tokenization.config import TOKENIZERS, TokenizeConfig
 from llmwright.tokenization.special import CHATML, Framing
@@ -53,6 +54,8 @@ RESUMED_AT = 4
 LEARNING_RATE = 1e-2
 # Float32 sums in another order differ by less than this share of a loss.
 TOLERANCE = 1e-3
+# Measured in eval mode on the rows that were learned, so that a small fall is one too.
+LEARNED = 0.995
 
 _TEXTS = ("rain today", "a cold wind", "sun", "今天天气很好")
 _LABELS = ("cold", "rain", "sun")
@@ -79,8 +82,8 @@ _ROWS: dict[str, list[Row]] = {
         for n, (asked, t) in enumerate(zip(_ASKED, _TEXTS, strict=True))
     ],
 }
-# A VAE's loss rises while its KL divergence is made to cost more.
-_SETTINGS: dict[str, dict[str, Any]] = {"vae": {"kl_weight": 0.0}}
+# A VAE's loss rises while its KL divergence is made to cost more; few masked tokens teach little.
+_SETTINGS: dict[str, dict[str, Any]] = {"vae": {"kl_weight": 0.0}, "masked_lm": {"share": 0.6}}
 # Rows that a model learned from before it was judged by such rows.
 _BEFORE = {"preference": "messages", "flag": "messages"}
 
@@ -91,7 +94,7 @@ class Bench:
 
     Attributes:
         root: Its folder.
-        bases: Row type, architecture → a trained model, made once.
+        bases: Rows, objective where it is its own → a trained model, made once.
     """
 
     root: Path
@@ -144,13 +147,16 @@ class Bench:
     def base(self, objective: ObjectiveKind) -> Artifact:
         """Return a tiny trained model on which the objective can go on."""
         task, row_type = rows_of(objective)
+        # A model of a class of its own begins with the same objective.
+        own = bool(objective.architecture or objective.makes) and row_type not in _BEFORE
         row_type = _BEFORE.get(row_type, row_type)
-        key = (f"{task} {row_type}", objective.architecture)
+        key = (f"{task} {row_type}", objective.kind if own else "")
         if key not in self.bases:
             size = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "dropout": 0.0}
             values: dict[str, Any] = {"model": {"kind": "scratch", **size}}
-            if objective.architecture:
+            if own:
                 values["objective"] = objective.kind
+            if objective.architecture:
                 values["model"]["architecture"] = objective.architecture
             config = settings(values | {"max_steps": 8})
             inputs = {"dataset": self.dataset(task, row_type), "tokenizer": self.tokenizer(task)}
@@ -281,7 +287,7 @@ def check_learning(trial: Trial, checkpoints: Checkpoints) -> None:
             checkpoints.save(trial.trainee, state)
             checkpoints.finish()
     last = trial.losses(model).mean().item()
-    assert last < 0.98 * first, f"{trial.name}: it hardly learns: {first:.3f} → {last:.3f}"
+    assert last < LEARNED * first, f"{trial.name}: it hardly learns: {first:.3f} → {last:.3f}"
     changed = {n for n, w in model.named_parameters() if not torch.equal(w, before[n])}
     assert changed <= learning, f"{trial.name}: {sorted(changed - learning)} shall stay, but change"
     assert changed, f"{trial.name}: no weight changes"
@@ -310,8 +316,10 @@ def check_saving(place: Bench, trial: Trial, base: Artifact) -> None:
     assert draft.artifact is not None
     kept = {path.name for path in draft.artifact.path.glob("*.safetensors")}
     assert kept == {"adapter_model.safetensors"}, f"{trial.name}: the base is saved with it"
-    below_N = trial.losses(load.load_model(base.path))
-    assert not torch.allclose(below_N, losses_N, atol=TOLERANCE), f"{trial.name}: it is the base"
+    below = load.load_model(base.path)
+    if type(below) is plain_class(model):
+        same = torch.allclose(trial.losses(below), losses_N, atol=TOLERANCE)
+        assert not same, f"{trial.name}: it answers like the base alone"
     if adapter.type == "LORA":
         merge(again)
         _alike(trial.losses(again), losses_N, f"{trial.name}: merging changes what it says")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+DEVICE = "cuda"
+
+
 def require() -> None:
     """Raise where 4-bit layers cannot be trained.
 
@@ -46,12 +49,13 @@ def build(adapter: QloraAdapter, request: AdapterRequest) -> PreTrainedModel:
         weights = {name: weight.detach().clone() for name, weight in own_weights(model).items()}
         for name, layer in adapted_layers(model):
             replace_part(model, name, layer.get_base_layer())
+        del model.peft_config
         request.notice(text("training.adapter_goes_on"))
     else:
         base = request.base()
         attached = new_adapter(adapter, model, base.rounded_to("nf4"))
     store_in_4_bits(model)
-    model.to("cuda")
+    model.to(DEVICE)
     # By this PEFT knows which layers it finds.
     model.is_loaded_in_4bit = True
     add_lora(model, attached, True, request.seed)
