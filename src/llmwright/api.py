@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llmwright.tokenization.config import SpecialTokens
     from llmwright.training.adapters.config import AdapterKind
     from llmwright.training.config import ProbesConfig, TrainConfig
+    from llmwright.training.following.sinks.config import SinkKind
     from llmwright.training.objectives.config import ObjectiveKind
     from llmwright.training.optimizers.config import ScheduleKind
     from llmwright.tuning.domains import Domain
@@ -350,6 +351,7 @@ def train(
     checkpoint_every_minutes: float = 5.0,
     log_every_steps: int = 10,
     sample_prompts: list[str] = DEFAULT,
+    sinks: list[SinkKind | str | dict[str, Any]] = DEFAULT,
     seed: int = 42,
     precision: Literal["auto", "float32", "bf16"] = "auto",
     packing: Literal["auto"] | bool = "auto",

@@ -28,6 +28,10 @@ ROWS = [
 QUESTIONS = [
     {"input": "red sun " * (i % 4 + 1), "target": "snow " * (i % 3 + 1)} for i in range(16)
 ]
+JUDGED = [
+    {"prompt": [{"role": "user", "content": q}], "chosen": f"gladly {q}", "rejected": "no idea"}
+    for q in ("red", "blue rain", "snow", "sun and snow")
+]
 CPU = {"kind": "single", "device": "cpu", "num_threads": 1}
 
 
@@ -118,6 +122,32 @@ def test_classification_twin_reaches_the_same_losses(classifier) -> None:
         seed=42,
     )
     assert ours.losses() == pytest.approx(expected, rel=1e-5)
+
+
+def test_dpo_twin_reaches_the_same_losses(bench, tiny, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "examples" / "loops")
+    dataset = bench.dataset("text-generation", "preference", train=JUDGED)
+    tokenizer = bench.tokenizer(["gladly no idea red blue rain snow sun and"])
+    # All rows in each batch, so that their order says nothing.
+    values = {"model": tiny(), "lr": 3e-3, "batch_size": len(JUDGED), "max_steps": 12}
+    values |= {"objective": {"kind": "dpo", "beta": 0.2}}
+    plain, ours = (Bench(bench, values, dataset, tokenizer) for _ in range(2))
+    chosen, rejected = [], []
+    for example in plain.material.train.examples:
+        chosen.append(parts(example.input_ids_T, example.labels))
+        extras = example.extras
+        rejected.append(parts(extras["second_ids"], extras["second_labels"]))
+    expected = twin("dpo").prefer(
+        plain.material.model, chosen, rejected, num_steps=12, lr=3e-3, beta=0.2
+    )
+    assert ours.losses() == pytest.approx(expected, rel=1e-4)
+    assert expected[-1] < 0.7 * expected[0]
+
+
+def parts(ids_T: np.ndarray, labels_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return prompt and answer of a judged text."""
+    answer = np.flatnonzero(labels_T >= 0)
+    return ids_T[: answer[0]], ids_T[answer]
 
 
 def gradients(bench: Bench) -> list[torch.Tensor]:

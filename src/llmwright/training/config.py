@@ -11,6 +11,7 @@ from llmwright.core.config import Choice, Config, Input, Kind, LocalPath
 from llmwright.core.locale import text
 from llmwright.models.config import ModelSpec, ScratchModel
 from llmwright.training.adapters.config import ADAPTERS, AdapterKind, FullAdapter
+from llmwright.training.following.sinks.config import SINKS, SinkKind
 from llmwright.training.objectives.config import OBJECTIVES, ObjectiveKind
 from llmwright.training.optimizers.config import OPTIMIZERS, SCHEDULES, AdamW, Cosine, ScheduleKind
 from llmwright.training.runtimes.config import RUNTIMES, RuntimeKind, SingleRuntime
@@ -147,6 +148,10 @@ class TrainConfig(Config):
     """Optimizer steps between entries of the loss history."""
     sample_prompts: list[str] = []
     """Prompts the model answers at each evaluation, to watch it learn."""
+    sinks: list[Annotated[SinkKind, Choice(SINKS)]] = []
+    """Experiment trackers that also get losses, learning rate, gradient norm, measurements and
+    samples: `tensorboard`, `mlflow`, `wandb`. All of them write local files; none needs an account
+    or a network."""
 
     seed: int = Field(42, ge=0)
     """Seed of first weights, order of rows and dropout: the same seed on the same machine gives the
@@ -171,8 +176,16 @@ class TrainConfig(Config):
         return field != "tokenizer" or self.model.kind not in ("hub", "step")
 
     def deciding(self) -> dict[str, Any]:
-        """Return all settings but the runtime."""
-        return {name: value for name, value in super().deciding().items() if name != "runtime"}
+        """Return all settings but the runtime and the sinks."""
+        return {n: v for n, v in super().deciding().items() if n not in ("runtime", "sinks")}
+
+    @model_validator(mode="after")
+    def _each_sink_once(self) -> Self:
+        kinds = [sink.kind for sink in self.sinks]
+        for kind in set(kinds):
+            if kinds.count(kind) > 1:
+                raise ValueError(text("training.sinks_twice", kind=kind))
+        return self
 
     @model_validator(mode="after")
     def _probe_file_belongs_to_source(self) -> Self:

@@ -19,7 +19,8 @@ class State:
         best_step: Step of the best evaluation so far; None before the first one.
         num_worse: Evaluations since then.
         stopped_early: Whether patience ended the run.
-        history: Training loss: mappings of step, loss and lr.
+        grad_norm: Length of the last step's gradient before clipping; None where not measured.
+        history: Training loss: mappings of step, loss, lr and, where it is measured, grad_norm.
         evaluations: Mappings of step, loss and accuracy on the validation split.
         micro_batch_tokens: Most tokens of a micro-batch, found by running out of memory; None as
             long as whole batches fit.
@@ -40,6 +41,7 @@ class State:
     micro_batch_tokens: int | None = None
     num_skipped: int = 0
     skipped_in_row: int = 0
+    grad_norm: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
     recent_losses: list[float] = field(default_factory=list)

@@ -25,6 +25,7 @@ from llmwright.training.data.batching import Batches, BucketedRows, TokenStream
 from llmwright.training.data.examples import label_counts
 from llmwright.training.data.packing import PackedRows
 from llmwright.training.following.callbacks import Follower, Judge, Keeper
+from llmwright.training.following.sinks.writing import check_packages, writing
 from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.learner import Learner
 from llmwright.training.loop import Trainee, fit
@@ -63,8 +64,10 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     Raises:
         ConfigError, InputError: Something given does not fit (``TRAIN-001`` to ``TRAIN-019``).
         CheckError: Loss, gradient or weights became no numbers (``TRAIN-012``, ``TRAIN-015``).
+        ResourceError: A sink lacks its package (``TRAIN-170``) or cannot write (``TRAIN-171``).
         StoppedError: The user stopped the run; the next start goes on (``CORE-060``).
     """
+    check_packages(config.sinks)
     if config.runtime.launcher:
         # What all processes read is made once, before they start.
         setup.prepare(config, setup.define(config, inputs, run), inputs, run)
@@ -96,7 +99,9 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
         callbacks = make_callbacks(
             config, problem, trainee, material, validation, checkpoints, state, run
         )
-        run_to_end(trainee, state, callbacks, run)
+        sinks = [] if runtime.rank else config.sinks
+        with writing(sinks, run, config.model_dump(mode="json"), state.step):
+            run_to_end(trainee, state, callbacks, run)
         # After the last step the best weights are mostly those that are there.
         if state.best_step not in (None, state.step):
             checkpoints.load_best(trainee, state.best_step)

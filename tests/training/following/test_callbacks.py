@@ -95,7 +95,16 @@ def test_history_and_evaluation_intervals(contrary, bench) -> None:
     # The last step is measured, too.
     assert [e["step"] for e in done["evaluations"]] == [4, 8, 12, 16, 20, 22]
     metrics = [e for e in bench.events if isinstance(e, Metric) and e.split == "train"]
-    assert [m.step for m in metrics] == [5, 10, 15, 20, 22]
+    for name in ("loss", "lr", "grad_norm"):
+        assert [m.step for m in metrics if m.name == name] == [5, 10, 15, 20, 22]
+        written = [m.value for m in metrics if m.name == name]
+        assert written == [entry[name] for entry in done["history"]]
+
+
+def test_without_clipping_nobody_claims_a_gradient_norm(contrary, bench) -> None:
+    done = record(contrary(log_every_steps=5, max_steps=5, max_grad_norm=None))
+    assert "grad_norm" not in done["history"][0]
+    assert not [e for e in bench.events if isinstance(e, Metric) and e.name == "grad_norm"]
 
 
 def test_evaluation_defaults_to_5_to_20_times(contrary) -> None:

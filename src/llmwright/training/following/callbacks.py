@@ -102,6 +102,7 @@ class Follower:
             state.recent_losses = [*state.recent_losses[1 - WINDOW :], loss]
         if verdict is Verdict.GOOD or (verdict is Verdict.SPIKE and guard.on_spike == "ignore"):
             state.unsaid_losses.append(loss)
+            state.grad_norm = None if result.grad_norm is None else norm
             state.skipped_in_row = 0
             return
         self._refuse(result, loss, norm, verdict)
@@ -158,8 +159,12 @@ class Follower:
     def _note(self, step: int, lr: float) -> None:
         losses, self._state.unsaid_losses = self._state.unsaid_losses, []
         mean = sum(losses) / len(losses)
-        self._state.history.append({"step": step, "loss": mean, "lr": lr})
-        self._run.emit(Metric("loss", mean, step, "train"))
+        figures = {"loss": mean, "lr": lr}
+        if self._state.grad_norm is not None:
+            figures["grad_norm"] = self._state.grad_norm
+        self._state.history.append({"step": step, **figures})
+        for name, value in figures.items():
+            self._run.emit(Metric(name, value, step, "train"))
 
     def _report(self, result: StepResult, loss: float) -> None:
         now, (then, tokens) = time.monotonic(), self._reported
