@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from llmwright.tokenization.config import SpecialTokens
     from llmwright.training.adapters.config import AdapterKind
     from llmwright.training.config import ProbesConfig, TrainConfig
-    from llmwright.training.following.sinks.config import SinkKind
     from llmwright.training.objectives.config import ObjectiveKind
-    from llmwright.training.optimizers.config import ScheduleKind
     from llmwright.tuning.domains import Domain
 
 Place = Project | Path | str | None
@@ -327,7 +325,7 @@ def train(
     optimizer: Kind | str | dict[str, Any] = DEFAULT,
     lr: float | None = None,
     lr_factors: dict[str, float] = DEFAULT,
-    schedule: ScheduleKind | str | dict[str, Any] = DEFAULT,
+    schedule: Kind | str | dict[str, Any] = DEFAULT,
     weight_decay: float = 0.01,
     max_grad_norm: float | None = 1.0,
     on_nan: Literal["stop", "skip"] = "stop",
@@ -351,7 +349,7 @@ def train(
     checkpoint_every_minutes: float = 5.0,
     log_every_steps: int = 10,
     sample_prompts: list[str] = DEFAULT,
-    sinks: list[SinkKind | str | dict[str, Any]] = DEFAULT,
+    sinks: list[Kind | str | dict[str, Any]] = DEFAULT,
     seed: int = 42,
     precision: Literal["auto", "float32", "bf16"] = "auto",
     packing: Literal["auto"] | bool = "auto",
