@@ -26,7 +26,12 @@ def filled(bench, tiny):
     """A model that knows the sentences by heart."""
     rows = [{"text": text} for text in SENTENCES * 8]
     dataset = bench.dataset("text-generation", "text", train=rows, validation=rows[:8])
-    values = {**FAST, "lr": 1e-2, "model": tiny("encoder", hidden_size=32, num_layers=2), "max_steps": 300}
+    values = {
+        **FAST,
+        "lr": 1e-2,
+        "model": tiny("encoder", hidden_size=32, num_layers=2),
+        "max_steps": 300,
+    }
     values |= {"objective": {"kind": "masked_lm", "share": 0.3}, "max_length": 16}
     return bench.train(values, dataset, bench.tokenizer(SENTENCES))
 

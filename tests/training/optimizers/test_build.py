@@ -72,3 +72,10 @@ def test_frozen_weights_are_left_out() -> None:
     network[0].requires_grad_(False)
     groups = parameter_groups(network, 0.1)
     assert sum(len(group["params"]) for group in groups) == 4
+
+
+def test_factors_make_groups_of_their_own_the_full_rate_first() -> None:
+    network = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2)})
+    groups = parameter_groups(network, 0.1, lambda name: 16.0 if name.startswith("b.") else 1.0)
+    shown = [(g["lr_factor"], g["weight_decay"], len(g["params"])) for g in groups]
+    assert shown == [(1.0, 0.1, 1), (1.0, 0.0, 1), (16.0, 0.1, 1), (16.0, 0.0, 1)]
