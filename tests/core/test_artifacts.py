@@ -269,3 +269,16 @@ def test_a_damaged_artifact_is_found_and_removed_by_its_name(store: Store) -> No
     assert store.get(sound.id) == sound
     store.remove(store.find(damaged.id))
     assert store.list() == [sound]
+
+
+def test_a_study_stands_for_its_model(store: Store) -> None:
+    model = publish(store)
+    study = publish(store, "found", "study", model=model.id)
+    assert store.meant(study, ["model", "export"]) == model
+    assert store.meant(study, ["study"]) == study
+    assert store.meant(study, ["dataset"]) is None
+    assert store.meant(model, ["model"]) == model
+    assert store.is_whole(study)
+    store.remove(model.path)
+    assert store.meant(study, ["model"]) is None
+    assert not store.is_whole(study)

@@ -226,3 +226,41 @@ def test_yaml_within_itself_is_a_clear_error(tmp_path: Path) -> None:
     error = failure(tmp_path, "gather: &a [*a]\n")
     assert error.code == "CORE-051"
     assert "within itself" in error.message
+
+
+BASED = {**TABLE, "count": replace(TABLE["count"], config="tiny_table:RecountConfig", base="shape")}
+
+
+def based(folder: Path, text: str) -> list[tuple]:
+    return pipeline.configs(Project.load(write(folder, text), BASED), BASED)
+
+
+def test_a_section_lies_on_its_base(tmp_path: Path) -> None:
+    text = "shape: {colour: green, style: {kind: upper, mark: '!'}}\ncount: {shape: {behave: b}}\n"
+    (base, _), (section, config) = based(tmp_path, text)
+    assert config.shape.colour == "green"
+    assert config.shape.style.mark == "!"
+    assert config.shape.behave == "b"
+    assert section.base == base
+
+
+def test_an_error_in_the_base_is_found_where_it_is_written(tmp_path: Path) -> None:
+    file = write(tmp_path, "count: {text: a}\nshape:\n  colour: blue\n")
+    section = Project.load(file, BASED).sections(BASED)[1]
+    assert section.located({"shape.colour": "llmwright.yaml:3"}) == {
+        "shape.colour": "llmwright.yaml:3",
+        "count.shape.colour": "llmwright.yaml:3",
+    }
+
+
+def test_which_of_several_sections_is_the_base_must_be_said(tmp_path: Path) -> None:
+    text = "shape: [{name: a, colour: green}, {name: b, colour: red}]\ncount: "
+    for given in ("{}", "{base: c}"):
+        with pytest.raises(ConfigError) as caught:
+            based(tmp_path, text + given)
+        assert (caught.value.code, caught.value.where) == ("CORE-047", "llmwright.yaml:2")
+        assert "a, b" in caught.value.message
+    *_, (section, config) = based(tmp_path, text + "{base: b}")
+    assert (section.base.step, config.shape.colour) == ("b", "red")
+    *_, (section, config) = based(tmp_path, "count: {}")
+    assert section.base is None

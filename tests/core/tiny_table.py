@@ -114,6 +114,13 @@ class CountConfig(Config):
     """What is counted."""
 
 
+class RecountConfig(CountConfig):
+    """Count after shaping."""
+
+    shape: ShapeConfig = ShapeConfig()
+    """How the text is shaped."""
+
+
 def gather(config: GatherConfig, inputs: dict[str, Artifact], run: Run) -> Artifact:
     with run.draft("text") as draft:
         (draft.path / "text.txt").write_bytes((run.root / config.source).read_bytes())

@@ -76,7 +76,7 @@ def test_an_interrupted_search_ends_as_a_whole_one(write, project, tmp_path) -> 
     assert "Going on after" in said
     assert found.metadata["interrupted"] == 2
     (run,) = (project / ".llmwright" / "runs").glob("*-tune-*")
-    assert {path.name for path in run.iterdir()} == {"events.jsonl", "lock", JOURNAL_FILE}
+    assert not {path.name for path in run.iterdir()} & {"trials", "folds", "final"}
     whole, _ = finish(other)
     # Not a byte of the study or of its model is different.
     assert (found.id, found.metadata["model"]) == (whole.id, whole.metadata["model"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from optuna.trial import FrozenTrial
 
 from llmwright.core.artifacts import Artifact
@@ -84,6 +85,11 @@ class StudyRecord:
 
 def shown(value: Any) -> str:
     """Return a setting's value as people read it."""
+    if isinstance(value, dict | list):
+        # As one would write it in the project file.
+        return yaml.safe_dump(
+            value, default_flow_style=True, width=1000, allow_unicode=True
+        ).strip()
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,17 +184,18 @@ class Study:
     def importances(self) -> dict[str, float]:
         """Return how much each setting decided, as shares of 1, the largest first.
 
-        Nothing where fewer than four trials are complete, or too many of them are equally good.
+        Nothing where fewer than four trials are complete, or all are equally good.
+
+        Source: functional ANOVA (Hutter, Hoos and Leyton-Brown 2014).
         """
-        if len(self.complete) < 4:
+        if len(self.complete) < 4 or len({value_of(trial) for trial in self.complete}) < 2:
             return {}
-        with warnings.catch_warnings():
-            # It would return equal shares where it cannot tell good trials from the others.
-            warnings.simplefilter("error", UserWarning)
-            try:
-                found = optuna.importance.get_param_importances(self._study)
-            except UserWarning:
-                return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        try:
+            found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+        except RuntimeError:
+            # No setting tells the trials apart: they have the same values and differ by chance.
+            return {}
         return {name: float(share) for name, share in found.items()}
 
 

@@ -111,8 +111,8 @@ def keep_model(
 def _copied(model: Artifact, run: Run) -> Artifact:
     """Return the very same model as an artifact of the project."""
     with run.draft("model") as draft:
-        ignored = shutil.ignore_patterns(MANIFEST)
-        shutil.copytree(model.path, draft.path, ignore=ignored, dirs_exist_ok=True)
+        shutil.copytree(model.path, draft.path, dirs_exist_ok=True)
+        (draft.path / MANIFEST).unlink()
         draft.metadata.update(model.metadata)
     assert draft.artifact is not None
     return draft.artifact

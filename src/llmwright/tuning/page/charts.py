@@ -126,6 +126,7 @@ def _best_line(record: StudyRecord, place: Any) -> Markup:
         if sign * trial.value < best:
             best = sign * trial.value
             points.append((x, y))
+    points.append((WIDTH - RIGHT, points[-1][1]))
     return tag("path", d="M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points), class_="line c0")
 
 
@@ -138,9 +139,6 @@ def parallel(record: StudyRecord) -> Markup:
     span = (width - LEFT - 110) / (len(axes) - 1)
     tall = PARALLEL_HEIGHT - TOP - BOTTOM - 20
     shapes = []
-    for i, axis in enumerate(axes):
-        x = LEFT + span * i
-        shapes.append(_upright(axis, x, tall))
     better = sorted(trials, key=lambda t: float(t.value or 0))
     if record.goal.direction == "minimize":
         better.reverse()
@@ -161,6 +159,8 @@ def parallel(record: StudyRecord) -> Markup:
             stroke_opacity=1.0 if is_best else strength,
         )
         shapes.append(path)
+    # Above the lines, so that its words stay legible.
+    shapes += [_upright(axis, LEFT + span * i, tall) for i, axis in enumerate(axes)]
     return svg(width, PARALLEL_HEIGHT, *shapes, title=words("tuning.page.parallel_chart"))
 
 
@@ -179,7 +179,7 @@ def _upright(axis: Axis, x: float, tall: float) -> Markup:
     for share, written in axis.ticks():
         y = top + tall * (1 - share)
         shapes.append(tag("line", x1=x, y1=y, x2=x + 5, y2=y, class_="upright"))
-        shapes.append(label(x + 8, y + 4, shortened(written, 12), "start", "tick"))
+        shapes.append(label(x + 8, y + 4, shortened(written, 12), "start", "tick over"))
     name = shortened(axis.name.removeprefix("train."), 20)
     shapes.append(label(x, PARALLEL_HEIGHT - 12, name, "middle", "value"))
     return join(*shapes)
