@@ -14,6 +14,9 @@ from llmwright.core.config import TEXTS, Choice, Config, Input, Name, alternativ
 from llmwright.core.operation import Table
 from llmwright.core.project import HEAD
 
+# A default that is longer says nothing at a glance.
+MAX_DEFAULT = 200
+
 
 @dataclass(frozen=True)
 class Field:
@@ -85,7 +88,9 @@ def _default_text(value: Any) -> str:
         return ""
     if isinstance(value, Config):
         plain = value.model_dump(mode="json", exclude_none=True)
-        return str(plain["kind"]) if "kind" in plain else json.dumps(plain, ensure_ascii=False)
+        body = str(plain["kind"]) if "kind" in plain else json.dumps(plain, ensure_ascii=False)
+        # The settings of a whole operation have a help of their own.
+        return body if len(body) <= MAX_DEFAULT else ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import yaml
+
 from llmwright.core import layers
 from llmwright.core.config import form_at, inputs_of, names_at, parse, places_at
 from llmwright.core.errors import ConfigError, LLMwrightError, closest
@@ -131,7 +133,8 @@ def _wrong_range(domain: Domain) -> str:
 
 
 def _shown(domain: Domain) -> str:
-    return str(domain.model_dump(exclude_none=True, by_alias=True))
+    values = domain.model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump(values, default_flow_style=True, width=1000, allow_unicode=True).strip()
 
 
 def _try(base: TrainConfig, values: Mapping[str, Any], key: str = "") -> None:
