@@ -220,8 +220,9 @@ def prepare(
     )
     longest = max(lengths) + config.adapter.context_taken()
     wanted = model_request(config, problem, tokenizer, longest, inputs, run)
-    sequences = [example.input_ids_T for example in train.examples]
-    model = build_model(problem.spec, replace(wanted, sequences=lambda: sequences))
+    texts = train.examples
+    wanted = replace(wanted, sequences=lambda: (example.input_ids_T for example in texts))
+    model = build_model(problem.spec, wanted)
     request = replace(request, model_config=model.config, num_parameters=model.num_parameters())
     contract = make_contract(request)
     if first.begins_with_bos and long_texts:
