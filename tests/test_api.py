@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,12 @@ def test_paths_and_artifacts_are_references(folder: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             llmwright.train(dataset=newest, model={"kind": "step", "name": reference})
         assert caught.value.code == "CORE-063"
+
+
+def test_no_folder_takes_the_place_of_a_verb() -> None:
+    import_module("llmwright.export.support")
+    assert all(callable(getattr(llmwright, name)) for name in llmwright.__all__)
+    assert not inspect.ismodule(llmwright.export)
 
 
 def test_a_run_obeys_the_environment_as_the_command_does(

@@ -12,6 +12,8 @@ Names are imported when they are first used, so that ``import llmwright`` costs 
 """
 
 import os
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -83,3 +85,15 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
     return [*__all__, "__version__"]
+
+
+class _Package(ModuleType):
+    """This package; a folder of the same name as a verb (export) does not take its place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, but not where an import puts a folder in the place of a verb."""
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -13,10 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from llmwright.core import layers, pipeline, plugins
+from llmwright.asking import Place as Place
+from llmwright.asking import Reference as Reference
+from llmwright.asking import chat as chat
+from llmwright.asking import open_project as open_project
+from llmwright.asking import plain
+from llmwright.asking import predict as predict
+from llmwright.asking import predict_file as predict_file
+from llmwright.core import layers, pipeline
 from llmwright.core.artifacts import Artifact
 from llmwright.core.config import Kind, parse
-from llmwright.core.errors import InputError
 from llmwright.core.events import Emit, Event, Notice
 from llmwright.core.project import Project, forms_in
 from llmwright.operations import OPERATIONS
@@ -28,15 +34,11 @@ if TYPE_CHECKING:
     from llmwright.data.records import TaskName
     from llmwright.export.config import Format
     from llmwright.inference.chat import Conversation as Conversation
-    from llmwright.inference.predictor import Predictor
     from llmwright.tokenization.config import SpecialTokens
     from llmwright.training.adapters.config import AdapterKind
     from llmwright.training.config import ProbesConfig, TrainConfig
     from llmwright.training.objectives.config import ObjectiveKind
     from llmwright.tuning.domains import Domain
-
-Place = Project | Path | str | None
-Reference = Artifact | Path | str
 
 DEFAULT: Final[Any] = object()
 _LOG = logging.getLogger("llmwright")
@@ -46,16 +48,6 @@ def _log_warning(event: Event) -> None:
     """Receive events where nobody else does."""
     if isinstance(event, Notice) and event.level == "warning":
         _LOG.warning(event.text)
-
-
-def open_project(place: Place = None) -> Project:
-    """Return the project of a folder (the current one by default), plugins loaded."""
-    if isinstance(place, Project):
-        project = place
-    else:
-        project = Project.find(OPERATIONS, Path(place) if place else None)
-    plugins.load_project_plugins(project)
-    return project
 
 
 def run(
@@ -97,141 +89,10 @@ def _perform(verb: str, given: dict[str, Any]) -> Artifact | None:
     """Execute one operation with the arguments of its function."""
     project = open_project(given.pop("project"))
     consumers = given.pop("consumers") or [_log_warning]
-    values = {name: _plain(value) for name, value in given.items() if value is not DEFAULT}
+    values = {name: plain(value) for name, value in given.items() if value is not DEFAULT}
     operation = OPERATIONS[verb]
     config = parse(operation.config_class(), values, verb)
     return pipeline.execute(project, operation, config, verb, consumers).artifact
-
-
-def _plain(value: Any) -> Any:
-    """Return settings in which artifacts and paths are the text that configs hold."""
-    if isinstance(value, Artifact):
-        return str(value.path)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def predict(
-    rows: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]],
-    *,
-    model: Reference | None = None,
-    engine: str = "auto",
-    batch_size: int = 32,
-    project: Place = None,
-    **generation: Any,
-) -> list[dict[str, Any]]:
-    """Return a model's answers, in order.
-
-    Args:
-        rows: Texts, or mappings with the field names of the training data; one of them alone is
-            one row.
-        model: Model or export; the newest of the project by default.
-        engine: What runs it; ``auto`` takes the one its files are for.
-        batch_size: Rows that go through the model together.
-        project: The folder to work in; the current one by default.
-        **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
-    """
-    predictor = _predictor(model, engine, project)
-    several = [rows] if isinstance(rows, str | Mapping) else rows
-    read = [predictor.read(row) for row in several]
-    return list(predictor.predict(read, batch_size=batch_size, **generation))
-
-
-def predict_file(
-    source: Path | str,
-    out: Path | str,
-    *,
-    model: Reference | None = None,
-    engine: str = "auto",
-    batch_size: int = 32,
-    format: str | None = None,
-    encoding: str | None = None,
-    delimiter: str | None = None,
-    quoted: bool | None = None,
-    header: bool | None = None,
-    project: Place = None,
-    consumers: Sequence[Emit] = (),
-    **generation: Any,
-) -> dict[str, Any]:
-    """Answer each row of a file; a call that was interrupted goes on where it was.
-
-    Args:
-        source: Any file that `prepare` reads.
-        out: Where the answers go, ``.jsonl`` or ``.csv``, in the order of the rows.
-        model: Model or export; the newest of the project by default.
-        engine: What runs it; ``auto`` takes the one its files are for.
-        batch_size: Rows that go through the model together.
-        format: Format of the file; this and the next four are found by content when not given,
-            as in `PrepareConfig`.
-        encoding: Character encoding of the file.
-        delimiter: Character between columns.
-        quoted: Whether double quotes enclose cells.
-        header: Whether the first record names the columns.
-        project: The folder to work in; the current one by default.
-        consumers: Receive the progress.
-        **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
-
-    Returns:
-        ``count`` of the rows in the output file, ``skipped`` of those that were there already,
-        ``failed`` of those without an answer, and ``first_failure``: ``row`` and ``reason``.
-    """
-    from llmwright.data.config import PrepareConfig
-    from llmwright.inference.predict import predict_file as answer_file
-
-    given = {
-        "format": format,
-        "encoding": encoding,
-        "delimiter": delimiter,
-        "quoted": quoted,
-        "header": header,
-    }
-    settings = {name: value for name, value in given.items() if value is not None}
-    reading = parse(PrepareConfig, {"source": str(source), **settings}, "predict")
-    return answer_file(
-        _predictor(model, engine, project),
-        Path(source),
-        Path(out),
-        batch_size=batch_size,
-        reading=reading,
-        consumers=consumers,
-        **generation,
-    )
-
-
-def chat(
-    *,
-    model: Reference | None = None,
-    engine: str = "auto",
-    system: str | None = None,
-    project: Place = None,
-    **generation: Any,
-) -> Conversation:
-    """Return a conversation with a model: ``say(text)`` yields its answer piece by piece.
-
-    Args:
-        model: Model or export; the newest of the project by default.
-        engine: What runs it; ``auto`` takes the one its files are for.
-        system: System prompt.
-        project: The folder to work in; the current one by default.
-        **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
-    """
-    from llmwright.inference.chat import Conversation
-
-    return Conversation(_predictor(model, engine, project), system=system, **generation)
-
-
-def _predictor(model: Reference | None, engine: str, place: Place) -> Predictor:
-    from llmwright.inference.predictor import Predictor
-
-    project = open_project(place)
-    reference = None if model is None else str(_plain(model))
-    found = pipeline.find_artifact(project, "model|export", reference)
-    if found is None:
-        raise InputError("CORE-062", field="model", kind="model / export")
-    return Predictor.open(found.path, engine)
 
 
 def reproduce(
@@ -256,7 +117,7 @@ def reproduce(
 
     opened = open_project(project)
     return reproduction.reproduce(
-        opened, str(_plain(reference)), tolerance, consumers or [_log_warning]
+        opened, str(plain(reference)), tolerance, consumers or [_log_warning]
     )
 
 
@@ -275,6 +136,7 @@ def prepare(
     columns: dict[str, str] = DEFAULT,
     label_separator: str | None = None,
     label_names: list[str] = DEFAULT,
+    controls: list[str] = DEFAULT,
     clean: list[Cleaner | str | dict[str, Any]] = DEFAULT,
     split: SplitConfig | dict[str, Any] = DEFAULT,
     max_rejected: float = 0.05,
@@ -341,6 +203,7 @@ def train(
     max_length: int | None = None,
     max_target_length: int | None = None,
     label_smoothing: float = 0.0,
+    control_dropout: float = 0.1,
     class_weights: Literal["none", "balanced"] | dict[str, float] = "none",
     evaluate_every_steps: int | None = None,
     selection: Literal["auto", "loss", "accuracy"] = "auto",

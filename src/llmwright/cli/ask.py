@@ -26,6 +26,9 @@ _tokens = click.option(
 _temperature = click.option(
     "--temperature", type=float, metavar="NUMBER", help=text("cli.option_temperature")
 )
+_controls = click.option(
+    "--control", "controls", multiple=True, metavar="NAME=VALUE", help=text("cli.option_control")
+)
 
 
 # How prepare and predict are told to read a file.
@@ -52,6 +55,7 @@ def _reading_options(command: click.Command) -> click.Command:
 @click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help=text("cli.option_out"))
 @_model
 @_engine
+@_controls
 @_tokens
 @_temperature
 @options.project
@@ -62,6 +66,7 @@ def predict(
     out: Path | None,
     model: str | None,
     engine: str,
+    controls: tuple[str, ...],
     max_new_tokens: int | None,
     temperature: float | None,
     folder: Path | None,
@@ -78,7 +83,7 @@ def predict(
         raise click.UsageError(text("cli.out_needs_file"))
     project = find_project(folder)
     plugins.load_project_plugins(project)
-    settings = _settings(max_new_tokens, temperature)
+    settings = _settings(max_new_tokens, temperature) | _styles(controls)
     if source is not None:
         target = out or source.with_suffix(".answers.jsonl")
         with render.Terminal(as_json) as terminal:
@@ -127,9 +132,19 @@ def _settings(max_new_tokens: int | None, temperature: float | None) -> dict[str
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _styles(given: tuple[str, ...]) -> dict[str, Any]:
+    """Return ``NAME=VALUE`` words as the controls of answers; nothing without any."""
+    pairs = [word.partition("=") for word in given]
+    if any(not (sign and name and value) for name, sign, value in pairs):
+        raise click.UsageError(text("cli.control_form"))
+    controls = {name: value for name, _, value in pairs}
+    return {"controls": controls} if controls else {}
+
+
 @click.command(help=text("cli.chat"))
 @_model
 @_engine
+@_controls
 @click.option("--system", metavar="TEXT", help=text("cli.option_system"))
 @_tokens
 @_temperature
@@ -138,6 +153,7 @@ def _settings(max_new_tokens: int | None, temperature: float | None) -> dict[str
 def chat(
     model: str | None,
     engine: str,
+    controls: tuple[str, ...],
     system: str | None,
     max_new_tokens: int | None,
     temperature: float | None,
@@ -155,6 +171,7 @@ def chat(
         system=system,
         project=project,
         **_settings(max_new_tokens, temperature),
+        **_styles(controls),
     )
     if as_json:
         _talk_by_lines(talk)

@@ -133,6 +133,10 @@ class PrepareConfig(Config):
     label_names: list[str] = []
     """Names of labels that are written as numbers: 0 is the first name. Empty: labels stay as they
     are."""
+    controls: list[str] = []
+    """The user's columns that say how an answer is to be (tone, length class), for models that
+    write. Each value becomes a token before the input; the model is then asked by it, as in
+    `controls: {tone: formal}`."""
     clean: list[Annotated[Cleaner, Choice(CLEANERS)]] = []
     """Cleaners in order: html, unicode, control, whitespace, dedupe, length or a plugin's. None by
     default: the data stays as it is. Cleaners that change text also run at inference."""

@@ -214,7 +214,8 @@ def canonical_rows(
             report.reject(name, item)
             continue
         if opened.format in _TABLES and name not in checked:
-            _check_columns(item, [*found.columns.values(), config.split.group], name)
+            wanted = [*found.columns.values(), config.split.group, *config.controls]
+            _check_columns(item, wanted, name)
             checked.add(name)
         try:
             row = found.shape.convert(item.values, found.columns, options)
@@ -226,12 +227,19 @@ def canonical_rows(
         if reason is not None:
             report.remove(name, _rejection(item, reason, ""))
             continue
+        if config.controls:
+            row["controls"] = {c: _style(item.values.get(c)) for c in sorted(config.controls)}
         row["source"], row["row"] = name, item.number
         if config.split.group:
             group = item.values.get(config.split.group)
             # What has no group is alone: blank cells are not one large group.
             row["group"] = None if group is None or not str(group).strip() else str(group)
         yield row, opened.file.split
+
+
+def _style(value: Any) -> str | None:
+    """Return the value of a control; None where a row has none."""
+    return None if value is None or not str(value).strip() else str(value).strip()
 
 
 def _check_columns(record: Record, columns: Sequence[str | None], name: str) -> None:

@@ -41,7 +41,7 @@ def prepare(config: PrepareConfig, inputs: dict[str, Artifact], run: Run) -> Art
     with Report(run.folder / REJECTED_FILE) as report:
         found = _recognise(intake, config, report, run)
         ledger = split.Ledger(found.shape.row_type)
-        with Spool(run.folder / "spool", found.shape.row_type) as spool:
+        with Spool(run.folder / "spool", found.shape.row_type, config.controls) as spool:
             for row, given in canonical_rows(intake, found, config, cleaner, report):
                 spool.add(row)
                 ledger.add(row, given)
@@ -82,7 +82,7 @@ def _save(
     if only is not None:
         splits[only : only + 1] = _cut_text(spool, only, shares)
     split.check_labels(ledger, splits, run.notice)
-    numbers = split.numbers_of(ledger, splits)
+    controls = split.controls_of(ledger, splits, run.notice)
 
     def dropped(row: Row) -> None:
         detail = "the same text or group is in validation or test"
@@ -99,7 +99,8 @@ def _save(
             fields=_fields(found),
             labels=ledger.label_names(),
             multi_label=found.shape.name == "multi_label",
-            numbers=numbers,
+            numbers=split.numbers_of(ledger, splits),
+            controls=controls,
             preprocessing=cleaner.preprocessing,
             counts=counts,
             num_records=intake.num_records,

@@ -27,6 +27,8 @@ _SEPARATORS = (",", ";", "|", "，", "；", "、", "/")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 # Half stars from 0 to 5 are eleven grades; what has more values is measured.
 MOST_GRADES = 11
+# Rows that a model writes texts from, with an input that controls can stand before.
+CONTROLLED = ("text", "pair", "messages")
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
 
@@ -91,11 +93,26 @@ def recognise(
     certain = bool(config.shape or (given and set(given) == set(columns)))
     key = "data.chosen" if certain else "data.recognised"
     say(sentence(key, shape=shape.name, columns=found.describe(), task=found.task))
-    unused = [c for c in available if c not in {*columns.values(), config.split.group}]
+    _refuse_controls(shape, columns, config)
+    taken = {*columns.values(), config.split.group, *config.controls}
+    unused = [c for c in available if c not in taken]
     unused += sorted({key for values in sample for key in shape.unread(values, columns)})
     if unused:
         say(sentence("data.unused", columns=", ".join(unused)))
     return found
+
+
+def _refuse_controls(shape: Shape, columns: Mapping[str, str], config: PrepareConfig) -> None:
+    """Refuse controls of rows from which no text is written, and of columns that are inputs.
+
+    Raises:
+        ConfigError: There are such (``DATA-052``, ``DATA-053``).
+    """
+    if config.controls and shape.row_type not in CONTROLLED:
+        raise ConfigError("DATA-052", shape=shape.name)
+    for name in config.controls:
+        if name in columns.values():
+            raise ConfigError("DATA-053", column=name)
 
 
 def _given_columns(config: PrepareConfig, available: list[str], path: str) -> dict[str, str]:
@@ -108,7 +125,8 @@ def _given_columns(config: PrepareConfig, available: list[str], path: str) -> di
     for role in given:
         if role not in roles:
             raise ConfigError("DATA-031", key=role, hint=closest(role, roles))
-    wanted = [*given.values(), *([config.split.group] if config.split.group else [])]
+    group = [config.split.group] if config.split.group else []
+    wanted = [*given.values(), *group, *config.controls]
     for column in wanted:
         if column not in available:
             hint = closest(column, available)

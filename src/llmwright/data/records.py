@@ -1,8 +1,8 @@
 """What a dataset artifact is: canonical rows in Parquet files and ``dataset.json``.
 
 Whatever format and shape the user's files have, after `prepare` there are eight row types, and
-everything that follows reads only these. ``source``, ``row`` and, when asked for, ``group`` come
-with each row, for reports.
+everything that follows reads only these. ``source``, ``row`` and, when asked for, ``group`` and
+``controls`` come with each row.
 """
 
 from __future__ import annotations
@@ -103,6 +103,9 @@ class DatasetInfo(BaseModel):
     """Whether a row has a list of labels instead of one."""
     numbers: Numbers | None = None
     """Of rows with a number: mean, spread and range of the training rows."""
+    controls: dict[str, list[str]] = {}
+    """Styles: the user's column → its values in the training rows; rows have them as a mapping
+    ``controls``, null where there is none."""
     preprocessing: list[dict[str, Any]] = []
     """Cleaners that turn text into text, in order; they also run at inference."""
     counts: dict[str, int] = {}

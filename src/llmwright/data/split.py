@@ -31,6 +31,8 @@ DEFAULT_SHARE = 0.1
 # With fewer different texts, a class cannot give one to each split and still be learnt.
 MIN_COMPONENTS = 5
 _MAX_NAMES = 10
+# A control is a style; more values are a text.
+MAX_CONTROL_VALUES = 64
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Ledger:
         labels: Labels or tags that occur.
         given: The split the row's file was given for.
         values: Numbers to be predicted; empty for other row types.
+        controls: Values of the controls; empty without any.
     """
 
     row_type: RowType
@@ -51,6 +54,7 @@ class Ledger:
     labels: list[tuple[str, ...]] = field(default_factory=list)
     given: Splits = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    controls: list[dict[str, str | None]] = field(default_factory=list)
 
     def add(self, row: Row, given: SplitName | None) -> None:
         """Take note of a row."""
@@ -59,6 +63,8 @@ class Ledger:
         self.given.append(given)
         if "value" in row:
             self.values.append(row["value"])
+        if "controls" in row:
+            self.controls.append(row["controls"])
         if "label" in row:
             self.labels.append((row["label"],))
         else:
@@ -327,6 +333,34 @@ def numbers_of(ledger: Ledger, splits: Splits) -> Numbers | None:
     if low == high or not std > 0:
         raise InputError("DATA-051", value=f"{low:g}")
     return Numbers(mean=float(values_N.mean()), std=std, min=low, max=high)
+
+
+def controls_of(ledger: Ledger, splits: Splits, say: Say) -> dict[str, list[str]]:
+    """Return the values of each control in the training rows, sorted; say which others occur.
+
+    Raises:
+        InputError: A column has too many values to be learned (``DATA-054``), or none at all
+            (``DATA-055``).
+    """
+    found: dict[str, list[str]] = {}
+    for name in ledger.controls[0] if ledger.controls else ():
+        seen: dict[SplitName, set[str]] = {split: set() for split in SPLITS}
+        for controls, split in zip(ledger.controls, splits, strict=True):
+            if split is not None and (value := controls[name]) is not None:
+                seen[split].add(value)
+        values = sorted(seen["train"])
+        if not values:
+            raise InputError("DATA-055", column=name)
+        if len(values) > MAX_CONTROL_VALUES:
+            shown = names_of(values)
+            raise InputError("DATA-054", column=name, limit=MAX_CONTROL_VALUES, values=shown)
+        for split in SPLITS[1:]:
+            if unseen := sorted(seen[split] - seen["train"]):
+                shown = names_of(unseen)
+                said = sentence("data.unseen_styles", column=name, split=split, values=shown)
+                say(said, "warning")
+        found[name] = values
+    return found
 
 
 def check_labels(ledger: Ledger, splits: Splits, say: Say) -> None:

@@ -39,12 +39,16 @@ class Spool:
     Args:
         folder: Temporary folder; emptied before and removed afterwards.
         row_type: Canonical row type.
+        controls: Columns of which each row has a mapping ``controls``.
     """
 
-    def __init__(self, folder: Path, row_type: RowType) -> None:
+    def __init__(self, folder: Path, row_type: RowType, controls: Sequence[str] = ()) -> None:
         self.folder = folder
         self.num_rows = 0
-        self._types = {**COLUMNS[row_type]}
+        names = COLUMNS[row_type]
+        # By name: two controls in another order are another type.
+        styles = pl.Struct(dict.fromkeys(sorted(controls), pl.String))
+        self._types = {name: _TYPES[kind] for name, kind in names.items()} | {"controls": styles}
         self._parts: list[Path] = []
         self._held: list[Row] = []
         self._held_chars = 0
@@ -82,7 +86,7 @@ class Spool:
         self._held, self._held_chars = [], 0
 
     def _frame(self, rows: Sequence[Row]) -> pl.DataFrame:
-        types = {**{n: _TYPES[t] for n, t in self._types.items()}, **_ORIGIN}
+        types = {**self._types, **_ORIGIN}
         return pl.DataFrame(
             {name: [row[name] for row in rows] for name in self._columns},
             schema={name: types[name] for name in self._columns},

@@ -126,6 +126,8 @@ class Endpoint:
             return self._generate(row, {})
         options = {"max_tokens": max_new_tokens, "temperature": 0.0}
         route, body = self._openai(row)
+        if row.get("controls"):
+            body["controls"] = row["controls"]
         body |= {"model": self.card["id"], **options}
         try:
             return self._text(route, {**body, **LOG_PROBS[route]})

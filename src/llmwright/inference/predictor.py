@@ -25,6 +25,7 @@ from llmwright.inference.probes import logits_of
 from llmwright.inference.sampling import Settings, log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, Generation
+from llmwright.tasks.controls import FIELD
 from llmwright.tasks.reading import refuse_missing
 from llmwright.tasks.task import IGNORE, TASKS, Example, Output, Task
 
@@ -111,6 +112,9 @@ class Predictor:
         contract: What the model promises.
         tokenizer: Its tokenizer.
         engine: Runs it.
+
+    Attributes:
+        controls: How answers are to be, where a row does not say it.
     """
 
     def __init__(
@@ -122,6 +126,7 @@ class Predictor:
         self.task: Task = TASKS.get(contract.task)()
         self.folder = engine.folder
         self.name = engine.folder.name
+        self.controls: dict[str, str] = {}
 
     @classmethod
     def open(cls, source: str | Path, engine: str = "auto") -> Predictor:
@@ -158,7 +163,18 @@ class Predictor:
         if not isinstance(values, Mapping):
             # What is no text either is refused by name, as any value of a field.
             values = {self.text_name: values}
-        return self.task.read(values, self.contract)
+        row = self.task.read(values, self.contract)
+        if self.controls:
+            row[FIELD] = {**self.controls, **row.get(FIELD, {})}
+        return row
+
+    def set_controls(self, controls: Mapping[str, str]) -> None:
+        """Ask in a style, from now on, where a row does not say another one.
+
+        Raises:
+            InputError: The model has no such control or value (``TASK-030``, ``TASK-031``).
+        """
+        self.controls = self.task.controls_of({FIELD: controls}, self.contract) if controls else {}
 
     def check_names(self, names: Iterable[str]) -> None:
         """Check that values under these names could be read, whatever the values are.
@@ -189,7 +205,8 @@ class Predictor:
         written = {}
         if self.task.generates:
             written = {name: getattr(settings, name) for name in (*Generation.model_fields, "seed")}
-        return {"model": model, "engine": self.engine.name, **written}
+        styles = {FIELD: self.controls} if self.controls else {}
+        return {"model": model, "engine": self.engine.name, **written, **styles}
 
     def predict(
         self, rows: Iterable[Row], batch_size: int = BATCH_SIZE, **generation: Any

@@ -166,6 +166,7 @@ def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[
         "preprocessing": contract.preprocessing,
         "text_steps": contract.text_steps,
         "mask_token": contract.mask_token,
+        "controls": contract.controls,
         "token_types": contract.token_types,
     }
 
@@ -216,6 +217,8 @@ def _input_of(row: Row, contract: Contract) -> Row | None:
     task = TASKS.get(contract.task)()
     asked = task.input_of(row, contract)
     kept = {name: redact_value(value) for name, value in asked.items()}
+    if styles := {name: value for name, value in (row.get("controls") or {}).items() if value}:
+        kept["controls"] = styles
     if contract.row_type == "text":
         kept["text"] = kept["text"][:MAX_PROMPT_CHARACTERS]
     # Cutting and redacting change a text: what is recorded is what a server makes of it again.

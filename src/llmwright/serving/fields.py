@@ -15,6 +15,7 @@ from llmwright.tasks.reading import INPUT_COLUMNS
 from llmwright.tasks.task import TASKS
 
 PROMPT = "prompt"
+CONTROLS = "controls"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Fields:
     """Names in requests and answers.
 
     Attributes:
-        inputs: Name → what it holds: ``text``, ``tokens`` (a list of words) or ``messages``.
+        inputs: Name → what it holds: ``text``, ``tokens`` (a list of words), ``messages`` or
+            ``controls``.
         needed: Names of which each request has one (alternatives) …
         also: … and names it has besides.
         outputs: Canonical name in the task's answer → name in the reply.
@@ -82,12 +84,15 @@ class Fields:
     def describe(self) -> str:
         """Return all names a request may hold."""
         options = list(Options.model_fields) if self.generates else []
-        return ", ".join([*self.needed, *self.also, *options])
+        styles = [CONTROLS] if CONTROLS in self.inputs else []
+        return ", ".join([*self.needed, *self.also, *styles, *options])
 
 
 def fields_of(contract: Contract) -> Fields:
     """Return the names for a model."""
     fields = _fields_of(contract)
+    if contract.controls:
+        fields = replace(fields, inputs={**fields.inputs, CONTROLS: "controls"})
     aliases = {
         column: contract.fields[column]
         for column in INPUT_COLUMNS[contract.row_type]
@@ -141,6 +146,8 @@ def _checked(name: str, value: Any, kind: str) -> Any:
     """Return a value that is what its field holds and can be written as UTF-8."""
     if kind == "text":
         good = isinstance(value, str)
+    elif kind == "controls":
+        good = isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
     elif kind == "tokens":
         # The task itself cuts a string into words.
         items = [value] if isinstance(value, str) else value

@@ -87,9 +87,9 @@ class ServedModel:
         names, values = self.contract.fields, {"text": text, "text_pair": pair}
         return self.predictor.read({names.get(n, n): v for n, v in values.items()})
 
-    def prompt_row(self, prompt: str) -> Row:
+    def prompt_row(self, prompt: str, controls: dict[str, str] | None = None) -> Row:
         """Return the row behind a prompt of ``/v1/completions``."""
-        return self.predictor.read(prompt)
+        return self.predictor.read({self.predictor.text_name: prompt, "controls": controls})
 
     def read(self, values: Mapping[str, Any]) -> tuple[Row, Writing | None]:
         """Return the canonical row of a request to ``/generate`` and how to write.
@@ -154,5 +154,6 @@ class ServedModel:
                 "output": list(self.fields.outputs.values()),
             },
             "labels": self.contract.labels,
+            "controls": self.contract.controls,
             "routes": self.routes,
         }

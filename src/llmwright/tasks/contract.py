@@ -81,6 +81,9 @@ class Contract(Config):
     begins_with_bos: bool = False
     """Text generation: whether texts and prompts begin with the ``bos`` token. Not so where the
     training text was one long stream, in which that token was hardly seen."""
+    controls: dict[str, list[str]] = {}
+    """Styles: control (as in ``tone``) → its values, each a token before the input; without one
+    the model is told ``any``."""
     mask_token: str = ""
     """Fill-mask: how a mask is written in a text."""
     token_types: bool = False

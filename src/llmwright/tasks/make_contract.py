@@ -82,6 +82,7 @@ def make_contract(request: ContractRequest) -> Contract:
         max_target_length=request.max_target_length,
         chat_template_sha256=chat.template_sha256(tokenizer) if chats else None,
         begins_with_bos=_begins_with_bos(request),
+        controls=info.controls,
         mask_token=str(tokenizer.mask_token) if TASKS.get(info.task).masks else "",
         token_types=_token_types(request),
         special_tokens=_special_tokens(request),

@@ -11,6 +11,7 @@ import numpy as np
 from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.controls import led
 from llmwright.tasks.task import (
     IGNORE,
     Batch,
@@ -51,7 +52,12 @@ class Seq2Seq(Task):
     def encode_input(
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> Example:
-        """Return the input as the encoder reads it."""
+        """Return the input as the encoder reads it, behind what its controls are."""
+        return led(self._read_input)(row, tokenizer, contract)
+
+    def _read_input(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> Example:
         text = stepped(value_of(row, "input", contract), contract)
         ids = token_ids(tokenizer, text)
         cut = len(ids) > contract.max_length

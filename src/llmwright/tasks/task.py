@@ -198,11 +198,23 @@ class Task(Encoding):
 
         Raises:
             InputError: The input is missing or blank (``TASK-003``), or cannot be read
-                (``TASK-011``, ``TASK-012``).
+                (``TASK-011``, ``TASK-012``), or a control is none (``TASK-030`` to ``TASK-032``).
         """
         row = cleaned(self.row_of(values, contract), contract)
         self.refuse_missing(row, values, contract)
+        if controls := self.controls_of(values, contract):
+            row["controls"] = controls
         return row
+
+    def controls_of(self, values: Mapping[str, Any], contract: Contract) -> dict[str, str]:
+        """Return how the answer is to be, as far as the user says.
+
+        Raises:
+            InputError: As `controls.read_controls`.
+        """
+        from llmwright.tasks.controls import read_controls
+
+        return read_controls(values, contract)
 
     def refuse_missing(self, row: Row, values: Mapping[str, Any], contract: Contract) -> None:
         """Check that a clean row holds all its input columns.

@@ -15,6 +15,7 @@ from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.controls import lead, led, prefix_of
 from llmwright.tasks.judged import is_judged
 from llmwright.tasks.reading import alpaca_messages, as_text, read_inputs
 from llmwright.tasks.task import (
@@ -86,6 +87,9 @@ class TextGeneration(Task):
         Plain text and conversations lose their end. A pair keeps at least half of the room for
         its prompt, which loses its start; a completion that is still too long loses its end.
         """
+        return led(self._encode)(row, tokenizer, contract)
+
+    def _encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         limit = contract.max_length
         if contract.row_type == "messages":
             messages = self._messages(row, contract)
@@ -124,6 +128,11 @@ class TextGeneration(Task):
             InputError: A conversation in which only the assistant speaks (``TASK-013``), or whose
                 template is missing or refuses it.
         """
+        return led(self._read_input)(row, tokenizer, contract)
+
+    def _read_input(
+        self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
+    ) -> Example:
         if contract.row_type == "messages":
             messages = self._messages(row, contract)
             while messages and messages[-1]["role"] == "assistant":
@@ -146,11 +155,16 @@ class TextGeneration(Task):
         if contract.row_type != "text":
             return [self.encode(row, tokenizer, contract)]
         ids_N = self.document(row, tokenizer, contract)
-        starts = range(0, max(1, len(ids_N) - 1), contract.max_length - 1)
-        # The token a window shares with the one before needs no mask: models shift the labels,
-        # so the first label of a sequence is never scored.
-        windows = [ids_N[start : start + contract.max_length] for start in starts]
-        return [Example(ids_T, ids_T) for ids_T in windows]
+        prefix_P = prefix_of(row, tokenizer, contract)
+        length = contract.max_length - len(prefix_P)
+        found = []
+        for start in range(0, max(1, len(ids_N) - 1), length - 1):
+            ids_T = ids_N[start : start + length]
+            labels_T = ids_T.copy()
+            # What a window shares with the one before is read again, not scored again.
+            labels_T[:1] = IGNORE if start else labels_T[:1]
+            found.append(lead(Example(ids_T, labels_T), prefix_P, contract))
+        return found
 
     def has_target(self, example: Example) -> bool:
         """Say whether any token is to be learned; the first is never predicted."""

@@ -124,6 +124,9 @@ class TrainConfig(Config):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of a target's probability spread over all classes or tokens, against over-confidence;
     not used with several labels or by a VAE."""
+    control_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the training rows without each control (`prepare.controls`), told `any` in its
+    place: so a model also answers well when no style is asked for."""
     class_weights: Literal["none", "balanced"] | dict[LabelName, ClassWeight] = "none"
     """Weight of each label in the loss of classifiers and taggers: `balanced` weighs rare labels up
     (inverse frequency), a mapping gives label → weight (1 where it names none)."""

@@ -17,6 +17,7 @@ from llmwright.models.config import HubModel, ScratchModel, StepModel
 from llmwright.models.presets import shape_of
 from llmwright.models.spec import ModelRequest, build_model, max_context
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.controls import ensure_controls, without_some
 from llmwright.tasks.judged import served
 from llmwright.tasks.make_contract import ContractRequest, make_contract, task_of
 from llmwright.tasks.profile import profile_of
@@ -109,7 +110,8 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     if isinstance(spec, HubModel):
         spec = load.pinned(spec, run.root)
     refuse_early(config.adapter, spec)
-    packs = dataset.info.row_type == "text" and kind.packs
+    # In one stream a text's controls would belong to others too.
+    packs = dataset.info.row_type == "text" and kind.packs and not info.controls
     return Problem(dataset, info, task, kind.encoding(task), kind, spec, packs, inputs)
 
 
@@ -190,6 +192,9 @@ def choose_tokenizer(
     ensure_pad(tokenizer)
     if problem.task.masks and ensure_mask(tokenizer):
         run.notice(text("training.new_mask", mask=tokenizer.mask_token))
+    if added := ensure_controls(tokenizer, problem.info.controls):
+        names = ", ".join(problem.info.controls)
+        run.notice(text("training.new_controls", count=added, names=names))
     return tokenizer
 
 
@@ -208,6 +213,8 @@ def prepare(
     tokenizer = choose_tokenizer(config, problem, inputs, run)
     request = ContractRequest(problem.info, tokenizer, None, 0, UNLIMITED, UNLIMITED)
     rows = dataset.rows("train")
+    if problem.info.controls:
+        rows = without_some(rows, config.control_dropout, config.seed)
     first, packs = make_contract(request), problem.packs
     train = examples.encode_rows(
         rows, encoding, tokenizer, first, "train", packs, progress_of(run, "train")

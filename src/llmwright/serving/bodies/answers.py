@@ -159,6 +159,8 @@ class ModelCard(Answer):
     """Names that `/generate` reads (`input`) and answers with (`output`)."""
     labels: list[str]
     """Labels it can give."""
+    controls: dict[str, list[str]]
+    """Styles it can be asked for: name → values, besides `any`."""
     routes: list[str]
     """Routes it answers."""
     probes: ProbeReport

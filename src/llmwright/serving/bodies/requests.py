@@ -90,6 +90,8 @@ class TextBody(Options):
 
     model: str | None = None
     """Name of the model, as in `/v1/models`; may be left out."""
+    controls: dict[str, str] | None = None
+    """Style of the answer, for a model that learned it, as `{"tone": "formal"}`."""
     stream: bool = False
     """Send the text while it is written, as server-sent events that end with `[DONE]`."""
     stream_options: StreamOptions | None = None

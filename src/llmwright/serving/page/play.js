@@ -1,6 +1,6 @@
 const able = (name) => STATE.abilities.includes(name);
 const names = Object.keys(STATE.fields.inputs);
-const held = { values: {}, options: { max_tokens: "", temperature: "", seed: "" }, turns: [], result: null };
+const held = { values: {}, controls: {}, options: { max_tokens: "", temperature: "", seed: "" }, turns: [], result: null };
 let running = null;
 
 function inputNames() {
@@ -13,6 +13,8 @@ function inputNames() {
 function options() {
   const found = {};
   for (const [name, value] of Object.entries(held.options)) if (value !== "") found[name] = Number(value);
+  const chosen = Object.entries(held.controls).filter(([, value]) => value);
+  if (chosen.length) found.controls = Object.fromEntries(chosen);
   return found;
 }
 
@@ -23,11 +25,17 @@ function optionFields() {
     h("input", { id: "o-" + name, type: "number", min: 0, step, placeholder, value: held.options[name], title: hint,
       oninput: (e) => { held.options[name] = e.target.value; refresh(); } }));
   const open = Object.values(held.options).some((value) => value !== "");
-  return h("details", { className: "options", open }, h("summary", {}, t("options")),
+  const styles = Object.entries(STATE.model.controls).map(([name, values]) => h("div", {},
+    h("label", { htmlFor: "c-" + name }, name),
+    h("select", { id: "c-" + name, value: held.controls[name] ?? "", onchange: (e) => { held.controls[name] = e.target.value; refresh(); } },
+      h("option", { value: "" }, t("any_style")),
+      ...values.map((value) => h("option", { value, selected: held.controls[name] === value }, value)))));
+  const rest = h("details", { className: "options", open }, h("summary", {}, t("options")),
     h("div", { className: "three" },
       field("max_tokens", t("max_tokens"), "", defaults.max_new_tokens, 1),
       field("temperature", t("temperature"), t("temperature_hint"), defaults.temperature, 0.1),
       field("seed", t("seed"), t("seed_hint"), "", 1)));
+  return styles.length ? h("div", {}, h("div", { className: "three" }, ...styles), rest) : rest;
 }
 
 function request() {

@@ -41,9 +41,8 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         "created": int(time.time()),
         "model": model.name,
     }
-    call = Call(
-        request, [Job([model.predictor.read({"messages": messages})], writing, body.stream)]
-    )
+    row = model.predictor.read({"messages": messages, "controls": body.controls})
+    call = Call(request, [Job([row], writing, body.stream)])
     if body.stream:
         await call.begin()
         return EventStream(_events(call, head, wants_usage(body)), call, request)

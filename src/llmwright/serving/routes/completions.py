@@ -38,7 +38,9 @@ async def completions(body: CompletionBody, request: Request) -> Response:
     service.check_rows(len(prompts), "prompt")
     if body.stream and len(prompts) > 1:
         raise ApiError(400, "one_stream", param="prompt")
-    jobs = [Job([model.prompt_row(prompt)], writing, body.stream) for prompt in prompts]
+    jobs = [
+        Job([model.prompt_row(prompt, body.controls)], writing, body.stream) for prompt in prompts
+    ]
     head = {
         "id": f"cmpl-{uuid.uuid4().hex}",
         "object": "text_completion",

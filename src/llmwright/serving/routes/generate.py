@@ -132,6 +132,7 @@ def _form_values(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def _request_schema(fields: Fields) -> dict[str, Any]:
     kinds: dict[str, dict[str, Any]] = {
         "text": {"type": "string"},
+        "controls": {"type": "object", "additionalProperties": {"type": "string"}},
         "tokens": {"type": "array", "items": {"type": "string"}},
         "messages": {
             "type": "array",

@@ -1,0 +1,168 @@
+"""Asking a finished model from Python: answers, files of them, conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmwright.core import pipeline, plugins
+from llmwright.core.artifacts import Artifact
+from llmwright.core.config import parse
+from llmwright.core.errors import InputError
+from llmwright.core.events import Emit
+from llmwright.core.project import Project
+from llmwright.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from llmwright.inference.chat import Conversation
+    from llmwright.inference.predictor import Predictor
+
+Place = Project | Path | str | None
+Reference = Artifact | Path | str
+
+
+def open_project(place: Place = None) -> Project:
+    """Return the project of a folder (the current one by default), plugins loaded."""
+    if isinstance(place, Project):
+        project = place
+    else:
+        project = Project.find(OPERATIONS, Path(place) if place else None)
+    plugins.load_project_plugins(project)
+    return project
+
+
+def plain(value: Any) -> Any:
+    """Return settings in which artifacts and paths are the text that configs hold."""
+    if isinstance(value, Artifact):
+        return str(value.path)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def predict(
+    rows: str | Mapping[str, Any] | Iterable[str | Mapping[str, Any]],
+    *,
+    model: Reference | None = None,
+    engine: str = "auto",
+    batch_size: int = 32,
+    controls: Mapping[str, str] | None = None,
+    project: Place = None,
+    **generation: Any,
+) -> list[dict[str, Any]]:
+    """Return a model's answers, in order.
+
+    Args:
+        rows: Texts, or mappings with the field names of the training data; one of them alone is
+            one row.
+        model: Model or export; the newest of the project by default.
+        engine: What runs it; ``auto`` takes the one its files are for.
+        batch_size: Rows that go through the model together.
+        controls: How answers are to be, for a model that learned it, as in ``{"tone": "formal"}``.
+        project: The folder to work in; the current one by default.
+        **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
+    """
+    predictor = predictor_of(model, engine, project, controls)
+    several = [rows] if isinstance(rows, str | Mapping) else rows
+    read = [predictor.read(row) for row in several]
+    return list(predictor.predict(read, batch_size=batch_size, **generation))
+
+
+def predict_file(
+    source: Path | str,
+    out: Path | str,
+    *,
+    model: Reference | None = None,
+    engine: str = "auto",
+    batch_size: int = 32,
+    format: str | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    quoted: bool | None = None,
+    header: bool | None = None,
+    controls: Mapping[str, str] | None = None,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+    **generation: Any,
+) -> dict[str, Any]:
+    """Answer each row of a file; a call that was interrupted goes on where it was.
+
+    Args:
+        source: Any file that `prepare` reads.
+        out: Where the answers go, ``.jsonl`` or ``.csv``, in the order of the rows.
+        model: Model or export; the newest of the project by default.
+        engine: What runs it; ``auto`` takes the one its files are for.
+        batch_size: Rows that go through the model together.
+        format: Format of the file; this and the next four are found by content when not given,
+            as in `PrepareConfig`.
+        encoding: Character encoding of the file.
+        delimiter: Character between columns.
+        quoted: Whether double quotes enclose cells.
+        header: Whether the first record names the columns.
+        controls: How answers are to be, for a model that learned it, as in ``{"tone": "formal"}``.
+        project: The folder to work in; the current one by default.
+        consumers: Receive the progress.
+        **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
+
+    Returns:
+        ``count`` of the rows in the output file, ``skipped`` of those that were there already,
+        ``failed`` of those without an answer, and ``first_failure``: ``row`` and ``reason``.
+    """
+    from llmwright.data.config import PrepareConfig
+    from llmwright.inference.predict import predict_file as answer_file
+
+    names = ("format", "encoding", "delimiter", "quoted", "header")
+    given = zip(names, (format, encoding, delimiter, quoted, header), strict=True)
+    settings = {name: value for name, value in given if value is not None}
+    reading = parse(PrepareConfig, {"source": str(source), **settings}, "predict")
+    asked = predictor_of(model, engine, project, controls), Path(source), Path(out)
+    return answer_file(
+        *asked, batch_size=batch_size, reading=reading, consumers=consumers, **generation
+    )
+
+
+def chat(
+    *,
+    model: Reference | None = None,
+    engine: str = "auto",
+    system: str | None = None,
+    controls: Mapping[str, str] | None = None,
+    project: Place = None,
+    **generation: Any,
+) -> Conversation:
+    """Return a conversation with a model: ``say(text)`` yields its answer piece by piece.
+
+    Args:
+        model: Model or export; the newest of the project by default.
+        engine: What runs it; ``auto`` takes the one its files are for.
+        system: System prompt.
+        controls: How answers are to be, for a model that learned it, as in ``{"tone": "formal"}``.
+        project: The folder to work in; the current one by default.
+        **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
+    """
+    from llmwright.inference.chat import Conversation
+
+    return Conversation(predictor_of(model, engine, project, controls), system=system, **generation)
+
+
+def predictor_of(
+    model: Reference | None, engine: str, place: Place, controls: Mapping[str, str] | None
+) -> Predictor:
+    """Return the model that is asked, loaded.
+
+    Raises:
+        InputError: There is none (``CORE-062``), or its files, engine or styles are wrong.
+    """
+    from llmwright.inference.predictor import Predictor
+
+    project = open_project(place)
+    reference = None if model is None else str(plain(model))
+    found = pipeline.find_artifact(project, "model|export", reference)
+    if found is None:
+        raise InputError("CORE-062", field="model", kind="model / export")
+    predictor = Predictor.open(found.path, engine)
+    predictor.set_controls(controls or {})
+    return predictor
