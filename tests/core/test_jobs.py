@@ -167,3 +167,54 @@ def test_nothing_of_the_job_hangs_on_our_pipes(home: Path) -> None:
     row = jobs.cancel(home, jobs.find(home, done.stdout.strip()))
     assert row.status == "stopped"  # even before the command was there to be stopped
     assert time.monotonic() - began < 20
+
+
+SUPERVISE = """
+import sys
+from pathlib import Path
+from llmwright.core import hardware, jobs
+hardware.MACHINE_COUNTS = Path(sys.argv[1])
+child = [sys.executable, "-c", sys.argv[4], *sys.argv[1:4]]
+jobs.supervise(Path(sys.argv[2]), "job-1", Path.cwd(), child)
+"""
+# Is killed twice in the middle of its work; `why` says whether the system counts it.
+HUNGRY = """
+import os, signal, sys, time
+from pathlib import Path
+from llmwright.core import hardware
+from llmwright.core.artifacts import Store
+from llmwright.core.index import Index, RunRow, run_folder
+from llmwright.core.runs import Run
+counts, home, why = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+hardware.MACHINE_COUNTS = counts
+index, now = Index(home), time.time()
+row = RunRow("run-1", "train", "train", "running", "f", {}, {}, os.getpid(), now, None, now, "", {})
+row, _ = index.begin_run(row, {})
+run = Run(row.id, run_folder(home, row.id), home, Store(home))
+with run.recoverable():
+    with open(home / "said", "a") as file:
+        file.write(f"{run.num_kills()} ")
+    if run.num_kills() < 2:
+        if why == "memory":
+            number = int(counts.read_text().split()[-1])
+            counts.write_text(f"oom_kill {number + 1}\\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+index.finish_run(row.id, "finished", None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("why", "said", "status", "code"),
+    [("memory", "0 1 2 ", "finished", 0), ("somebody", "0 ", "failed", -signal.SIGKILL)],
+)
+def test_only_who_is_killed_for_memory_and_can_do_with_less_is_started_again(
+    home: Path, tmp_path: Path, python: Python, why: str, said: str, status: str, code: int
+) -> None:
+    counts = tmp_path / "vmstat"
+    counts.write_text("nr_free_pages 7\noom_kill 41\n")
+    done = python(SUPERVISE, counts, home, why, HUNGRY)
+    assert done.returncode == 0, done.stderr
+    assert (home / "said").read_text() == said, done.stderr
+    assert done.stderr.count("memory ran out") == len(said.split()) - 1
+    row = jobs.find(home, "job-1")
+    assert (row.status, row.exit_code) == (status, code)

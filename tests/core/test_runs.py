@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llmwright.core import hardware
 from llmwright.core.artifacts import Store
 from llmwright.core.events import ArtifactSaved, Event, Notice, Progress
 from llmwright.core.runs import Run, interrupt_on_terminate
@@ -72,3 +73,31 @@ def test_other_threads_leave_signals_alone(run: Run) -> None:
     thread.start()
     thread.join()
     assert found == [before]
+
+
+def test_kills_for_lack_of_memory_are_counted_and_others_are_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = run.folder / "vmstat"
+    monkeypatch.setattr(hardware, "MACHINE_COUNTS", counts)
+
+    begun = []
+
+    def start(system_count: int, dies: bool) -> int:
+        """Begin at a count, perhaps be killed, and say how many kills were known."""
+        counts.write_text(f"oom_kill {system_count}\n")
+        work = run.recoverable()
+        work.__enter__()
+        begun.append(work)  # else it would be ended in good order
+        if not dies:
+            work.__exit__(None, None, None)
+        return run.num_kills()
+
+    assert start(5, dies=True) == 0
+    assert start(5, dies=True) == 0  # killed, but not for lack of memory
+    assert start(6, dies=False) == 1
+    # It ended in good order: what the system counted since is not about it.
+    assert start(9, dies=True) == 1
+    assert start(10, dies=True) == 2
+    run.forget_kills()
+    assert start(11, dies=False) == 0

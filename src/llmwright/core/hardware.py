@@ -13,6 +13,7 @@ import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
 PROCESS_CGROUP = Path("/proc/self/cgroup")
+MACHINE_COUNTS = Path("/proc/vmstat")
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,23 @@ def _cgroup_memory() -> tuple[int, int] | None:
         if limit.isdigit() and int(limit) < 1 << 60:
             found.append((int(limit), int(used) if used.isdigit() else 0))
     return min(found, key=lambda pair: pair[0] - pair[1]) if found else None
+
+
+def memory_kills() -> dict[str, int]:
+    """Return how many processes were killed because memory ran out, by who counts them.
+
+    Counters of this process's control groups and of the machine; empty where nothing counts.
+    """
+    files = [MACHINE_COUNTS]
+    for folder in _cgroups():
+        files += [folder / "memory.events", folder / "memory" / "memory.oom_control"]
+    found = {}
+    for path in files:
+        for line in _read(path).splitlines():
+            name, _, number = line.partition(" ")
+            if name == "oom_kill" and number.strip().isdigit():
+                found[str(path)] = int(number)
+    return found
 
 
 def _has_bf16() -> bool:

@@ -24,12 +24,16 @@ import psutil
 
 from llmwright.core import files
 from llmwright.core.errors import ConfigError, closest
-from llmwright.core.index import Index, JobRow, Status, is_alive, process_started
+from llmwright.core.index import Index, JobRow, Status, is_alive, process_started, run_folder
+from llmwright.core.locale import text
+from llmwright.core.runs import killed_for_memory
 
 POLL_SECONDS = 0.1
 CANCELLED = "cancelled"
 # What a shell returns for it.
 COMMAND_NOT_FOUND = 127
+# How a command ends that was killed: itself, or what it had started in its place.
+KILLED = (-9, 128 + 9)
 
 # Supervisors that this process launched.
 _STARTED: list[subprocess.Popen[bytes]] = []
@@ -151,14 +155,22 @@ def supervise(home: Path, job: str, cwd: Path, argv: list[str]) -> int:
     row = JobRow(job, argv, pid, process_started(pid) or "", "running", None, now, None)
     index.save_job(row)
     flag = folder_of(home, job) / CANCELLED
-    code = _run_to_end(argv, cwd, flag)
+    code, again = _run_to_end(home, argv, cwd, flag)
+    while again and not flag.exists():
+        sys.stderr.write(text("core.job_restarted") + "\n")
+        code, again = _run_to_end(home, argv, cwd, flag)
     # The command itself decides its code: stopped in time it may even have finished.
     status: Status = "finished" if code == 0 else "stopped" if flag.exists() else "failed"
     index.save_job(replace(row, status=status, exit_code=code, finished=time.time()))
     return 0
 
 
-def _run_to_end(argv: list[str], cwd: Path, flag: Path) -> int:
+def _run_to_end(home: Path, argv: list[str], cwd: Path, flag: Path) -> tuple[int, bool]:
+    """Run the command; return its exit code, and whether to start it again.
+
+    That is so where the system killed it because memory ran out, in the middle of work that can go
+    on with less.
+    """
     process: subprocess.Popen[bytes] | None = None
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -173,10 +185,17 @@ def _run_to_end(argv: list[str], cwd: Path, flag: Path) -> int:
         process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL)
     except OSError as error:
         sys.stderr.write(f"{error}\n")
-        return COMMAND_NOT_FOUND
+        return COMMAND_NOT_FOUND, False
     if flag.exists():  # cancelled before there was anything to stop
         process.terminate()
-    return process.wait()
+    code = process.wait()
+    return code, code in KILLED and _can_go_on(home, process.pid)
+
+
+def _can_go_on(home: Path, pid: int) -> bool:
+    """Say whether a run of a killed process can go on with less memory."""
+    rows = [row for row in Index(home).runs() if row.pid == pid and row.status == "lost"]
+    return any(killed_for_memory(run_folder(home, row.id)) for row in rows)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Literal, Self
 
+from llmwright.core import files, hardware
 from llmwright.core.artifacts import Draft, Store
-from llmwright.core.errors import StoppedError
+from llmwright.core.errors import ResourceError, StoppedError
 from llmwright.core.events import ArtifactSaved, Emit, Event, Notice, Progress
+
+# In a run's folder: how often it was killed because memory ran out, and, while a process is at
+# work, the counters of such kills at its beginning.
+KILLS = "kills.json"
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -107,6 +112,31 @@ class Run:
         passed = bool(made.metadata.get("passed", True))
         self.emit(ArtifactSaved(made.id, kind, str(made.path), passed))
 
+    @contextlib.contextmanager
+    def recoverable(self) -> Iterator[None]:
+        """Within this block the run can go on with less memory, once it was killed for want of it.
+
+        A job whose command is killed here for that reason is started again.
+        """
+        path = self.folder / KILLS
+        kills = self.num_kills() + killed_for_memory(self.folder)
+        files.write_json(path, {"kills": kills, "counters": hardware.memory_kills()})
+        try:
+            yield
+        finally:
+            # What ends in good order was not killed. On a full disk, what ended it matters more.
+            with contextlib.suppress(ResourceError, OSError):
+                files.write_json(path, {"kills": self.num_kills()})
+
+    def num_kills(self) -> int:
+        """Return how often this run was killed because memory ran out."""
+        path = self.folder / KILLS
+        return int(files.read_json(path)["kills"]) if path.is_file() else 0
+
+    def forget_kills(self) -> None:
+        """Begin to count anew: the next start may find more memory."""
+        (self.folder / KILLS).unlink(missing_ok=True)
+
     def should_stop(self) -> bool:
         """Say whether the user asked to stop; only asked inside `stoppable`."""
         return self._stop.is_set()
@@ -139,6 +169,20 @@ class Run:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def killed_for_memory(folder: Path) -> bool:
+    """Say whether the last process of a run was killed because memory ran out.
+
+    It had begun something recoverable and not ended it, and since then the system counted a kill.
+
+    Args:
+        folder: The run's own.
+    """
+    path = folder / KILLS
+    before = files.read_json(path).get("counters", {}) if path.is_file() else {}
+    now = hardware.memory_kills()
+    return any(now.get(name, 0) > number for name, number in before.items())
 
 
 @contextlib.contextmanager

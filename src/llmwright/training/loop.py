@@ -139,7 +139,7 @@ def one_step(trainee: Trainee, state: State, group: Group) -> StepResult | None:
 
     Raises:
         ResourceError: Memory ran out and no smaller micro-batch is possible (``TRAIN-130``,
-            ``TRAIN-131``).
+            ``TRAIN-131``), or there is too little for the optimizer (``TRAIN-134``).
     """
     total_steps = trainee.budget.total_steps(state)
     lr = trainee.lr * lr_factor(trainee.schedule, state.step, total_steps)
@@ -151,7 +151,10 @@ def one_step(trainee: Trainee, state: State, group: Group) -> StepResult | None:
         return None
     grad_norm = clip(trainee)
     verdict = trainee.guard.verdict(loss, grad_norm)
-    trainee.guard.step(trainee.optimizer, verdict)
+    attempt = Attempt()
+    attempt(partial(trainee.guard.step, trainee.optimizer, verdict))
+    if attempt.failed:
+        raise ResourceError("TRAIN-134", optimizer=type(trainee.optimizer).__name__)
     trainee.optimizer.zero_grad()
     num_tokens = sum(trainee.batches.count_tokens(indices_B) for indices_B in group)
     return StepResult(state.step + 1, state.epoch, group, loss, grad_norm, lr, num_tokens, verdict)
@@ -173,8 +176,8 @@ def fitting_gradients(trainee: Trainee, state: State, group: Group, done: float)
             return loss
         trainee.optimizer.zero_grad()
         if not trainee.runtime.repeats:
-            raise ResourceError("TRAIN-131", step=state.step + 1)
-        state.micro_batch_tokens = halved(trainee.batches, parts, state.step + 1)
+            raise ResourceError("TRAIN-131")
+        state.micro_batch_tokens = halved(trainee.batches, parts)
         free()
         set_random_states(before)
 

@@ -24,6 +24,7 @@ class State:
         evaluations: Mappings of step, loss and accuracy on the validation split.
         micro_batch_tokens: Most tokens of a micro-batch, found by running out of memory; None as
             long as whole batches fit.
+        num_kills: How many kills for lack of memory that takes into account.
         num_skipped: Steps that changed nothing because their loss was bad.
         skipped_in_row: How many of them were the last ones.
         recent_losses: Those that say what is usual; kept only where spikes matter.
@@ -39,6 +40,7 @@ class State:
     num_worse: int = 0
     stopped_early: bool = False
     micro_batch_tokens: int | None = None
+    num_kills: int = 0
     num_skipped: int = 0
     skipped_in_row: int = 0
     grad_norm: float | None = None

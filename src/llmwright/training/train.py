@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from llmwright.core.artifacts import Artifact
+from llmwright.core.errors import ResourceError
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.models.config import ScratchModel
@@ -35,6 +36,7 @@ from llmwright.training.precision import choose_precision
 from llmwright.training.runtimes.assignment import Assignment
 from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.safety.guard import Guard
+from llmwright.training.safety.memory import after_kills
 from llmwright.training.save import save_model_artifact
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
@@ -64,10 +66,17 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     Raises:
         ConfigError, InputError: Something given does not fit (``TRAIN-001`` to ``TRAIN-019``).
         CheckError: Loss, gradient or weights became no numbers (``TRAIN-012``, ``TRAIN-015``).
-        ResourceError: A sink lacks its package (``TRAIN-170``) or cannot write (``TRAIN-171``).
+        ResourceError: Memory is not enough (``TRAIN-130``, ``TRAIN-131``, ``TRAIN-134``), or a
+            sink lacks its package (``TRAIN-170``) or cannot write (``TRAIN-171``).
         StoppedError: The user stopped the run; the next start goes on (``CORE-060``).
     """
     check_packages(config.sinks)
+    with run.recoverable():
+        return learn_here_or_there(config, inputs, run)
+
+
+def learn_here_or_there(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact:
+    """Train where the runtime says; arguments and errors as for `train`."""
     if config.runtime.launcher:
         # What all processes read is made once, before they start.
         setup.prepare(config, setup.define(config, inputs, run), inputs, run)
@@ -96,6 +105,7 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
         state = checkpoints.restore(trainee, run.notice) or State()
         if state.step:
             run.notice(text("training.resumed", step=state.step))
+        spare_memory(trainee, state, run)
         callbacks = make_callbacks(
             config, problem, trainee, material, validation, checkpoints, state, run
         )
@@ -109,6 +119,27 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
         if artifact is not None:
             checkpoints.remove()
     return artifact
+
+
+def spare_memory(trainee: Trainee, state: State, run: Run) -> None:
+    """Halve the micro-batch for each time the run was killed because memory ran out.
+
+    Raises:
+        ResourceError: It cannot be halved any more (``TRAIN-130``).
+    """
+    kills = run.num_kills()
+    if kills <= state.num_kills:
+        return
+    try:
+        state.micro_batch_tokens = after_kills(
+            trainee.batches, state.micro_batch_tokens, kills - state.num_kills, state.epoch
+        )
+    except ResourceError:
+        run.forget_kills()
+        raise
+    state.num_kills = kills
+    sentence = text("training.killed", kills=kills, tokens=state.micro_batch_tokens)
+    run.notice(sentence, "warning")
 
 
 def run_to_end(

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from llmwright.core.errors import ResourceError
+from llmwright.training import setup
+from llmwright.training.config import TrainConfig
 from llmwright.training.loop import Trainee, fit
-from llmwright.training.safety.memory import is_out_of_memory, micro_batches
+from llmwright.training.safety.memory import after_kills, is_out_of_memory, micro_batches
 from llmwright.training.state import State
-from llmwright.training.train import set_seed
+from llmwright.training.train import make_trainee, make_validation, set_seed
 
 
 class Tokens:
@@ -72,8 +74,46 @@ def test_a_single_row_that_does_not_fit_is_said(trainees) -> None:
     with pytest.raises(ResourceError) as caught:
         trained(trainee, State())
     assert caught.value.code == "TRAIN-130"
-    assert caught.value.values["step"] == 1
     assert all(map(torch.equal, before, trainee.model.parameters()))
+
+
+def test_validation_is_done_in_parts_that_fit(bench, tiny) -> None:
+    rows = [{"text": "red sun " * (i % 5 + 1), "label": "ab"[i % 2]} for i in range(16)]
+    split = bench.dataset("text-classification", "classification", train=rows, validation=rows)
+    inputs = {
+        "dataset": split,
+        "tokenizer": bench.tokenizer(["red sun"], "cls_sep", "word"),
+    }
+    config = TrainConfig.model_validate({"model": tiny("encoder"), "precision": "float32"})
+    problem = setup.define(config, inputs, bench.run())
+    material = setup.prepare(config, problem, inputs, bench.run())
+    validation = make_validation(config, problem, material)
+    trainee = make_trainee(
+        config, problem, material, config.runtime.build(), bench.run(), validation
+    )
+    expected = validation.measure(trainee)
+    assert validation.measure(narrow(trainee, 3)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_after_each_kill_the_largest_micro_batch_is_halved() -> None:
+    batches = Tokens()
+    batches.epoch = lambda _: [np.array([2] * 8), np.array([1] * 8)]
+    assert after_kills(batches, None, 0, 0) is None
+    assert after_kills(batches, None, 1, 0) == 8
+    assert after_kills(batches, None, 2, 0) == after_kills(batches, 8, 1, 0) == 4
+    with pytest.raises(ResourceError, match="TRAIN-130"):
+        after_kills(batches, None, 9, 0)
+
+
+def test_too_little_memory_for_the_optimizer_is_said(trainees) -> None:
+    trainee = trainees()
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trainee.optimizer.register_step_pre_hook(fail)
+    with pytest.raises(ResourceError, match="TRAIN-134.*AdamW"):
+        trained(trainee, State())
 
 
 def test_other_errors_are_no_lack_of_memory(trainees) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llmwright.core.errors import ResourceError
 from llmwright.data.records import Row
 from llmwright.inference.generation import write_all
 from llmwright.inference.sampling import Settings
@@ -19,6 +21,7 @@ from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Task
 from llmwright.training.data.batching import BucketedRows
 from llmwright.training.loop import Trainee
+from llmwright.training.safety.memory import Attempt, in_fitting_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -52,6 +55,7 @@ class Validation:
             [str(row.get("source", "")) for row in rows], return_inverse=True
         )
         self.selection, self.mode = selected_by(task, selection)
+        self._micro_batch_tokens: int | None = None
 
     @torch.no_grad()
     def measure(self, trainee: Trainee) -> dict[str, float]:
@@ -76,20 +80,36 @@ class Validation:
         return measured
 
     def _add_up(self, trainee: Trainee, sums_S4: Tensor) -> None:
-        """Add what this process measures on its share of the rows."""
-        objective, runtime = trainee.objective, trainee.runtime
+        """Add what this process measures on its share of the rows.
+
+        Raises:
+            ResourceError: Memory ran out and no smaller batch is possible (``TRAIN-130``), or
+                other processes would wait (``TRAIN-131``).
+        """
+        add = partial(self._add_batch, trainee, sums_S4)
         for indices_B in self.batches.epoch(0):
-            share = runtime.share(indices_B)
-            arrays = objective.arrays(self.batches.collate(share.indices_B, 0))
-            with runtime.autocast():
-                score = trainee.learner(runtime.tensors(arrays))
-            if not share.counts:
+            if trainee.runtime.repeats:
+                most = self._micro_batch_tokens
+                self._micro_batch_tokens = in_fitting_parts(self.batches, indices_B, most, add)
                 continue
-            source_B = self._source_of[self.batches.owners(share.indices_B)]
-            source_N = torch.from_numpy(source_B[objective.rows_of(arrays)]).to(runtime.device)
-            ones_N = torch.ones_like(score.losses_N)
-            values = (score.losses_N, ones_N, score.right_N, score.judged_N)
-            sums_S4.index_add_(0, source_N, torch.stack([v.double() for v in values], dim=1))
+            attempt = Attempt()
+            attempt(partial(add, indices_B))
+            if attempt.failed:
+                raise ResourceError("TRAIN-131")
+
+    def _add_batch(self, trainee: Trainee, sums_S4: Tensor, indices_B: np.ndarray) -> None:
+        objective, runtime = trainee.objective, trainee.runtime
+        share = runtime.share(indices_B)
+        arrays = objective.arrays(self.batches.collate(share.indices_B, 0))
+        with runtime.autocast():
+            score = trainee.learner(runtime.tensors(arrays))
+        if not share.counts:
+            return
+        source_B = self._source_of[self.batches.owners(share.indices_B)]
+        source_N = torch.from_numpy(source_B[objective.rows_of(arrays)]).to(runtime.device)
+        ones_N = torch.ones_like(score.losses_N)
+        values = (score.losses_N, ones_N, score.right_N, score.judged_N)
+        sums_S4.index_add_(0, source_N, torch.stack([v.double() for v in values], dim=1))
 
     def rank(self, measured: dict[str, float]) -> tuple[float, float]:
         """Return what is larger the better the model is; with equal accuracy, the loss decides."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import gc
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -92,13 +93,12 @@ def micro_batches(
     return [part for half in halves for part in micro_batches(batches, half, max_tokens)]
 
 
-def halved(batches: Batches, parts: Sequence[np.ndarray], step: int) -> int:
+def halved(batches: Batches, parts: Sequence[np.ndarray]) -> int:
     """Return the most tokens of a micro-batch with which the largest part would be cut in two.
 
     Args:
         batches: Count the tokens.
         parts: Micro-batches that did not fit.
-        step: The step they belong to, for the error.
 
     Raises:
         ResourceError: Each of them is a single row (``TRAIN-130``).
@@ -106,9 +106,63 @@ def halved(batches: Batches, parts: Sequence[np.ndarray], step: int) -> int:
     several = [part for part in parts if len(part) > 1]
     if not several:
         largest = max(batches.count_tokens(part) for part in parts)
-        raise ResourceError("TRAIN-130", step=step, tokens=largest)
+        raise ResourceError("TRAIN-130", tokens=largest)
     largest_part = max(several, key=batches.count_tokens)
     middle = (len(largest_part) + 1) // 2
     return max(
         batches.count_tokens(largest_part[:middle]), batches.count_tokens(largest_part[middle:])
     )
+
+
+def in_fitting_parts(
+    batches: Batches,
+    indices_B: np.ndarray,
+    max_tokens: int | None,
+    work: Callable[[np.ndarray], None],
+) -> int | None:
+    """Do something with each part of a batch, cut smaller wherever memory runs out.
+
+    Args:
+        batches: Count the tokens.
+        indices_B: The batch.
+        max_tokens: Most tokens in a part to begin with; None for the whole batch.
+        work: Is done for each part; what fails must leave nothing behind.
+
+    Returns:
+        The most tokens in a part at the end.
+
+    Raises:
+        ResourceError: A single row does not fit (``TRAIN-130``).
+    """
+    left = micro_batches(batches, indices_B, max_tokens)
+    while left:
+        attempt = Attempt()
+        attempt(partial(work, left[0]))
+        if attempt.failed:
+            max_tokens = halved(batches, left[:1])
+            left[:1] = micro_batches(batches, left[0], max_tokens)
+            free()
+        else:
+            left.pop(0)
+    return max_tokens
+
+
+def after_kills(batches: Batches, max_tokens: int | None, kills: int, epoch: int) -> int | None:
+    """Return the most tokens of a micro-batch for a run that was killed for lack of memory.
+
+    Nobody knows with which batch it happened: the largest one is halved as often as it happened.
+
+    Args:
+        batches: What is computed.
+        max_tokens: Most tokens of a micro-batch so far; None for whole batches.
+        kills: How often it was killed.
+        epoch: The present one, whose batches count.
+
+    Raises:
+        ResourceError: Single rows were not few enough either (``TRAIN-130``).
+    """
+    planned = batches.epoch(epoch)
+    for _ in range(kills):
+        parts = [part for i_B in planned for part in micro_batches(batches, i_B, max_tokens)]
+        max_tokens = halved(batches, parts)
+    return max_tokens
