@@ -147,3 +147,11 @@ def test_evaluate_takes_the_best_model_in_a_project(tune, project, write) -> Non
     # A study without its model is made again.
     Store(project / ".llmwright").remove(project / ".llmwright" / "artifacts" / "model" / model)
     assert llmwright.run(project)["tune"].metadata["model"] == model
+
+
+@pytest.mark.slow
+def test_sinks_keep_the_curves_of_every_trial(tune, project) -> None:
+    pytest.importorskip("tensorboard")
+    tune(sampler="grid", train={"sinks": ["tensorboard"]})
+    folders = (project / ".llmwright" / "runs").glob("*-tune-*/tensorboard/*")
+    assert sorted(folder.name.partition("-trial-")[2] for folder in folders) == ["1", "2"]

@@ -165,6 +165,10 @@ class TuneConfig(Config):
         """Say what the settings of `train` say."""
         return self.train.takes_newest(field.removeprefix("train."))
 
+    def deciding(self) -> dict[str, Any]:
+        """Return all settings, those of `train` as it says itself."""
+        return super().deciding() | {"train": self.train.deciding()}
+
     def local_files(self, root: Path) -> list[Path]:
         """Return the files that training reads."""
         return self.train.local_files(root)

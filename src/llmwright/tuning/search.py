@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError
@@ -95,7 +96,8 @@ class Search:
         folder.mkdir(exist_ok=True)
         work = Assignment(
             number=number,
-            config=self._study.config.point(values).model_dump(mode="json"),
+            run=f"{self._run.id}-trial-{self._study.place(number)}",
+            config=self._settings(values),
             inputs=self._inputs,
             folds=self._folds,
             goal={"metric": self._study.goal.metric},
@@ -103,6 +105,14 @@ class Search:
             root=str(self._run.root),
         )
         self._workers.start(work)
+
+    def _settings(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings of a trial; what sinks write of it stays when its folder goes."""
+        settings = self._study.config.point(values).model_dump(mode="json")
+        for sink in settings["sinks"]:
+            if "folder" in sink and sink["folder"] is None:
+                sink["folder"] = str(self._run.folder / sink["kind"])
+        return settings
 
     def _end(self, number: int, outcome: Outcome) -> None:
         before = self._study.best

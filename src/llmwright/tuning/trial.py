@@ -52,6 +52,7 @@ class Assignment:
 
     Attributes:
         number: Of the trial.
+        run: Name of the trial's runs, for whoever follows them.
         config: Settings of `train`.
         inputs: Field of `train` → folder of the artifact.
         folds: Folders of the datasets to train on, one after the other; none: the input itself.
@@ -61,6 +62,7 @@ class Assignment:
     """
 
     number: int
+    run: str
     config: dict[str, Any]
     inputs: dict[str, str]
     folds: list[str]
@@ -212,7 +214,7 @@ def _train_in(work: Assignment, folder: Path, inputs: dict[str, str], *consumers
 
     folder.mkdir(parents=True, exist_ok=True)
     opened = {name: Artifact.open(Path(p)) for name, p in (work.inputs | inputs).items()}
-    run = Run(f"trial-{work.number}", folder, Path(work.root), Store(folder / STORE))
+    run = Run(work.run, folder, Path(work.root), Store(folder / STORE))
     with EventFile(folder / EVENTS_FILE) as kept:
         # Kept before it is judged: who interrupts us here must not make us forget it.
         run.follow(kept)
