@@ -11,7 +11,7 @@ import bisect
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,6 +35,8 @@ INFO_FILE = "dataset.json"
 REJECTED_FILE = "rejected.jsonl"
 # Rows that are in memory at a time where a split is streamed.
 STREAM_ROWS = 20_000
+# Rows that are read together where single ones are asked for.
+BLOCK_ROWS = 512
 
 # Canonical columns of each row type: name → type. "messages" is a list of {role, content};
 # columns in `OPTIONAL` may be missing from all rows of a dataset. "learn" says of each turn whether
@@ -208,6 +210,27 @@ class Dataset:
             reason = str(error).split("\n")[0]
             raise InputError("DATA-020", path=path, reason=reason) from error
 
+    def slice(self, split: str, start: int, count: int) -> list[Row]:
+        """Return some rows that follow each other, fewer at the end.
+
+        Raises:
+            InputError: As `frame`.
+        """
+        import polars as pl
+
+        with self._file(split) as path:
+            return pl.scan_parquet(path, glob=False).slice(start, count).collect().to_dicts()
+
+    def view(self, split: str) -> Rows:
+        """Return one split as canonical rows that are read when they are asked for.
+
+        Raises:
+            ConfigError: The dataset has no such split (``DATA-002``).
+            InputError: Its file is damaged (``DATA-020``).
+        """
+        with self._file(split):
+            return Rows(self, split)
+
     def rows(self, split: str) -> list[Row]:
         """Return one split as canonical rows.
 
@@ -215,6 +238,44 @@ class Dataset:
             InputError: As `frame`.
         """
         return self.frame(split).to_dicts()
+
+
+class Rows(Sequence[Row]):
+    """The rows of a split, few of them in memory at a time.
+
+    Args:
+        dataset: Where they are.
+        split: Name of the split.
+    """
+
+    def __init__(self, dataset: Dataset, split: str) -> None:
+        self._dataset, self._split = dataset, split
+        self._start, self._block = 0, list[Row]()
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self._dataset.info.counts[self._split]
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        """Return one row, or a list of those of a slice; neighbours are read together."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        if not self._start <= place < self._start + len(self._block):
+            self._start = place - place % BLOCK_ROWS
+            self._block = self._dataset.slice(self._split, self._start, BLOCK_ROWS)
+        return self._block[place - self._start]
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield all in order."""
+        for start in range(0, len(self), STREAM_ROWS):
+            yield from self._dataset.slice(self._split, start, STREAM_ROWS)
 
 
 def _between(indices: Sequence[int], start: int, end: int) -> Sequence[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from llmwright.core.config import Kind
 from llmwright.core.errors import ConfigError, InputError, closest
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
-from llmwright.data.records import Dataset, DatasetInfo
+from llmwright.data.records import Dataset, DatasetInfo, Row
 from llmwright.models import load
 from llmwright.models.config import HubModel, ScratchModel, StepModel
 from llmwright.models.presets import shape_of
@@ -26,6 +26,7 @@ from llmwright.tokenization.special import ensure_mask, ensure_pad
 from llmwright.training.adapters.adapter import AdapterRequest, adapt, base_of, refuse_early
 from llmwright.training.config import TrainConfig
 from llmwright.training.data import examples
+from llmwright.training.data.cache import TokenCache
 from llmwright.training.data.examples import Examples, OnProgress
 from llmwright.training.following.probing import ProbeInputs, ProbeRequest, choose_probes
 from llmwright.training.objectives.config import BY_ROW_TYPE, OBJECTIVES, ObjectiveKind
@@ -212,12 +213,13 @@ def prepare(
     dataset, encoding = problem.dataset, problem.encoding
     tokenizer = choose_tokenizer(config, problem, inputs, run)
     request = ContractRequest(problem.info, tokenizer, None, 0, UNLIMITED, UNLIMITED)
-    rows = dataset.rows("train")
+    rows: Sequence[Row] = dataset.view("train")
     if problem.info.controls:
         rows = without_some(rows, config.control_dropout, config.seed)
     first, packs = make_contract(request), problem.packs
+    cache = token_cache(config, problem, tokenizer, run)
     train = examples.encode_rows(
-        rows, encoding, tokenizer, first, "train", packs, progress_of(run, "train")
+        rows, encoding, tokenizer, first, "train", packs, cache, progress_of(run, "train")
     )
     lengths = choose_lengths(config, problem, train, inputs, run)
     # The begin token is hardly ever seen where texts are longer than what is read at once.
@@ -233,9 +235,9 @@ def prepare(
     request = replace(request, model_config=model.config, num_parameters=model.num_parameters())
     contract = make_contract(request)
     if first.begins_with_bos and long_texts:
-        train = examples.without_begin(train, first.special_tokens["bos"])
+        train = examples.without_begin(train, first.special_tokens["bos"], contract, "train", cache)
     elif not packs:
-        train = examples.cut_again(train, encoding, tokenizer, contract, "train")
+        train = examples.cut_again(train, encoding, tokenizer, contract, "train", cache)
     train = replace(train, examples=encoding.finish(train.examples, contract))
     examples.report(train, "train", contract, run.notice)
     profile = profile_of(problem.info, rows, train.examples, tokenizer)
@@ -245,9 +247,8 @@ def prepare(
     )
     facts = {"profile": profile, "num_parameters": model.num_parameters()}
     contract = contract.model_copy(update=facts)
-    validation = encode_validation(problem, tokenizer, contract, run)
-    encoded = {"train": train} | ({"validation": validation} if validation else {})
-    splits = {name: each.rows for name, each in encoded.items()}
+    validation = encode_validation(problem, tokenizer, contract, cache, run)
+    splits = {"train": train.rows} | ({"validation": validation.rows} if validation else {})
     probes = choose_probes(
         ProbeRequest(
             config.probes, problem.task, tokenizer, contract, splits, run.root, config.seed
@@ -283,19 +284,43 @@ def progress_of(run: Run, split: str) -> OnProgress:
     return lambda done, total: run.progress(f"encode_{split}", done, total, "rows")
 
 
+def token_cache(
+    config: TrainConfig, problem: Problem, tokenizer: PreTrainedTokenizerFast, run: Run
+) -> TokenCache:
+    """Return where the dataset's encoded splits are kept; each use of it is said."""
+
+    def say(split: str, size_bytes: int, new: bool) -> None:
+        key = "training.tokens_written" if new else "training.tokens_read"
+        run.notice(text(key, split=split, megabytes=f"{size_bytes / 1e6:.1f}"))
+
+    folder = run.store.home / "cache" / "tokens"
+    rows = {"dataset": problem.inputs["dataset"].id}
+    if problem.info.controls:
+        rows |= {"control_dropout": str(config.control_dropout), "seed": str(config.seed)}
+    return TokenCache.of(folder, rows, tokenizer, problem.encoding, say)
+
+
 def encode_validation(
-    problem: Problem, tokenizer: PreTrainedTokenizerFast, contract: Contract, run: Run
+    problem: Problem,
+    tokenizer: PreTrainedTokenizerFast,
+    contract: Contract,
+    cache: TokenCache,
+    run: Run,
 ) -> Examples | None:
     """Return the validation split; None when the dataset has none, which is said."""
     dataset, encoding = problem.dataset, problem.encoding
     if "validation" not in dataset.splits:
         run.notice(text("training.no_validation"), "warning")
         return None
-    rows = dataset.rows("validation")
+    rows = dataset.view("validation")
     report = progress_of(run, "validation")
     if problem.packs or encoding.in_windows:
-        return examples.encode_windows(rows, encoding, tokenizer, contract, "validation", report)
-    found = examples.encode_rows(rows, encoding, tokenizer, contract, "validation", False, report)
+        return examples.encode_windows(
+            rows, encoding, tokenizer, contract, "validation", cache, report
+        )
+    found = examples.encode_rows(
+        rows, encoding, tokenizer, contract, "validation", False, cache, report
+    )
     found = replace(found, examples=encoding.finish(found.examples, contract))
     examples.report(found, "validation", contract, run.notice)
     return found

@@ -25,6 +25,7 @@ from llmwright.training.config import TrainConfig
 from llmwright.training.data.batching import Batches, BucketedRows, TokenStream
 from llmwright.training.data.examples import label_counts
 from llmwright.training.data.packing import PackedRows
+from llmwright.training.data.stored import StoredExamples
 from llmwright.training.following.callbacks import Follower, Judge, Keeper
 from llmwright.training.following.sinks.writing import check_packages, writing
 from llmwright.training.following.validation import Samples, Validation
@@ -268,8 +269,10 @@ def make_batches(
     if config.batch_size is None and config.batch_tokens is None:
         run.notice(text("training.default_batch", rows=size, tokens=f"{tokens:,}"))
     if train.stream:
-        documents = [example.input_ids_T for example in train.examples]
-        return TokenStream(documents, material.contract.max_length, size, tokens, config.seed)
+        assert isinstance(train.examples, StoredExamples)
+        stream_N, ends_D = train.examples.stream()
+        length = material.contract.max_length
+        return TokenStream(stream_N, ends_D, length, size, tokens, config.seed)
     kind = PackedRows if packing else BucketedRows
     return kind(
         train.examples, train.owners, problem.encoding, material.contract, size, tokens, config.seed

@@ -95,8 +95,12 @@ DOCUMENTS = [np.arange(40), np.arange(100, 130), np.arange(200, 233)]
 RING = np.concatenate(DOCUMENTS)
 
 
+def joined(documents):
+    return np.concatenate(documents), np.cumsum([len(document) for document in documents])
+
+
 def test_blocks_cover_the_stream_at_other_places_each_epoch() -> None:
-    stream = TokenStream(DOCUMENTS, 10, 4, None, seed=3)
+    stream = TokenStream(*joined(DOCUMENTS), 10, 4, None, seed=3)
     starts = []
     for epoch in range(3):
         blocks = [
@@ -118,7 +122,7 @@ def test_blocks_cover_the_stream_at_other_places_each_epoch() -> None:
 
 
 def test_a_block_names_the_texts_it_is_made_of() -> None:
-    stream = TokenStream(DOCUMENTS, 10, 1, None, seed=3)
+    stream = TokenStream(*joined(DOCUMENTS), 10, 1, None, seed=3)
     for indices in stream.epoch(0):
         block = stream.collate(indices, 0)["input_ids"][0]
         made_of = {int(token) // 100 for token in block}
@@ -126,7 +130,7 @@ def test_a_block_names_the_texts_it_is_made_of() -> None:
 
 
 def test_a_stream_shorter_than_a_block() -> None:
-    stream = TokenStream([np.arange(5)], 10, 4, None, seed=0)
+    stream = TokenStream(*joined([np.arange(5)]), 10, 4, None, seed=0)
     assert stream.num_batches(0) == 1
     assert stream.collate(stream.epoch(0)[0], 0)["input_ids"].shape == (1, 5)
 

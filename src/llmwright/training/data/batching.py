@@ -3,12 +3,11 @@
 Rows of similar length share a batch, so that little padding is computed. Plain text is one stream
 of tokens, cut into blocks at other places in every epoch.
 
-Shapes: B rows, T tokens, N tokens of the stream.
+Shapes: B rows, T tokens, N tokens of the stream, D texts in it.
 """
 
 from __future__ import annotations
 
-import bisect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -90,7 +89,7 @@ class BucketedRows(Batches):
     def __init__(
         self,
         examples: Sequence[Example],
-        owners: Sequence[int],
+        owners: Sequence[int] | np.ndarray,
         encoding: Encoding,
         contract: Contract,
         batch_size: int | None,
@@ -191,7 +190,8 @@ class TokenStream(Batches):
     A block has one token more than the model reads: the last one is only predicted.
 
     Args:
-        documents: Ids of each text, with its begin and end tokens.
+        stream_N: Ids of all texts, with their begin and end tokens.
+        ends_D: Where each text ends in it.
         block_length: Tokens the model reads at once.
         batch_size: Most blocks in a batch; None without a limit.
         batch_tokens: Most tokens in a batch; None without a limit.
@@ -200,15 +200,15 @@ class TokenStream(Batches):
 
     def __init__(
         self,
-        documents: Sequence[np.ndarray],
+        stream_N: np.ndarray,
+        ends_D: np.ndarray,
         block_length: int,
         batch_size: int | None,
         batch_tokens: int | None,
         seed: int,
     ) -> None:
         super().__init__()
-        self._stream_N = np.concatenate(documents)
-        self._ends = np.cumsum([len(document) for document in documents]).tolist()
+        self._stream_N, self._ends_D = stream_N, ends_D
         self._length = max(1, min(block_length, len(self._stream_N) - 1))
         self._num_blocks = max(1, len(self._stream_N) // self._length)
         sizes = [batch_size or self._num_blocks]
@@ -237,7 +237,8 @@ class TokenStream(Batches):
     def collate(self, indices_B: np.ndarray, epoch: int) -> Batch:
         """Return ``input_ids`` and ``labels``, both (B, T + 1); nothing is padded."""
         starts_B1 = self._shift(epoch) + indices_B[:, None] * self._length
-        ids_BT = self._stream_N.take(starts_B1 + self._offsets_T, mode="wrap")
+        places_BT = (starts_B1 + self._offsets_T) % len(self._stream_N)
+        ids_BT = self._stream_N[places_BT].astype(np.int64)
         return self._with_own({"input_ids": ids_BT, "labels": ids_BT}, indices_B, epoch)
 
     def count_tokens(self, indices_B: np.ndarray) -> int:
@@ -251,7 +252,7 @@ class TokenStream(Batches):
             start = (self._shift(epoch) + int(index) * self._length) % len(self._stream_N)
             last = min(start + self._length, len(self._stream_N) - 1)
             first_row, last_row = (
-                bisect.bisect_right(self._ends, place) for place in (start, last)
+                int(np.searchsorted(self._ends_D, place, side="right")) for place in (start, last)
             )
             found.update(range(first_row, last_row + 1))
         return sorted(found)

@@ -18,6 +18,8 @@ from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import IGNORE, Encoding, Example
 from llmwright.training.data.batching import describe_rows
+from llmwright.training.data.cache import TokenCache
+from llmwright.training.data.stored import Piece, StoredExamples
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -41,10 +43,21 @@ class Examples:
 
     rows: Sequence[Row]
     examples: Sequence[Example]
-    owners: Sequence[int]
+    owners: np.ndarray
     num_cut: int = 0
     num_empty: int = 0
     stream: bool = False
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], found: StoredExamples, split: str) -> Examples:
+        """Return what the cache holds of a split.
+
+        Raises:
+            InputError: None of its rows holds anything to learn (``TRAIN-011``).
+        """
+        if not found:
+            raise InputError("TRAIN-011", rows=len(rows), split=split)
+        return cls(rows, found, found.owners_N, found.num_cut, found.num_empty)
 
     @property
     def mean_length(self) -> float:
@@ -59,9 +72,10 @@ def encode_rows(
     contract: Contract,
     split: str,
     stream: bool,
+    cache: TokenCache,
     on_progress: OnProgress,
 ) -> Examples:
-    """Return the examples of one split.
+    """Return the examples of one split; encoded only where the cache does not have them.
 
     Args:
         rows: Canonical rows.
@@ -70,26 +84,22 @@ def encode_rows(
         contract: Lengths and labels.
         split: Name of the split, for errors.
         stream: Encode whole texts, to be joined to one stream.
+        cache: Of the dataset, the encoding and the tokenizer.
         on_progress: Called with rows done and all rows, now and then.
 
     Raises:
         InputError: A row cannot be encoded (the encoding's error, with file and row), or none of
             them holds anything to learn (``TRAIN-011``).
     """
-    found: list[Example] = []
-    owners: list[int] = []
-    num_cut = num_empty = 0
-    for index, row in enumerate(counted(rows, on_progress)):
-        example = _encode(row, encoding, tokenizer, contract, stream)
-        num_cut += example.truncated
-        if encoding.has_target(example):
-            found.append(example)
-            owners.append(index)
-        else:
-            num_empty += 1
-    if not found:
-        raise InputError("TRAIN-011", rows=len(rows), split=split)
-    return Examples(rows, found, owners, num_cut, num_empty, stream)
+
+    def pieces() -> Iterator[Piece]:
+        for index, row in enumerate(counted(rows, on_progress)):
+            example = _encode(row, encoding, tokenizer, contract, stream)
+            kept = [example] if encoding.has_target(example) else []
+            yield Piece(index, kept, example.truncated)
+
+    found = cache.keep(split, contract, {"stream": stream}, pieces)
+    return replace(Examples.of(rows, found, split), stream=stream)
 
 
 def counted(rows: Sequence[Row], on_progress: OnProgress) -> Iterator[Row]:
@@ -101,13 +111,18 @@ def counted(rows: Sequence[Row], on_progress: OnProgress) -> Iterator[Row]:
     on_progress(len(rows), len(rows))
 
 
-def without_begin(encoded: Examples, begin: int) -> Examples:
+def without_begin(
+    encoded: Examples, begin: int, contract: Contract, split: str, cache: TokenCache
+) -> Examples:
     """Return whole texts without the begin token that each was encoded with."""
-    found = []
-    for example in encoded.examples:
-        ids_N = example.input_ids_T
-        ids_N = ids_N[1:] if ids_N[0] == begin else ids_N
-        found.append(Example(ids_N, ids_N))
+
+    def pieces() -> Iterator[Piece]:
+        for example, owner in zip(encoded.examples, encoded.owners.tolist(), strict=True):
+            ids_N = example.input_ids_T
+            ids_N = ids_N[1:] if ids_N[0] == begin else ids_N
+            yield Piece(owner, [Example(ids_N, ids_N)], False)
+
+    found = cache.keep(split, contract, {"stream": True, "begin": False}, pieces)
     return replace(encoded, examples=found)
 
 
@@ -117,6 +132,7 @@ def encode_windows(
     tokenizer: PreTrainedTokenizerFast,
     contract: Contract,
     split: str,
+    cache: TokenCache,
     on_progress: OnProgress,
 ) -> Examples:
     """Return the examples that scoring needs: a long text becomes several windows.
@@ -124,17 +140,16 @@ def encode_windows(
     Raises:
         InputError: As `encode_rows`.
     """
-    found: list[Example] = []
-    owners: list[int] = []
-    for index, row in enumerate(counted(rows, on_progress)):
-        with located(row):
-            parts = encoding.encode_parts(row, tokenizer, contract)
-        kept = [example for example in parts if encoding.has_target(example)]
-        found += kept
-        owners += [index] * len(kept)
-    if not found:
-        raise InputError("TRAIN-011", rows=len(rows), split=split)
-    return Examples(rows, found, owners, sum(example.truncated for example in found))
+
+    def pieces() -> Iterator[Piece]:
+        for index, row in enumerate(counted(rows, on_progress)):
+            with located(row):
+                parts = encoding.encode_parts(row, tokenizer, contract)
+            kept = [example for example in parts if encoding.has_target(example)]
+            yield Piece(index, kept, any(example.truncated for example in kept))
+
+    found = cache.keep(split, contract, {"windows": True}, pieces)
+    return Examples.of(rows, found, split)
 
 
 def _encode(
@@ -203,6 +218,7 @@ def cut_again(
     tokenizer: PreTrainedTokenizerFast,
     contract: Contract,
     split: str,
+    cache: TokenCache,
 ) -> Examples:
     """Return examples that were encoded without limit within the limits of a contract.
 
@@ -212,18 +228,22 @@ def cut_again(
         InputError: Nothing is left to learn (``TRAIN-011``).
     """
     limit, target_limit = contract.max_length, contract.max_target_length
-    found, owners = [], []
-    num_cut, num_empty = encoded.num_cut, encoded.num_empty
-    for example, owner in zip(encoded.examples, encoded.owners, strict=True):
-        fits = encoding.input_length(example) <= limit
-        kept = [example]
-        if not fits or encoding.target_length(example) > (target_limit or limit):
-            kept = _within(encoded.rows[owner], encoding, tokenizer, contract)
-            num_cut += any(part.truncated for part in kept)
-        kept = [part for part in kept if encoding.has_target(part)]
-        found += kept
-        owners += [owner] * len(kept)
-        num_empty += not kept
-    if not found:
-        raise InputError("TRAIN-011", rows=len(encoded.rows), split=split)
-    return replace(encoded, examples=found, owners=owners, num_cut=num_cut, num_empty=num_empty)
+
+    def fits(example: Example) -> bool:
+        within = encoding.input_length(example) <= limit
+        return within and encoding.target_length(example) <= (target_limit or limit)
+
+    def pieces() -> Iterator[Piece]:
+        for example, owner in zip(encoded.examples, encoded.owners.tolist(), strict=True):
+            if fits(example):
+                yield Piece(owner, [example], False)
+                continue
+            parts = _within(encoded.rows[owner], encoding, tokenizer, contract)
+            kept = [part for part in parts if encoding.has_target(part)]
+            yield Piece(owner, kept, any(part.truncated for part in parts))
+
+    if all(fits(example) for example in encoded.examples):
+        return encoded
+    found = Examples.of(encoded.rows, cache.keep(split, contract, {"cut": True}, pieces), split)
+    num_cut, num_empty = encoded.num_cut + found.num_cut, encoded.num_empty + found.num_empty
+    return replace(found, num_cut=num_cut, num_empty=num_empty)
