@@ -8,6 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from llmwright.core.errors import StoppedError
+from llmwright.core.events import Event, Metric, Notice
+from llmwright.core.runs import Run
+from llmwright.training.config import TrainConfig
+from llmwright.training.train import train
+
 CHATS = [
     {"input": "red sun " * (i % 4 + 1), "target": "snow " * (i % 5 + 1) + "moon"} for i in range(13)
 ]
@@ -15,6 +21,9 @@ LABELS = [
     {"text": " ".join(["red" if i % 2 else "blue", *["sun"] * (i % 7)]), "label": "ab"[i % 2]}
     for i in range(19)
 ]
+
+
+CPU = {"kind": "single", "device": "cpu", "num_threads": 1}
 
 
 def ranks(count: int = 2, **more):
@@ -29,11 +38,11 @@ def losses(artifact) -> list[float]:
     return [entry["loss"] for entry in record(artifact)["history"]]
 
 
-def same_weights(a, b) -> None:
+def same_weights(a, b, atol: float = 2e-5) -> None:
     one, two = (load_file(artifact.path / "model.safetensors") for artifact in (a, b))
     assert one.keys() == two.keys()
     for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(two[name], weight, atol=atol, rtol=1e-4)
 
 
 @pytest.fixture
@@ -53,10 +62,11 @@ def writer(bench, tiny):
         "sample_prompts": ["red"],
     }
 
-    def train(name: str, **more):
+    def learn(name: str, **more):
         return bench.train({**values, **more}, dataset, tokenizer, name)
 
-    return train
+    learn.values, learn.inputs = values, {"dataset": dataset, "tokenizer": tokenizer}
+    return learn
 
 
 @pytest.mark.slow
@@ -69,3 +79,45 @@ def test_two_processes_learn_what_one_learns(writer, sharding) -> None:
     for one, two in zip(record(alone)["evaluations"], record(together)["evaluations"], strict=True):
         assert two == pytest.approx(one, rel=1e-4)
     same_weights(alone, together)
+
+
+class StoppingRun(Run):
+    """Asks to stop as soon as it has heard of a step."""
+
+    heard = 0
+
+    def emit(self, event) -> None:
+        super().emit(event)
+        if isinstance(event, Metric) and event.split == "train":
+            self.heard = event.step
+
+    def should_stop(self) -> bool:
+        return self.heard >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (ranks(2, sharding="fsdp2"), ranks(1, sharding="ddp")),
+        (CPU, ranks(2, sharding="fsdp2")),
+        (ranks(2), CPU),
+    ],
+    ids=["two to one", "alone to two", "two to alone"],
+)
+def test_a_run_goes_on_with_another_number_of_processes(bench, writer, before, after) -> None:
+    seldom = {"epochs": 40, "evaluate_every_steps": 40, "sample_prompts": []}
+    values, inputs = writer.values | seldom, writer.inputs
+    run = StoppingRun("stopped", bench.root / "runs" / "stopped", bench.root, bench.store)
+    run.folder.mkdir(parents=True)
+    with pytest.raises(StoppedError):
+        train(TrainConfig.model_validate({**values, "runtime": before}), inputs, run)
+    assert 3 <= run.heard < 80
+    events: list[Event] = []
+    run = Run("stopped", run.folder, bench.root, bench.store, [events.append])
+    stopped = train(TrainConfig.model_validate({**values, "runtime": after}), inputs, run)
+    assert any(isinstance(e, Notice) and "Going on from the checkpoint" in e.text for e in events)
+    whole = writer("whole", **seldom)
+    assert len(losses(whole)) == 80
+    assert losses(stopped) == pytest.approx(losses(whole), rel=1e-3)
+    same_weights(whole, stopped, atol=1e-3)
