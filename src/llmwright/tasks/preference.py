@@ -110,7 +110,8 @@ def encode_answer(
 ) -> Example:
     """Return a conversation that ends with one answer, cut to ``max_length``.
 
-    Only that answer, with its stop token, has labels. What is too long loses its end.
+    Only that answer, with its stop token, has labels. What is too long loses the beginning of its
+    prompt, of which at least half of the room is left, and then the end of the answer.
     """
     judged = conversation(row, column)
     messages = [
@@ -118,7 +119,11 @@ def encode_answer(
     ]
     ids_T, labels_T = chat.encode_conversation(tokenizer, messages, judged["learn"])
     limit = contract.max_length
-    return Example(ids_T[:limit], labels_T[:limit], truncated=len(ids_T) > limit)
+    if len(ids_T) <= limit:
+        return Example(ids_T, labels_T)
+    start = int(np.flatnonzero(labels_T != IGNORE)[0])
+    end = min(len(ids_T), start + limit - min(start, limit // 2))
+    return Example(ids_T[:end][-limit:], labels_T[:end][-limit:], truncated=True)
 
 
 def with_second(first: Example, second: Example) -> Example:

@@ -142,6 +142,19 @@ def test_pairs_have_labels_on_the_judged_answers_alone(bench) -> None:
     assert batch["input_ids"].shape[1] * 4 == sum(encoding.widths(example)) * 2
 
 
+def test_what_is_too_long_keeps_the_end_of_its_prompt_and_some_of_its_answer(bench) -> None:
+    tokenizer = load_tokenizer(bench.tokenizer(TEXTS).path)
+    long_prompt = {"prompt": [{"role": "user", "content": "bye " * 30}]}
+    row = {**long_prompt, "chosen": "good day", "rejected": "go away " * 30}
+    example = Pairs().encode(row, tokenizer, contract_of(tokenizer, 60))
+    assert example.truncated
+    learned = tokenizer.decode(example.labels[example.labels != IGNORE], skip_special_tokens=True)
+    assert learned == "good day"
+    second = example.extras["second_labels"]
+    assert len(second) == len(example.labels) == 60
+    assert (second != IGNORE).sum() == 30
+
+
 def test_flags_bring_the_answer_of_the_next_row(bench) -> None:
     tokenizer = load_tokenizer(bench.tokenizer(TEXTS).path)
     encoding, contract = Flags(), contract_of(tokenizer)
