@@ -11,6 +11,7 @@ import pytest
 
 import llmwright
 from llmwright.core.artifacts import Artifact
+from llmwright.core.errors import ConfigError
 from llmwright.inference.predictor import Predictor
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
@@ -75,3 +76,16 @@ def test_exports_and_servers_give_the_same_numbers(model: Artifact) -> None:
         assert reply.json() == {"price": pytest.approx(expected[0], abs=0.01)}
         assert httpx.post(f"{address}/v1/classify", json={"input": "x"}).status_code == 400
         llmwright.verify(model=model, target=address)
+
+
+def test_there_is_no_accuracy_of_numbers(write) -> None:
+    rows = [{"text": f"number {i}", "value": i / 7} for i in range(40)]
+    llmwright.prepare(source=write("a.jsonl", rows), task="text-regression")
+    llmwright.tokenize(kind="char")
+    scratch = {"kind": "scratch", "architecture": "recurrent", "hidden_size": 8}
+    model = llmwright.train(model=scratch, max_steps=4)
+    assert "best_loss" in model.metadata
+    assert "best_accuracy" not in model.metadata
+    assert "accuracy" not in (model.path / "README.md").read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match="TASK-023"):
+        llmwright.train(model=scratch, max_steps=4, selection="accuracy")

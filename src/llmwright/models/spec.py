@@ -176,9 +176,16 @@ def _from_folder(folder: Path, request: ModelRequest) -> PreTrainedModel:
     renewed = [] if keeps_head else _renew_outputs(model, len(request.labels))
     parts.note_new_parts(model, [*renewed, *(key.rpartition(".")[0] for key in sorted(new))])
     if new or not keeps_head:
-        outputs = len(request.labels) or 1
+        outputs = num_outputs(config, request)
         request.notice(text("models.new_head", outputs=outputs, path=str(folder)))
     return model
+
+
+def num_outputs(config: PreTrainedConfig, request: ModelRequest) -> int:
+    """Return the values that a new head answers with: labels, one number, or all tokens."""
+    if request.labels:
+        return len(request.labels)
+    return 1 if "num_labels" in request.label_values() else int(config.vocab_size)
 
 
 def _same_labels(config: PreTrainedConfig, request: ModelRequest) -> bool:

@@ -171,6 +171,7 @@ class Task(Encoding):
             ``accuracy`` (share of right predictions), and whether it is to be small (``min``) or
             large (``max``).
         decides: Whether the largest logit is the answer, of a text or of each place.
+        judges: Whether a prediction is right or wrong, so that there is an accuracy.
         generates: Whether the answer is text written token by token.
         scores: Whether the right tokens of a row have probabilities (`scored`).
         masks: Whether it needs a token that hides others.
@@ -185,6 +186,7 @@ class Task(Encoding):
     metrics: ClassVar[tuple[str, ...]]
     selection: ClassVar[tuple[str, Literal["min", "max"]]] = ("loss", "min")
     decides: ClassVar[bool] = True
+    judges: ClassVar[bool] = True
     generates: ClassVar[bool] = False
     scores: ClassVar[bool] = False
     masks: ClassVar[bool] = False

@@ -32,6 +32,7 @@ class TextRegression(Task):
     objective: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "rmse", "mae")
     decides: ClassVar[bool] = False
+    judges: ClassVar[bool] = False
 
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         """Return the text with its number, standardised."""

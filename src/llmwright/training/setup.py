@@ -101,6 +101,8 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     kind, info, task = learned(config, dataset.info)
     if config.sample_prompts and not task.generates:
         raise ConfigError("TRAIN-013", task=task.name)
+    if config.selection == "accuracy" and not task.judges:
+        raise ConfigError("TASK-023", where="train.selection", task=task.name)
     if "validation" not in dataset.splits:
         _refuse_without_validation(config)
     spec = config.model

@@ -37,8 +37,16 @@ def model_card(contract: Contract, info: DatasetInfo, record: dict[str, Any]) ->
     return "\n\n".join(sections) + "\n"
 
 
+# What the hub calls our tasks, where otherwise.
+HUB_TAGS = {
+    "seq2seq": "text2text-generation",
+    "text-regression": "text-classification",
+    "reward": "text-classification",
+}
+
+
 def _front_matter(contract: Contract) -> str:
-    tag = "text2text-generation" if contract.task == "seq2seq" else contract.task
+    tag = HUB_TAGS.get(contract.task, contract.task)
     return f"---\nlibrary_name: transformers\npipeline_tag: {tag}\ntags: [llmwright]\n---"
 
 

@@ -59,10 +59,11 @@ class Validation:
 
     @torch.no_grad()
     def measure(self, trainee: Trainee) -> dict[str, float]:
-        """Return mean loss per target and accuracy; the model goes on in train mode.
+        """Return mean loss per target and, where predictions are right or wrong, accuracy.
 
-        The loss is the plain one, whatever weights and smoothing training uses. Where the rows
-        come from several sources, the loss of each is ``loss/SOURCE``.
+        The model goes on in train mode. The loss is the plain one, whatever weights and smoothing
+        training uses. Where the rows come from several sources, the loss of each is
+        ``loss/SOURCE``.
         """
         runtime = trainee.runtime
         # For each source: loss, targets, right predictions, predictions.
@@ -73,7 +74,9 @@ class Validation:
         trainee.model.train()
         sums_S4 = runtime.summed(sums_S4)
         loss, num_targets, right, judged = sums_S4.sum(dim=0).tolist()
-        measured = {"loss": loss / num_targets, "accuracy": right / max(1.0, judged)}
+        measured = {"loss": loss / num_targets}
+        if judged:
+            measured["accuracy"] = right / judged
         if len(self.sources) > 1:
             for name, (loss, num_targets, *_) in zip(self.sources, sums_S4.tolist(), strict=True):
                 measured[f"loss/{name}"] = loss / max(1.0, num_targets)
