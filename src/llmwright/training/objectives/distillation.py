@@ -41,6 +41,8 @@ class DistillationObjective(Objective):
             (``TRAIN-022``) or other labels (``TRAIN-023``).
     """
 
+    kind: DistillationLoss
+
     def __init__(self, kind: DistillationLoss, request: ObjectiveRequest) -> None:
         self.kind = kind
         task = TASKS.get(request.contract.task)

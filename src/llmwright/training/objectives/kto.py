@@ -17,7 +17,7 @@ from llmwright.tasks.preference import FLAG
 from llmwright.tasks.task import Batch
 from llmwright.training.objectives.judged import JudgedObjective, gains
 from llmwright.training.objectives.judged_config import KtoLoss
-from llmwright.training.objectives.objective import ObjectiveRequest, Score, Tensors
+from llmwright.training.objectives.objective import Score, Tensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 class KtoObjective(JudgedObjective):
     """Good answers are to gain more than the reference point, bad ones less."""
 
-    def __init__(self, kind: KtoLoss, request: ObjectiveRequest) -> None:
-        super().__init__(kind, request)
-        self.kind = kind
+    kind: KtoLoss
 
     def arrays(self, batch: Batch) -> Batch:
         """Return what `JudgedObjective.arrays` returns, and the flags."""

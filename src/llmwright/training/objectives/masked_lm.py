@@ -19,9 +19,11 @@ from llmwright.training.objectives.objective import ObjectiveRequest, inputs_of
 class MaskedLMObjective(HeadedObjective):
     """Cross entropy of masked tokens; others are masked in each epoch, the same on the next run."""
 
+    kind: MaskedLMLoss
+
     def __init__(self, kind: MaskedLMLoss, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)
-        self.kind, self._contract, self._seed = kind, request.contract, request.config.seed
+        self._contract, self._seed = request.contract, request.config.seed
 
     def arrays(self, batch: Batch) -> Batch:
         """Return texts with masked tokens, and what stood there."""

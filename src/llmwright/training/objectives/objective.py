@@ -84,16 +84,19 @@ class Objective(ABC):
         request: What it is made from.
 
     Attributes:
+        kind: Its own settings.
         weighs_classes: Whether `class_weights` means something to it.
         smooths_labels: Whether `label_smoothing` means something to it.
         grid: The array whose rows and columns its positions count.
     """
 
+    kind: ObjectiveKind
     weighs_classes: ClassVar[bool] = False
     smooths_labels: ClassVar[bool] = True
     grid: ClassVar[str] = "input_ids"
 
     def __init__(self, kind: ObjectiveKind, request: ObjectiveRequest) -> None:
+        self.kind = kind
         config = request.config
         if config.class_weights != "none" and not self.weighs_classes:
             raise ConfigError("TRAIN-004", option="class_weights", objective=kind.kind)

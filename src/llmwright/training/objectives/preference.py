@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid
 
 from llmwright.training.objectives.judged import JudgedObjective, gains
 from llmwright.training.objectives.judged_config import DpoLoss, IpoLoss, OrpoLoss, SimpoLoss
-from llmwright.training.objectives.objective import ObjectiveRequest, Score, Tensors
+from llmwright.training.objectives.objective import Score, Tensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,9 +53,7 @@ class DpoObjective(PairObjective):
     the chosen answer's own loss: Pang et al. 2024 (arXiv:2404.19733), equation 1.
     """
 
-    def __init__(self, kind: DpoLoss, request: ObjectiveRequest) -> None:
-        super().__init__(kind, request)
-        self.kind = kind
+    kind: DpoLoss
 
     def pair_losses(
         self, log_probs_S: Tensor, counts_S: Tensor, tensors: Tensors
@@ -77,9 +75,7 @@ class IpoObjective(PairObjective):
     Source: Azar et al. 2023 (arXiv:2310.12036), equation 17, on means over tokens.
     """
 
-    def __init__(self, kind: IpoLoss, request: ObjectiveRequest) -> None:
-        super().__init__(kind, request)
-        self.kind = kind
+    kind: IpoLoss
 
     def pair_losses(
         self, log_probs_S: Tensor, counts_S: Tensor, tensors: Tensors
@@ -97,11 +93,8 @@ class OrpoObjective(PairObjective):
     Source: Hong et al. 2024 (arXiv:2403.07691), equations 6 and 7.
     """
 
+    kind: OrpoLoss
     needs_reference: ClassVar[bool] = False
-
-    def __init__(self, kind: OrpoLoss, request: ObjectiveRequest) -> None:
-        super().__init__(kind, request)
-        self.kind = kind
 
     def pair_losses(
         self, log_probs_S: Tensor, counts_S: Tensor, tensors: Tensors
@@ -121,11 +114,8 @@ class SimpoObjective(PairObjective):
     Source: Meng et al. 2024 (arXiv:2405.14734), equation 6.
     """
 
+    kind: SimpoLoss
     needs_reference: ClassVar[bool] = False
-
-    def __init__(self, kind: SimpoLoss, request: ObjectiveRequest) -> None:
-        super().__init__(kind, request)
-        self.kind = kind
 
     def pair_losses(
         self, log_probs_S: Tensor, counts_S: Tensor, tensors: Tensors

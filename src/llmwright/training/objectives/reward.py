@@ -19,7 +19,6 @@ from llmwright.tasks.task import Batch
 from llmwright.training.objectives.judged_config import RewardLoss
 from llmwright.training.objectives.objective import (
     Objective,
-    ObjectiveRequest,
     Score,
     Tensors,
     inputs_of,
@@ -34,11 +33,8 @@ INPUTS = ("input_ids", "attention_mask")
 class RewardObjective(Objective):
     """Cross entropy of which answer was chosen; a pair is right where its chosen one is ahead."""
 
+    kind: RewardLoss
     smooths_labels: ClassVar[bool] = False
-
-    def __init__(self, kind: RewardLoss, request: ObjectiveRequest) -> None:
-        super().__init__(kind, request)
-        self.kind = kind
 
     def arrays(self, batch: Batch) -> Batch:
         """Return the texts of all chosen and all rejected answers."""

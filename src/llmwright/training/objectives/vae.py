@@ -40,13 +40,13 @@ class VaeObjective(Objective):
         ConfigError: The model is no autoencoder (``TRAIN-006``).
     """
 
+    kind: VaeLoss
     smooths_labels: ClassVar[bool] = False
 
     def __init__(self, kind: VaeLoss, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)
         if not is_autoencoder(request.model):
             raise ConfigError("TRAIN-006", model=type(request.model).__name__)
-        self.kind = kind
 
     def arrays(self, batch: Batch) -> Batch:
         """Return whole texts, and as targets every token but the first."""
