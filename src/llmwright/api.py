@@ -67,15 +67,46 @@ def run(
         fresh: Do the work again even if nothing changed.
         consumers: Receive the events.
     """
-    values: dict[str, Any] = {}
-    for key, value in (overrides or {}).items():
-        values = layers.merge(values, layers.nested(key, value), forms_in(OPERATIONS))
-    opened = open_project(project)
-    if values:
-        opened = Project.find(OPERATIONS, opened.root, overrides=values)
+    opened = _overridden(project, overrides)
     consumers = consumers or [_log_warning]
     done = pipeline.run_project(opened, OPERATIONS, consumers, only, fresh)
     return {one.step: one.artifact for one in done if one.artifact is not None}
+
+
+def plan(
+    project: Place = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    only: Iterable[str] = (),
+    measure: bool = True,
+    consumers: Sequence[Emit] = (),
+) -> dict[str, dict[str, Any]]:
+    """Return what the training steps of a project would be, by step, before any of them runs.
+
+    Memory, steps, tokens, time, disk, three rows with their label mask, and whether the model can
+    learn to stop; docs/planning.md names each value. Steps that make the dataset and the tokenizer
+    are run first, or taken from unchanged runs.
+
+    Args:
+        project: Folder of the project; the current one by default.
+        overrides: Dotted keys with values, as in ``{"train.epochs": 3}``.
+        only: Training steps to plan; all by default.
+        measure: Make a few real steps, an evaluation and a checkpoint, to know how long they take.
+        consumers: Receive the events.
+    """
+    from llmwright.planning.project import plans_of
+
+    opened = _overridden(project, overrides)
+    return plans_of(opened, OPERATIONS, set(only), measure, consumers or [_log_warning])
+
+
+def _overridden(place: Place, overrides: Mapping[str, Any] | None) -> Project:
+    """Return the project of a folder with settings laid over its file."""
+    values: dict[str, Any] = {}
+    for key, value in (overrides or {}).items():
+        values = layers.merge(values, layers.nested(key, value), forms_in(OPERATIONS))
+    opened = open_project(place)
+    return Project.find(OPERATIONS, opened.root, overrides=values) if values else opened
 
 
 def _make(verb: str, given: dict[str, Any]) -> Artifact:
@@ -218,6 +249,7 @@ def train(
     packing: Literal["auto"] | bool = "auto",
     checkpointing: bool = False,
     kernels: Literal["auto"] | bool = "auto",
+    memory_check: Literal["refuse", "warn", "off"] = "refuse",
     probes: ProbesConfig | dict[str, Any] = DEFAULT,
     project: Place = None,
     consumers: Sequence[Emit] = (),

@@ -30,7 +30,7 @@ _ROWS = (
         makes="model",
         config="llmwright.training.config:TrainConfig",
         function="llmwright.training.train:train",
-        compare="llmwright.training.comparison:compare",
+        compare="llmwright.training.following.comparison:compare",
         summary="Train a model from scratch or fine-tune one.",
     ),
     Operation(

@@ -26,6 +26,7 @@ COMMANDS = {
     "init": "llmwright.cli.start:init",
     "demo": "llmwright.cli.start:demo",
     "run": "llmwright.cli.start:run",
+    "plan": "llmwright.cli.plan:plan",
     "predict": "llmwright.cli.ask:predict",
     "chat": "llmwright.cli.ask:chat",
     "runs": "llmwright.cli.records:runs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import psutil
 CGROUP = Path("/sys/fs/cgroup")
 PROCESS_CGROUP = Path("/proc/self/cgroup")
 MACHINE_COUNTS = Path("/proc/vmstat")
+PROCESS_STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,25 @@ def hardware() -> Hardware:
         gpus=_gpus(),
         platform=f"{platform.system()} {platform.machine()}",
     )
+
+
+def forget_peak() -> None:
+    """Let `peak_bytes` count from now on, where the system can do that (Linux)."""
+    with contextlib.suppress(OSError):
+        CLEAR_REFS.write_text("5", encoding="utf-8")
+
+
+def peak_bytes() -> int:
+    """Return the most memory this process ever had, or had since `forget_peak`."""
+    for line in _read(PROCESS_STATUS).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    # Bytes on macOS, the only other system with this module that we meet.
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def num_cores() -> int:

@@ -171,6 +171,9 @@ class TrainConfig(Config):
     long inputs."""
     kernels: Switch = "auto"
     """Fused GPU kernels (Liger) for a model's parts; `auto` uses them where they are installed."""
+    memory_check: Literal["refuse", "warn", "off"] = "refuse"
+    """What happens when the largest step needs more memory than is available, which is found out
+    before the first one: `refuse` says so and ends, `warn` goes on, `off` does not look."""
     probes: ProbesConfig = ProbesConfig()
     """Inputs whose outputs are recorded with the model."""
 

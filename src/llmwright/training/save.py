@@ -15,6 +15,7 @@ from llmwright.models.load import quiet
 from llmwright.tasks.contract import Contract
 from llmwright.training.config import TrainConfig
 from llmwright.training.following.card import model_card
+from llmwright.training.footprint.meter import Meter
 from llmwright.training.loop import Trainee
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
@@ -31,6 +32,7 @@ def save_model_artifact(
     material: Material,
     trainee: Trainee,
     state: State,
+    meter: Meter,
     run: Run,
 ) -> Artifact | None:
     """Return the artifact of a trained model, with its contract and recorded probes.
@@ -60,6 +62,7 @@ def save_model_artifact(
                 "steps": state.step,
                 # Not in the files: the same training shall make the same artifact.
                 "seconds": round(state.seconds, 3),
+                "measured": meter.reading(state),
                 **{f"best_{name}": value for name, value in history["best"].items()},
             }
         )

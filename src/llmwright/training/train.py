@@ -29,6 +29,8 @@ from llmwright.training.data.stored import StoredExamples
 from llmwright.training.following.callbacks import Follower, Judge, Keeper
 from llmwright.training.following.sinks.writing import check_packages, writing
 from llmwright.training.following.validation import Samples, Validation
+from llmwright.training.footprint.check import check_memory
+from llmwright.training.footprint.meter import Meter
 from llmwright.training.learner import Learner
 from llmwright.training.loop import Trainee, fit
 from llmwright.training.objectives.objective import Objective, ObjectiveRequest
@@ -67,7 +69,7 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     Raises:
         ConfigError, InputError: Something given does not fit (``TRAIN-001`` to ``TRAIN-019``).
         CheckError: Loss, gradient or weights became no numbers (``TRAIN-012``, ``TRAIN-015``).
-        ResourceError: Memory is not enough (``TRAIN-130``, ``TRAIN-131``, ``TRAIN-134``), or a
+        ResourceError: Memory is not enough (``TRAIN-130``, ``TRAIN-131``, ``TRAIN-134``, ``TRAIN-150``), or a
             sink lacks its package (``TRAIN-170``) or cannot write (``TRAIN-171``).
         StoppedError: The user stopped the run; the next start goes on (``CORE-060``).
     """
@@ -93,6 +95,7 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
 
     None in all processes but the first. Arguments and errors as for `train`.
     """
+    meter = Meter()
     runtime: Runtime = config.runtime.build()
     problem = setup.define(config, inputs, run)
     material = setup.prepare(config, problem, inputs, run)
@@ -100,6 +103,7 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     set_seed(config.seed + RANK_STRIDE * runtime.rank)
     validation = make_validation(config, problem, material)
     trainee = make_trainee(config, problem, material, runtime, run, validation)
+    meter.predicted = check_memory(config, trainee, run.notice)
     # Other machines have runs of their own; the one of process 0 counts.
     folder = Path(runtime.collected(str(run.folder))[0]) / "checkpoints"
     with Checkpoints(folder, identity(config, problem, inputs), runtime.rank) as checkpoints:
@@ -116,7 +120,7 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
         # After the last step the best weights are mostly those that are there.
         if state.best_step not in (None, state.step):
             checkpoints.load_best(trainee, state.best_step)
-        artifact = save_model_artifact(config, problem, material, trainee, state, run)
+        artifact = save_model_artifact(config, problem, material, trainee, state, meter, run)
         if artifact is not None:
             checkpoints.remove()
     return artifact

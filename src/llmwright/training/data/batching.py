@@ -55,6 +55,10 @@ class Batches(ABC):
         """Return the tokens of one batch, padding not counted."""
 
     @abstractmethod
+    def num_places(self, indices_B: np.ndarray) -> int:
+        """Return the places for tokens of one batch, padding included."""
+
+    @abstractmethod
     def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
         """Return which rows of the split a batch was made from."""
 
@@ -174,6 +178,10 @@ class BucketedRows(Batches):
         """Return the tokens of one batch, padding not counted."""
         return int(self._tokens_N[indices_B].sum())
 
+    def num_places(self, indices_B: np.ndarray) -> int:
+        """Return the places for tokens of one batch, padding included."""
+        return len(indices_B) * int(self._widths_N2[indices_B].max(axis=0).sum())
+
     def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
         """Return which rows of the split a batch was made from."""
         return sorted(set(self.owners(indices_B).tolist()))
@@ -244,6 +252,10 @@ class TokenStream(Batches):
     def count_tokens(self, indices_B: np.ndarray) -> int:
         """Return the tokens of one batch."""
         return len(indices_B) * self._length
+
+    def num_places(self, indices_B: np.ndarray) -> int:
+        """Return the tokens of one batch: nothing is padded."""
+        return self.count_tokens(indices_B)
 
     def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
         """Return which texts a batch was made from."""

@@ -38,6 +38,10 @@ class PackedRows(BucketedRows):
         """Return how many batches an epoch has."""
         return len(self.epoch(epoch))
 
+    def num_places(self, indices_B: np.ndarray) -> int:
+        """Return the tokens of one batch: nothing is padded."""
+        return self.count_tokens(indices_B)
+
     def collate(self, indices_B: np.ndarray, epoch: int) -> Batch:
         """Return ``input_ids``, ``labels`` and ``position_ids``, (1, T) each."""
         chosen = [self._examples[index] for index in indices_B]

@@ -1,0 +1,215 @@
+"""``plan``: what a training run would be, before it is one.
+
+All that is said comes from the code that trains: the same preparation, batches, budget and loop.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llmwright.core import files
+from llmwright.core.artifacts import Artifact
+from llmwright.core.events import Emit
+from llmwright.core.project import Project
+from llmwright.core.runs import Run
+from llmwright.planning import pace
+from llmwright.planning.pace import Disk, Pace
+from llmwright.planning.rows import ShownRow, StopCheck, check_stops, sample_rows
+from llmwright.training import setup
+from llmwright.training.config import TrainConfig
+from llmwright.training.footprint.check import foreseen, remedies
+from llmwright.training.footprint.memory import Memory
+from llmwright.training.loop import Trainee
+from llmwright.training.setup import Material, Problem
+from llmwright.training.state import State
+from llmwright.training.train import make_trainee, make_validation, set_seed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would be.
+
+    Attributes:
+        task: What is learned.
+        objective: What is minimised.
+        model: ``model_type`` of the network.
+        parameters: Weights of it.
+        trainable: Of these, those that learn.
+        rows: Examples of the training split.
+        steps: Optimizer steps; None where only measuring would say it.
+        tokens: Tokens of the whole run, padding not counted; None likewise.
+        epochs: Passes over the data; None likewise.
+        precision: Number format of the calculations.
+        device: Where it runs.
+        num_threads: Processor threads.
+        memory: Peak memory; None where it cannot be foreseen.
+        remedies: What would help where it does not fit.
+        pace: How long it takes; None where nothing was measured.
+        disk: What it writes; None likewise.
+        samples: Rows as the model will see them.
+        stops: Whether it can learn to stop; None where it writes no text.
+        notices: What the run would say at its beginning.
+    """
+
+    task: str
+    objective: str
+    model: str
+    parameters: int
+    trainable: int
+    rows: int
+    steps: int | None
+    tokens: int | None
+    epochs: float | None
+    precision: str
+    device: str
+    num_threads: int
+    memory: Memory | None
+    remedies: list[str]
+    pace: Pace | None
+    disk: Disk | None
+    samples: list[ShownRow]
+    stops: StopCheck | None
+    notices: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a mapping, with the sums that its parts know."""
+        body = asdict(self)
+        if self.memory is not None:
+            known = {"peak": self.memory.peak, "still_to_take": self.memory.still_to_take}
+            body["memory"] |= known | {"fits": self.memory.fits}
+        if self.pace is not None:
+            total, spread = self.pace.total, self.pace.spread
+            low, high = total * (1 - spread), total * (1 + spread)
+            body["pace"] |= {"total": total, "low": low, "high": high}
+        if self.stops is not None:
+            body["stops"]["passed"] = self.stops.passed
+        return body
+
+
+def plan(
+    config: TrainConfig,
+    inputs: Mapping[str, Artifact],
+    project: Project,
+    measure: bool = True,
+    consumers: tuple[Emit, ...] = (),
+) -> Plan:
+    """Return what a run would be; nothing of it is kept.
+
+    Args:
+        config: What would be trained.
+        inputs: As `train` gets them.
+        project: Its disk is written to, and cleaned again.
+        measure: Make a few steps, an evaluation and a checkpoint, to know how long they take.
+            Not done where the run does not fit into memory.
+        consumers: Receive progress and what the run would say.
+
+    Raises:
+        LLMwrightError: What `train` would find wrong before its first step.
+    """
+    with files.disk_errors(project.home):
+        project.home.mkdir(parents=True, exist_ok=True)
+        # On the disk that the run would write to.
+        with tempfile.TemporaryDirectory(prefix="plan-", dir=project.home) as folder:
+            return _planned(config, inputs, project, Path(folder), measure, consumers)
+
+
+def _planned(
+    config: TrainConfig,
+    inputs: Mapping[str, Artifact],
+    project: Project,
+    folder: Path,
+    measure: bool,
+    consumers: tuple[Emit, ...],
+) -> Plan:
+    said: list[str] = []
+    listeners = [*consumers, lambda event: said.append(getattr(event, "text", ""))]
+    run = Run("plan", folder, project.root, project.store, listeners)
+    started = time.monotonic()
+    # One process stands for each of several: they do the same.
+    runtime = config.runtime.build()
+    problem = setup.define(config, inputs, run)
+    material = setup.prepare(config, problem, inputs, run)
+    set_seed(config.seed)
+    validation = make_validation(config, problem, material)
+    trainee = make_trainee(config, problem, material, runtime, run, validation)
+    start = time.monotonic() - started
+    memory = foreseen(trainee, run.notice)
+    notices = [sentence for sentence in said if sentence]
+    found: Pace | None = None
+    disk: Disk | None = None
+    if measure and (memory is None or memory.fits):
+        step, spread, made = pace.measure_steps(trainee, run)
+        evaluation = pace.measure_evaluation(trainee, validation, step)
+        waited, finish, checkpoint, artifact = pace.measure_writing(
+            config, trainee, material, folder
+        )
+        steps = pace.total_steps(trainee, step)
+        count = pace.num_evaluations(config, trainee, steps)
+        found = Pace(
+            start=start,
+            step=step,
+            steps=step * steps,
+            evaluations=evaluation * count if validation is not None else 0.0,
+            checkpoints=waited * count,
+            finish=finish,
+            spread=spread,
+            num_steps=steps,
+            num_evaluations=count if validation is not None else 0,
+            tokens_per_second=tokens_per_step(trainee) / step,
+            measured=made,
+        )
+        # While one is being written, the one before is still there, and the best weights.
+        disk = Disk(2 * checkpoint + artifact, artifact, shutil.disk_usage(project.home).free)
+    return _put_together(config, problem, material, trainee, memory, found, disk, notices)
+
+
+def tokens_per_step(trainee: Trainee) -> float:
+    """Return the tokens of a mean optimizer step, padding not counted."""
+    return trainee.budget.tokens_per_step
+
+
+def _put_together(
+    config: TrainConfig,
+    problem: Problem,
+    material: Material,
+    trainee: Trainee,
+    memory: Memory | None,
+    found: Pace | None,
+    disk: Disk | None,
+    notices: list[str],
+) -> Plan:
+    weights = list(trainee.model.parameters())
+    known = trainee.budget.total_steps(State())
+    steps = found.num_steps if found else round(known) if math.isfinite(known) else None
+    tokens = None if steps is None else round(steps * tokens_per_step(trainee))
+    short = memory is not None and not memory.fits
+    writes = problem.task.generates and all(e.labels is not None for e in material.train.examples)
+    train, tokenizer, contract = material.train, material.tokenizer, material.contract
+    return Plan(
+        task=problem.task.name,
+        objective=problem.objective.kind,
+        model=contract.model_type,
+        parameters=sum(weight.numel() for weight in weights),
+        trainable=sum(weight.numel() for weight in weights if weight.requires_grad),
+        rows=len(train.examples),
+        steps=steps,
+        tokens=tokens,
+        epochs=None if tokens is None else tokens / trainee.batches.num_tokens,
+        precision=trainee.runtime.precision,
+        device=str(trainee.runtime.device),
+        num_threads=trainee.runtime.num_threads,
+        memory=memory,
+        remedies=remedies(config, trainee, memory) if memory is not None and short else [],
+        pace=found,
+        disk=disk,
+        samples=sample_rows(train, tokenizer, contract),
+        stops=check_stops(train, tokenizer, contract) if writes else None,
+        notices=notices,
+    )

@@ -1,0 +1,106 @@
+"""What a step takes is known before it is made, and looking changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from llmwright.core.errors import ResourceError
+from llmwright.training.footprint.check import check_memory, refuse
+from llmwright.training.footprint.memory import largest_group, predict_memory
+from llmwright.training.loop import one_step
+from llmwright.training.state import State
+
+TEXTS = ["the cat sat on the mat", "a dog barks at the moon", "it rains"] * 8
+SPEC = {"kind": "scratch", "hidden_size": 32, "num_layers": 2, "num_heads": 2}
+
+
+@pytest.fixture
+def pairs(bench: Any) -> tuple[Any, Any]:
+    rows = [{"input": text, "target": text[::-1]} for text in TEXTS]
+    return bench.dataset("seq2seq", "pair", train=rows), bench.tokenizer(TEXTS)
+
+
+@pytest.fixture
+def texts(bench: Any) -> tuple[Any, Any]:
+    rows = [{"input": text, "target": text} for text in TEXTS]
+    dataset = bench.dataset("text-generation", "pair", train=rows)
+    return dataset, bench.tokenizer(TEXTS)
+
+
+def test_terms_are_those_of_the_step(begin: Callable[..., Any], texts: tuple[Any, Any]) -> None:
+    model = {**SPEC, "architecture": "decoder"}
+    _, trainee = begin(*texts, {"model": model, "batch_size": 8})
+    random = torch.get_rng_state()
+    memory = predict_memory(trainee)
+    size = sum(w.numel() * 4 for w in trainee.model.parameters())
+    assert memory.gradients == size
+    assert size <= memory.weights <= 1.1 * size
+    # Adam keeps two numbers for each weight, and the number of its step for each tensor.
+    assert 2 * size <= memory.optimizer <= 2.1 * size
+    assert memory.activations + memory.logits > 100 * memory.places
+    # Nothing was changed: the first true step is the one it would have been.
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(weight.grad is None for weight in trainee.model.parameters())
+    assert not trainee.optimizer.state
+    result = one_step(trainee, State(), largest_group(trainee))
+    assert result is not None
+    assert 0 < float(result.loss) < 10
+
+
+def test_more_rows_take_more_and_fewer_weights_less(
+    bench: Any, begin: Callable[..., Any], pairs: tuple[Any, Any]
+) -> None:
+    model = {**SPEC, "architecture": "seq2seq"}
+    _, small = begin(*pairs, {"model": model, "batch_size": 2})
+    _, large = begin(*pairs, {"model": model, "batch_size": 8})
+    few, many = predict_memory(small), predict_memory(large)
+    assert 3 < (many.activations + many.logits) / (few.activations + few.logits) < 8
+    assert many.gradients == few.gradients
+    first = bench.train({"model": model, "max_steps": 1, "probes": {"count": 4}}, *pairs)
+    values = {"model": {"kind": "hub", "name": str(first.path)}, "batch_size": 8}
+    _, adapted = begin(*pairs, {**values, "adapter": {"kind": "lora", "rank": 4}})
+    assert predict_memory(adapted).gradients < 0.3 * many.gradients
+
+
+def test_what_does_not_fit_is_refused_with_what_would_help(
+    begin: Callable[..., Any], texts: tuple[Any, Any]
+) -> None:
+    model = {**SPEC, "architecture": "decoder"}
+    config, trainee = begin(*texts, {"model": model, "batch_size": 8})
+    memory = predict_memory(trainee)
+    assert memory.fits
+    short = replace(memory, available=int(0.9 * memory.still_to_take))
+    with pytest.raises(ResourceError) as caught:
+        refuse(config, trainee, short, lambda *_: None)
+    assert caught.value.code == "TRAIN-150"
+    assert "activations" in caught.value.message
+    assert "lora" in caught.value.fix
+    said: list[tuple[str, ...]] = []
+    warned = config.model_copy(update={"memory_check": "warn"})
+    refuse(warned, trainee, short, lambda *words: said.append(words))
+    assert said[0][1] == "warning"
+    assert check_memory(config.model_copy(update={"memory_check": "off"}), trainee, print) is None
+
+
+@pytest.mark.slow
+def test_a_batch_beyond_any_machine_is_refused_before_it_is_made(bench: Any) -> None:
+    row = "abcdefgh" * 500
+    rows = [{"text": row + str(n)} for n in range(300)]
+    dataset = bench.dataset("text-classification", "classification", train=[
+        {**one, "label": "ab"[n % 2]} for n, one in enumerate(rows)
+    ])  # fmt: skip
+    values = {
+        "model": {**SPEC, "architecture": "encoder", "hidden_size": 512, "context": 4096},
+        "batch_size": 300,
+        "max_length": 4096,
+        "max_steps": 1,
+    }
+    with pytest.raises(ResourceError) as caught:
+        bench.train(values, dataset, bench.tokenizer([row]))
+    assert caught.value.code == "TRAIN-150"
+    assert "batch_tokens: " in caught.value.fix
