@@ -69,8 +69,9 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     Raises:
         ConfigError, InputError: Something given does not fit (``TRAIN-001`` to ``TRAIN-019``).
         CheckError: Loss, gradient or weights became no numbers (``TRAIN-012``, ``TRAIN-015``).
-        ResourceError: Memory is not enough (``TRAIN-130``, ``TRAIN-131``, ``TRAIN-134``, ``TRAIN-150``), or a
-            sink lacks its package (``TRAIN-170``) or cannot write (``TRAIN-171``).
+        ResourceError: Memory is not enough (``TRAIN-130``, ``TRAIN-131``, ``TRAIN-134``,
+            ``TRAIN-150``), or a sink lacks its package (``TRAIN-170``) or cannot write
+            (``TRAIN-171``).
         StoppedError: The user stopped the run; the next start goes on (``CORE-060``).
     """
     check_packages(config.sinks)
