@@ -50,14 +50,14 @@ export: {format: onnx}
 # These say how long something took; everything else of an artifact must be the same.
 TIMED = {"parity.json", "report.html"}
 
-# Runs the command line, and dies by kill -9 around the n-th sync, or rename, of something in a
-# folder: drafts become artifacts, checkpoints are where training goes on.
+# Runs the command line, and dies by kill -9 around the n-th write, sync, link or rename of what is
+# in a folder: drafts become artifacts, checkpoints are where training goes on.
 DYING = """
 import os, signal, sys
 when, name, folder, number = *sys.argv[1:4], int(sys.argv[4])
 original, calls = getattr(os, name), 0
 def counts(target):
-    path = os.readlink(f"/proc/self/fd/{target}") if name == "fsync" else str(target)
+    path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else str(target)
     return f"/{folder}/" in path
 def counted(*arguments, **options):
     global calls
