@@ -113,11 +113,16 @@ def encode_answer(
     Only that answer, with its stop token, has labels. What is too long loses the beginning of its
     prompt, of which at least half of the room is left, and then the end of the answer.
     """
-    judged = conversation(row, column)
-    messages = [
-        {**turn, "content": stepped(turn["content"], contract)} for turn in judged["messages"]
-    ]
-    ids_T, labels_T = chat.encode_conversation(tokenizer, messages, judged["learn"])
+    return encode_last_answer(conversation(row, column)["messages"], tokenizer, contract)
+
+
+def encode_last_answer(
+    messages: chat.Messages, tokenizer: PreTrainedTokenizerFast, contract: Contract
+) -> Example:
+    """Return a conversation with labels on the answer that it ends with, cut as `encode_answer`."""
+    messages = [{**turn, "content": stepped(turn["content"], contract)} for turn in messages]
+    learn = [False] * (len(messages) - 1) + [True]
+    ids_T, labels_T = chat.encode_conversation(tokenizer, messages, learn)
     limit = contract.max_length
     if len(ids_T) <= limit:
         return Example(ids_T, labels_T)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
 
 from llmwright.core.errors import InputError
 from llmwright.data.records import DatasetInfo, Row
-from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.judged import conversation, is_judged
+from llmwright.tasks.preference import encode_last_answer
 from llmwright.tasks.reading import as_text, read_inputs
-from llmwright.tasks.task import Example, Output, Task, stepped, value_of
+from llmwright.tasks.task import Example, Output, Task, value_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -69,15 +68,12 @@ class Reward(Task):
     def encode_input(
         self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> Example:
-        """Return the conversation as the chat template writes it; one too long loses its end."""
-        messages = [
-            {**message, "content": stepped(message["content"], contract)}
-            for message in value_of(row, "messages", contract)
-        ]
-        text = chat.render(tokenizer, messages)
-        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        limit = contract.max_length
-        return Example(np.array(ids[:limit], dtype=np.int64), truncated=len(ids) > limit)
+        """Return the conversation as the chat template writes it, cut as in training.
+
+        One that is too long loses the beginning of its prompt, then the end of its answer.
+        """
+        messages = value_of(row, "messages", contract)
+        return replace(encode_last_answer(messages, tokenizer, contract), labels=None)
 
     def measured_on(self, info: DatasetInfo) -> bool:
         """Say whether the rows are pairs of answers."""
