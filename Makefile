@@ -5,12 +5,13 @@ INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all check recipes wheel clean help
+.PHONY: demo test test-slow test-all check recipes wheel clean help
 
 help:
 	@echo "make demo      from raw text to a verified model that answers over HTTP"
 	@echo "make test      the quick tests (at most 5 minutes)"
-	@echo "make test-all  and the slow ones: recipes, faults"
+	@echo "make test-slow the slow ones: faults, then recipes"
+	@echo "make test-all  both"
 	@echo "make check     lint, types, layers"
 	@echo "make recipes   train every recipe in full and check its figures"
 	@echo "make wheel     build the wheel and the source package"
@@ -25,10 +26,13 @@ demo: $(INSTALLED)
 	$(BIN)/llmwright demo
 
 test: $(DEV)
-	$(PYTEST) -q -m "not slow and not recipe and not fault"
+	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadfile -m "not slow and not recipe and not fault"
 
-test-all: $(DEV)
-	$(PYTEST) -q
+test-slow: $(DEV)
+	OMP_NUM_THREADS=1 $(PYTEST) -q -n 2 --dist loadfile -m "(slow or fault) and not recipe"
+	$(PYTEST) -q -m recipe
+
+test-all: test test-slow
 
 check: $(DEV)
 	$(BIN)/ruff check src tests benchmarks examples
