@@ -88,6 +88,7 @@ def test_another_adapter_on_an_adapter_is_refused(place: Any, first: Any, refuse
     refused("TRAIN-105", lambda: place.adapt(begun, first))
 
 
+@pytest.mark.slow
 def test_a_full_training_of_an_adapter_makes_a_whole_model(place: Any, first: Any) -> None:
     whole = place.adapt("full", first)
     assert (whole.path / "model.safetensors").is_file()
@@ -131,6 +132,7 @@ def test_targets_that_fit_nothing(place: Any, refused: Any) -> None:
     assert "token embedding" in refused("TRAIN-104", lambda: place.adapt(tied)).message
 
 
+@pytest.mark.slow
 def test_a_recurrent_model_has_nothing_to_adapt(place: Any, refused: Any) -> None:
     model = {"kind": "scratch", "architecture": "recurrent", "hidden_size": 16}
     recurrent = place.adapt("full", spec=model)

@@ -60,6 +60,7 @@ def test_it_writes_after_padding_on_the_left_as_alone(place: Any, kind: str) -> 
     assert together == [next(iter(predictor.predict([row], max_new_tokens=8))) for row in rows]
 
 
+@pytest.mark.slow
 def test_it_goes_on_with_the_tokens_it_has(place: Any, refused: Any) -> None:
     first = place.adapt({"kind": "prompt_tuning", "num_virtual_tokens": 3})
     again = place.adapt({"kind": "prompt_tuning", "num_virtual_tokens": 3}, first)
@@ -69,6 +70,7 @@ def test_it_goes_on_with_the_tokens_it_has(place: Any, refused: Any) -> None:
     refused("TRAIN-105", lambda: place.adapt(other, first))
 
 
+@pytest.mark.slow
 def test_they_take_places_of_the_context(place: Any, refused: Any) -> None:
     context = load.load_config(place.model().path).max_position_embeddings
     found = place.adapt({"kind": "prompt_tuning", "num_virtual_tokens": context - 40})

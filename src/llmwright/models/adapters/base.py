@@ -104,7 +104,7 @@ def _stores_near(adapter: Path) -> Iterator[Path]:
 
 def is_adapter(folder: Path) -> bool:
     """Say whether a folder holds an adapter instead of a whole model."""
-    return (folder / ADAPTER_WEIGHTS).is_file()
+    return (folder / ADAPTER_WEIGHTS).is_file() and not any(folder.glob("model*.safetensors"))
 
 
 def holds_weights(folder: Path) -> bool:

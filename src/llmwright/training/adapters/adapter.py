@@ -19,7 +19,6 @@ from llmwright.models.adapters.attached import attached_to
 from llmwright.models.adapters.base import Base, weights_sha256
 from llmwright.models.adapters.put import merge
 from llmwright.models.config import HubModel, ScratchModel
-from llmwright.models.measure import short_count
 from llmwright.tasks.contract import Contract
 from llmwright.tokenization import hub
 from llmwright.training.adapters.config import AdapterKind
@@ -85,8 +84,8 @@ def adapt(adapter: AdapterKind, request: AdapterRequest) -> PreTrainedModel:
         share = f"{100 * learning / total:.2g}"
         sentence = text(
             "training.adapter_share",
-            learning=short_count(learning),
-            total=short_count(total),
+            learning=f"{learning:,}",
+            total=f"{total:,}",
             share=share,
         )
         request.notice(sentence)

@@ -89,8 +89,8 @@ class LowRank(AdapterKind):
     """What LoRA and QLoRA have in common."""
 
     needs_finished: ClassVar[bool] = True
-    # As large as is usual: the adapter begins at no effect and has few weights.
-    default_lr: ClassVar[float | None] = 2e-4
+    # Ten times that of a full training: the adapter begins at no effect and has few weights.
+    default_lr: ClassVar[float | None] = 5e-4
 
     rank: int = Field(16, ge=1)
     """Size of the adapter: each layer's change has this rank. More learns more and takes more
