@@ -215,6 +215,21 @@ def test_a_stopped_run_is_recorded_and_goes_on(
     assert reused(run(project)) == [True, False]
 
 
+def test_what_is_different_from_an_unfinished_run_is_said(project: Project) -> None:
+    rewrite(project, "gather: {source: poem.txt}\nshape: {behave: fail at work}\n")
+    with pytest.raises(CheckError):
+        run(project)
+    rewrite(project, "gather: {source: poem.txt}\nshape: {colour: green}\n")
+    seen: list[events.Event] = []
+    pipeline.run_project(Project.load(project.file, TABLE), TABLE, [seen.append])
+    said = [event.text for event in seen if isinstance(event, events.Notice)]
+    assert any("(behave: fail at work → well, colour: red → green)" in words for words in said)
+    seen.clear()
+    rewrite(project, "gather: {source: poem.txt}\nshape: {colour: red}\n")
+    pipeline.run_project(Project.load(project.file, TABLE), TABLE, [seen.append])
+    assert not [event for event in seen if isinstance(event, events.Notice)]
+
+
 def waiting_run(project: Project) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, str(project.root)],

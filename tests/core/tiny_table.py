@@ -156,6 +156,9 @@ def shape(config: ShapeConfig, inputs: dict[str, Artifact], run: Run) -> Artifac
 def _behave(how: str, run: Run) -> None:
     if how == "fail":
         raise CheckError("CORE-032", identity="x", path="y", files="z")
+    if how == "fail at work":
+        with run.recoverable():
+            raise CheckError("CORE-032", identity="x", path="y", files="z")
     if how == "break":
         raise ZeroDivisionError("a defect")
     if how == "fail once" and not run.resumed:

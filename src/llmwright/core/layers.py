@@ -103,6 +103,20 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Values:
     return found
 
 
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], most: int = 8) -> str:
+    """Return each setting that is not what it was, as in ``lr: 0.01 → 0.02``; empty when none.
+
+    Args:
+        before: Nested settings.
+        now: Others.
+        most: How many are named.
+    """
+    old, new = flat(before), flat(now)
+    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    shown = [f"{key}: {old.get(key)} → {new.get(key)}" for key in keys[:most]]
+    return ", ".join(shown) + (" …" if len(keys) > most else "")
+
+
 def located(
     lines: Mapping[str, str], given: Values, origin: str, where: str = ""
 ) -> dict[str, str]:

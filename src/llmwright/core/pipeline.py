@@ -26,13 +26,14 @@ from llmwright.core.errors import (
     StoppedError,
 )
 from llmwright.core.index import RunRow, Status, run_folder
+from llmwright.core.layers import differences
 from llmwright.core.locale import text
 from llmwright.core.operation import Operation, Table
 from llmwright.core.origin import lineage
 from llmwright.core.origin import lock as locks
 from llmwright.core.project import Project, Section
 from llmwright.core.registry import installed_plugins
-from llmwright.core.runs import Run, interrupt_on_terminate
+from llmwright.core.runs import KILLS, Run, interrupt_on_terminate
 
 RECORDED = (
     "llmwright",
@@ -170,8 +171,26 @@ def execute(
         # A service is never done: several may run, and none goes on where another stopped.
         resume=bool(operation.makes) and not fresh,
     )
+    if not resumed and not fresh:
+        for sentence in _left_behind(project, row):
+            for consumer in consumers:
+                consumer(events.Notice(sentence, "warning"))
     made = _perform(project, operation, config, inputs, local, row, consumers, resumed)
     return Done(step, made, row.id, False, time.monotonic() - started)
+
+
+def _left_behind(project: Project, row: RunRow) -> Iterator[str]:
+    """Yield what to say of an earlier run that could go on, were its settings still the same."""
+    before = (r for r in project.index.runs(step=row.step) if r.id != row.id)
+    earlier = next(before, None)
+    if earlier is None or earlier.status in ("finished", "running"):
+        return
+    if not (run_folder(project.home, earlier.id) / KILLS).is_file():
+        return
+    old, new = ({**each.config, "inputs": project.index.inputs(each.id)} for each in (earlier, row))
+    changes = differences(old, new)
+    if changes:
+        yield text("core.left_behind", run=earlier.id, changes=changes)
 
 
 def _announce_reuse(

@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 
 from llmwright.core import files
 from llmwright.core.errors import InputError, LLMwrightError
+from llmwright.core.layers import differences
 from llmwright.core.locale import text
-from llmwright.training.checkpoints.identity import differences
 from llmwright.training.checkpoints.snapshot import (
     OPTIMIZER,
     STATE,
