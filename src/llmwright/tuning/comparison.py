@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ def compare(recorded: Path, made: Path) -> list[Finding]:
     return [
         Finding("tried", str(len(tried[0])), str(len(tried[1])), None, tried[0] == tried[1]),
         _values(then, now),
-        Finding("best", json.dumps(best[0]), json.dumps(best[1]), None, best[0] == best[1]),
+        Finding("best", str(then["best"]), str(now["best"]), None, best[0] == best[1]),
     ]
 
 

@@ -49,7 +49,7 @@ def _best(record: StudyRecord) -> Markup:
             class_="tile",
         )
         for name, value in best.metrics.items()
-        if name != "step"
+        if name != "step" and "/" not in name
     ]
     rows = [
         tag("tr", tag("td", key), tag("td", tag("code", shown(value))))
