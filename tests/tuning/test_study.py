@@ -101,6 +101,29 @@ def test_the_budget_counts_all_that_ended(tmp_path) -> None:
     assert opened(tmp_path).num_wanted() == 20
 
 
+def test_what_did_nothing_but_fail_is_tried_again(tmp_path) -> None:
+    def fail(study, times):
+        tried = []
+        for _ in range(times):
+            number, values, _ = study.begin()
+            tried.append(values)
+            study.end(number, Outcome("failed", 1.0, error="no tokenizer"))
+        return tried
+
+    study = opened(tmp_path, num_trials=5)
+    tried = fail(study, 2)
+    assert not study.is_hopeless()
+    assert opened(tmp_path, num_trials=5).lost == []
+    tried += fail(study, 1)
+    assert study.is_hopeless()
+    again = opened(tmp_path, num_trials=5)
+    assert again.lost == [0, 1, 2]
+    assert again.counted == []
+    work(again)
+    assert chosen(again)[:3] == tried
+    assert len(chosen(again)) == 5
+
+
 def test_a_bad_trial_is_pruned_and_a_good_one_is_not(tmp_path) -> None:
     study = opened(tmp_path, pruner={"kind": "median", "num_startup": 2}, num_trials=9)
     for _ in range(3):

@@ -16,8 +16,6 @@ from llmwright.tuning.trial import Assignment, Outcome
 from llmwright.tuning.workers import Workers
 
 TRIALS = "trials"
-# So many failures without a single success are no accident.
-MAX_FAILURES = 3
 
 
 class Search:
@@ -122,10 +120,8 @@ class Search:
             if best is None or trial != best.number:
                 shutil.rmtree(self._folder / str(trial), ignore_errors=True)
         self._say(number, outcome)
-        failed = [trial for trial in self._study.ended if trial.user_attrs.get("error")]
-        if best is None and len(failed) >= MAX_FAILURES:
-            reason = failed[0].user_attrs["error"]
-            raise CheckError("TUNE-011", count=len(failed), reason=reason)
+        if self._study.is_hopeless():
+            raise nothing_found(self._study)
 
     def _tidy(self) -> None:
         """Remove what an ended process could not: models of trials that are not the best."""
@@ -184,6 +180,13 @@ class Search:
             limits.append(config.max_minutes * 60 - study.seconds)
         left = min(limits)
         return left if left > 0 else None
+
+
+def nothing_found(study: Study) -> CheckError:
+    """Return the error of a search without a single complete trial."""
+    reasons = [trial.user_attrs.get("error") for trial in study.ended]
+    first = next((reason for reason in reasons if reason), "-")
+    return CheckError("TUNE-011", count=len(study.ended), reason=first)
 
 
 def _time(seconds: float) -> str:

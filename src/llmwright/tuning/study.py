@@ -24,6 +24,7 @@ from llmwright.tuning.trial import Goal, Outcome
 
 JOURNAL_FILE = "study.jsonl"
 NAME = "study"
+MAX_FAILURES = 3
 STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -56,6 +57,7 @@ class Study:
             sampler=optuna.samplers.RandomSampler(seed=0),
             load_if_exists=True,
         )
+        self._grid = space.grid(config.space, config.seed) if config.sampler.on_grid else []
         self._distributions = {key: d.distribution() for key, d in config.space.items()}
         self._running: dict[int, optuna.Trial] = {}
         self._spent = float(self._study.user_attrs.get("seconds", 0.0))
@@ -64,16 +66,24 @@ class Study:
 
     def _give_up_lost(self) -> None:
         """Mark the trials of an ended process as lost and enqueue their values again."""
-        trials = self._study.get_trials()
-        repeated = {trial.user_attrs.get("repeats") for trial in trials}
-        for trial in trials:
-            if trial.state != TrialState.RUNNING:
+        # Whoever begins again after nothing but failures has mended what was wrong.
+        hopeless = self.is_hopeless()
+        repeated = {trial.user_attrs.get("repeats") for trial in self._study.get_trials()}
+        for trial in self.counted:
+            running = trial.state == TrialState.RUNNING
+            if not running and not hopeless:
                 continue
             # In this order, each step is harmless when it is done again.
             self._study.set_user_attr("lost", sorted({*self.lost, trial.number}))
             if trial.number not in repeated and _chosen(trial):
                 self._study.enqueue_trial(_chosen(trial), user_attrs={"repeats": trial.number})
-            self._study.tell(trial.number, state=TrialState.FAIL)
+            if running:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def is_hopeless(self) -> bool:
+        """Say whether so many trials failed, and none came to its end, that it is no accident."""
+        failed = [trial for trial in self.ended if trial.state == TrialState.FAIL]
+        return not self.complete and len(failed) >= min(MAX_FAILURES, self.num_wanted() or 1)
 
     @property
     def lost(self) -> list[int]:
@@ -125,8 +135,7 @@ class Study:
         """Return how many trials the budget allows; None where only the time limits them."""
         given = self.config.num_trials
         if self.config.sampler.on_grid:
-            points = len(space.grid(self.config.space, self.config.seed))
-            return min(points, given or points)
+            return min(len(self._grid), given or len(self._grid))
         return given if given or self.config.max_minutes else 20
 
     def is_over(self) -> bool:
@@ -154,7 +163,7 @@ class Study:
     def _open_points(self) -> Iterator[dict[str, Any]]:
         """Yield the points of the grid that no trial has."""
         taken = [_chosen(trial) for trial in self.counted]
-        for point in space.grid(self.config.space, self.config.seed):
+        for point in self._grid:
             if point not in taken:
                 yield point
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 
 from llmwright.core.artifacts import MANIFEST, Artifact, Store
-from llmwright.core.errors import CheckError, ConfigError, InputError
+from llmwright.core.errors import ConfigError, InputError, StoppedError
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.data.records import Dataset
@@ -17,7 +17,7 @@ from llmwright.training.train import train
 from llmwright.tuning.config import TuneConfig
 from llmwright.tuning.crossval import make_folds
 from llmwright.tuning.report import save_study
-from llmwright.tuning.search import TRIALS, Search
+from llmwright.tuning.search import TRIALS, Search, nothing_found
 from llmwright.tuning.space import PREFIX
 from llmwright.tuning.study import Study
 from llmwright.tuning.trial import STORE, Goal
@@ -49,10 +49,14 @@ def tune(config: TuneConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifa
         store = Store(run.folder / "folds")
         folds = make_folds(given["dataset"], config.num_folds, config.seed, store, run.notice)
     study = Study(config, goal, run.folder)
-    with run.stoppable(), workers_for(config, study, run) as workers:
-        Search(study, workers, given, folds, run).go()
+    try:
+        with run.stoppable(), workers_for(config, study, run) as workers:
+            Search(study, workers, given, folds, run).go()
+    except StoppedError:
+        # It was the trial that was asked; what goes on is the search.
+        raise run.stop() from None
     if study.best is None:
-        raise _nothing_found(study)
+        raise nothing_found(study)
     model = keep_model(config, study, given, run)
     artifact = save_study(config, study, model, run)
     for name in (TRIALS, "folds", "final"):
@@ -86,12 +90,6 @@ def workers_for(config: TuneConfig, study: Study, run: Run) -> Iterator[Workers]
         return
     with Pool(config.num_parallel, run, study.judge) as pool:
         yield pool
-
-
-def _nothing_found(study: Study) -> CheckError:
-    reasons = [trial.user_attrs.get("error") for trial in study.ended]
-    first = next((reason for reason in reasons if reason), "-")
-    return CheckError("TUNE-011", count=len(study.ended), reason=first)
 
 
 def keep_model(
