@@ -10,6 +10,7 @@ import torch
 
 from llmwright.core.artifacts import Artifact, Store
 from llmwright.core.errors import StoppedError
+from llmwright.core.events import EventFile
 from llmwright.core.runs import Run
 from llmwright.training import loop
 from llmwright.training import train as training
@@ -35,7 +36,8 @@ def main() -> None:
             yield result
 
     training.fit = steps
-    run = Run("run", root / "run", root, Store(root / ".llmwright"))
+    events = EventFile(root / "run" / "events.jsonl")
+    run = Run("run", root / "run", root, Store(root / ".llmwright"), [events])
     try:
         artifact = training.train(TrainConfig.model_validate(values), inputs, run)
         say("done", artifact.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
+import subprocess
 import sys
 import warnings
 from collections import defaultdict
@@ -15,7 +16,8 @@ import pytest
 
 from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError, ResourceError
-from llmwright.core.events import Event, Metric, Notice, RunStarted
+from llmwright.core.events import Event, EventFile, Metric, Notice, RunStarted
+from llmwright.core.runs import Run
 from llmwright.training.config import TrainConfig
 from llmwright.training.following.sinks.config import SINKS, SinkKind
 from llmwright.training.following.sinks.sink import Sink
@@ -60,20 +62,23 @@ def trained(bench, tiny, monkeypatch: pytest.MonkeyPatch):
 
     def start(sink: Any, killed: bool) -> None:
         given = values(tiny, sink)
-        if killed:
-            whole = bench.run
-            with monkeypatch.context() as patch:
-                patch.setattr(bench, "run", lambda name: _followed(whole(name)))
+        whole = bench.run
+        with EventFile(whole("run").folder / "events.jsonl") as events:
+
+            def followed(name: str, *more: Any) -> Run:
+                run = whole(name)
+                for consumer in (events, *more):
+                    run.follow(consumer)
+                return run
+
+            if killed:
+                monkeypatch.setattr(bench, "run", lambda name: followed(name, Stop(7)))
                 with pytest.raises(KeyboardInterrupt):
                     bench.train(given, dataset, tokenizer)
-        bench.train(given, dataset, tokenizer)
+            monkeypatch.setattr(bench, "run", followed)
+            bench.train(given, dataset, tokenizer)
 
     return start
-
-
-def _followed(run):
-    run.follow(Stop(7))
-    return run
 
 
 def said(bench) -> str:
@@ -196,18 +201,65 @@ def wandb_files(folder: Path) -> list[tuple[Figures, str, str]]:
 @pytest.mark.parametrize("killed", [False, True])
 def test_wandb(killed: bool, bench, trained) -> None:
     trained({"kind": "wandb", "folder": "w"}, killed)
-    files = wandb_files(bench.root / "w")
-    assert len(files) == 1 + killed
-    assert {identity for _, identity, _ in files} == {"run"}
-    assert "wandb sync " + str(bench.root / "w" / "wandb") in said(bench)
-    figures, _, settings = files[-1]
+    # The file of a resumed run holds all of it; the one that the kill cut is gone.
+    ((figures, identity, settings),) = wandb_files(bench.root / "w")
+    assert identity == "run"
     assert '"decoder"' in settings
-    # The last file goes on behind the last checkpoint; sync joins it to the one before.
-    last = {name: dict(points) for name, points in figures.items()}
-    whole = {name: sorted({**dict(files[0][0][name]), **last[name]}.items()) for name in last}
-    check(whole, bench)
-    assert min(last["train/loss"]) == (5 if killed else 1)
-    assert list(last["samples/nrows"].values()) == [1, 1]
+    assert "wandb sync " + str(bench.root / "w" / "wandb") in said(bench)
+    check(figures, bench)
+    assert figures["samples/nrows"] == [(5, 1), (10, 1)]
+
+
+SCRIPT = Path(__file__).parents[2] / "interrupted.py"
+
+
+def lines_until(root: Path, given: dict[str, Any], last: str | None) -> list[str]:
+    """Train in a process of its own, killed when it says ``last``; return what it said."""
+    command = [sys.executable, str(SCRIPT), str(root), json.dumps(given)]
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            said.append(line.strip())
+            if line.strip() == last:
+                process.kill()
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_curves_have_no_gap_after_a_real_kill(bench, tiny) -> None:
+    from mlflow.tracking import MlflowClient
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    dataset = bench.dataset("text-generation", "text", train=[{"text": text} for text in TEXTS])
+    paths = {"dataset": str(dataset.path), "tokenizer": str(bench.tokenizer(TEXTS).path)}
+    (bench.root / "inputs.json").write_text(json.dumps(paths))
+    (bench.root / "run").mkdir()
+    sinks = [{"kind": "mlflow", "experiment": "tiny"}, "tensorboard", "wandb"]
+    given = {**values(tiny, *sinks), "max_steps": 16, "sample_prompts": []}
+    given["runtime"] = {"kind": "single", "num_threads": 1, "device": "cpu"}
+    assert lines_until(bench.root, given, "12")[-1] != "done"
+    resumed = lines_until(bench.root, given, None)
+    assert int(resumed[0]) > 1
+    artifact = Path(resumed[-1].split()[1])
+    history = json.loads((artifact / "training.json").read_text())["history"]
+    wanted = [(entry["step"], entry["loss"]) for entry in history]
+    assert [step for step, _ in wanted] == list(range(1, 17))
+    board = EventAccumulator(str(bench.root / "run" / "tensorboard")).Reload()
+    with warnings.catch_warnings(action="ignore"):
+        store = bench.root / ".llmwright" / "mlflow" / "mlflow.db"
+        client = MlflowClient(tracking_uri=f"sqlite:///{store}")
+        (run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+        points = client.get_metric_history(run.info.run_id, "train/loss")
+    ((figures, *_),) = wandb_files(bench.root / "run")
+    found = {
+        "tensorboard": [(point.step, point.value) for point in board.Scalars("train/loss")],
+        "mlflow": [(point.step, point.value) for point in points],
+        "wandb": figures["train/loss"],
+    }
+    for name, curve in found.items():
+        assert [step for step, _ in curve] == [step for step, _ in wanted], name
+        assert [v for _, v in curve] == pytest.approx([v for _, v in wanted], rel=1e-5), name
 
 
 def test_a_missing_package_is_said_before_anything_else(

@@ -65,16 +65,15 @@ class MLflowSink(Sink):
             experiment_id = self._client.create_experiment(experiment, artifact_location=place)
         else:
             experiment_id = known.experiment_id
-        self._run = self._found(experiment_id, request) or self._begun(experiment_id, request)
-        self._resumed = request.step > 0
+        found = self._found(experiment_id, request)
+        self._run = found or self._begun(experiment_id, request)
+        self._resumed = found is not None
         # Steps that are written already: what is done again after a kill is written once.
         self._last: dict[str, int] = {}
         self._samples: dict[int, list[str]] = defaultdict(list)
 
     def _found(self, experiment: str, request: SinkRequest) -> str | None:
         """Return the run that an earlier process began, open again; None when there is none."""
-        if not request.step:
-            return None
         runs = self._client.search_runs([experiment], f"tags.`{TAG}` = '{request.run}'")
         if not runs:
             return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmwright.core.events import Event, Metric, Progress, Sample
+from llmwright.core.events import Event, Metric, Progress, Sample, read_events
 
 # Figures of progress that no metric says.
 FOLLOWED = ("tokens_per_second", "memory_bytes")
@@ -26,6 +26,7 @@ class SinkRequest:
         shared: Folder for what all runs of the project share.
         settings: The config as plain values.
         step: Steps that an earlier process did; 0 in a new run.
+        earlier: What it said of them.
         notice: Receives sentences for the user.
     """
 
@@ -36,6 +37,7 @@ class SinkRequest:
     shared: Path
     settings: dict[str, Any]
     step: int
+    earlier: list[Event]
     notice: Callable[[str], None]
 
     def place(self, folder: str | None, otherwise: Path) -> Path:
@@ -43,6 +45,27 @@ class SinkRequest:
         found = otherwise if folder is None else self.root / Path(folder).expanduser()
         found.mkdir(parents=True, exist_ok=True)
         return found.resolve()
+
+
+def said_before(file: Path, step: int) -> list[Event]:
+    """Return the figures and samples that a run's event file has up to a step, in order of steps.
+
+    Of two that say the same of one step, done again after a kill, the later one counts.
+    """
+    found: dict[tuple[str, str, str], tuple[float, Event]] = {}
+    for _, event in read_events(file) if step else ():
+        match event:
+            case Metric():
+                key, place = (event.split, event.name, str(event.step)), float(event.step)
+            case Sample():
+                key, place = ("sample", event.prompt, str(event.step)), float(event.step)
+            case Progress(stage="train"):
+                key, place = ("", "", str(event.done)), event.done
+            case _:
+                continue
+        if place <= step:
+            found[key] = (place, event)
+    return [event for _, event in sorted(found.values(), key=lambda entry: entry[0])]
 
 
 class Sink(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import yaml
 from torch.utils.tensorboard import SummaryWriter
@@ -23,17 +24,18 @@ class TensorBoardSink(Sink):
         request: What it is opened for.
     """
 
-    def __init__(self, folder: str, request: SinkRequest) -> None:
+    def __init__(self, folder: Path, request: SinkRequest) -> None:
+        begun = folder.is_dir() and any(folder.iterdir())
         # What a killed process wrote after its last checkpoint is done again, and shown once.
-        purge = request.step + 1 if request.step else None
-        self._writer = SummaryWriter(folder, purge_step=purge)
-        if not request.step:
+        self._writer = SummaryWriter(str(folder), purge_step=request.step + 1 if begun else None)
+        if not begun:
             written = yaml.safe_dump(request.settings, allow_unicode=True, sort_keys=False)
             self._write("settings", written, 0)
 
     def figure(self, name: str, value: float, step: int) -> None:
-        """Write a scalar."""
+        """Write a scalar, so that a kill loses none: a resumed run writes later steps only."""
         self._writer.add_scalar(name, value, step)
+        self._writer.flush()
 
     def sample(self, prompt: str, answer: str, step: int) -> None:
         """Write an answer under its prompt's name."""
@@ -43,6 +45,7 @@ class TensorBoardSink(Sink):
         # Text is shown as Markdown, in which indented lines stay as they are.
         indented = textwrap.indent(written, "    ", lambda line: True)
         self._writer.add_text(name, indented, step)
+        self._writer.flush()
 
     def close(self, failed: bool) -> None:
         """Close the file."""
@@ -57,4 +60,4 @@ def open_tensorboard(kind: TensorBoard, request: SinkRequest) -> Sink:
         folder = request.place(kind.folder, request.folder) / request.run
     shown = folder if kind.folder is None else folder.parent
     request.notice(text("training.sink_tensorboard", folder=shown))
-    return TensorBoardSink(str(folder), request)
+    return TensorBoardSink(folder, request)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
+import shutil
 from pathlib import Path
 
 from llmwright.core.locale import text
@@ -13,7 +16,8 @@ from llmwright.training.following.sinks.sink import Sink, SinkRequest
 class WandBSink(Sink):
     """Writes figures, a table of samples for each step, and the settings.
 
-    A resumed run writes another file under the same id; `wandb sync` joins them.
+    A file cannot be continued, and a kill loses the end of it. So a resumed run writes a new one
+    that begins with what was said before, and the old one goes.
 
     Args:
         folder: Of the files.
@@ -46,7 +50,11 @@ class WandBSink(Sink):
             settings=settings,
             reinit="create_new",
         )
+        # A process started by this one shall have a service of its own, which ends with it.
+        os.environ.pop("WANDB_SERVICE", None)
         self.files = Path(self._run.settings.sync_dir)
+        for event in request.earlier:
+            self(event)
 
     def figure(self, name: str, value: float, step: int) -> None:
         """Write a figure of a step."""
@@ -67,6 +75,10 @@ class WandBSink(Sink):
 def open_wandb(kind: WandB, request: SinkRequest) -> Sink:
     """Return a sink that writes offline."""
     folder = request.place(kind.folder, request.folder)
+    superseded = re.compile(rf"offline-run-\d+_\d+-{re.escape(request.run)}(-\d+)?")
+    for old in (folder / "wandb").glob("offline-run-*"):
+        if superseded.fullmatch(old.name):
+            shutil.rmtree(old)
     sink = WandBSink(folder, kind.project or request.project, request)
     request.notice(text("training.sink_wandb", folder=shlex.quote(str(sink.files))))
     return sink

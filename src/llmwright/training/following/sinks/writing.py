@@ -14,7 +14,7 @@ from llmwright.core.events import Event
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.training.following.sinks.config import SinkKind
-from llmwright.training.following.sinks.sink import Sink, SinkRequest
+from llmwright.training.following.sinks.sink import Sink, SinkRequest, said_before
 
 
 def check_packages(kinds: Sequence[SinkKind]) -> None:
@@ -99,6 +99,7 @@ def writing(
         shared=run.store.root.parent,
         settings=settings,
         step=step,
+        earlier=said_before(run.folder / "events.jsonl", step),
         notice=run.notice,
     )
     opened: list[Guarded] = []
