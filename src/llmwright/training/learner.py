@@ -28,13 +28,16 @@ class Learner(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, tensors: Tensors, done: float | None = None) -> Tensor | Score:
+    def forward(self, tensors: Tensors | None, done: float | None = None) -> Tensor | Score | None:
         """Return the summed loss of a batch; without ``done``, its score.
 
         Args:
-            tensors: What `Objective.arrays` returned, on the device.
+            tensors: What `Objective.arrays` returned, on the device. None for nothing: a call in
+                which what is wrapped around this module makes itself ready.
             done: Share of the run that is over, 0 to 1.
         """
+        if tensors is None:
+            return None
         if done is None:
             return self.objective.score(self.model, tensors)
         return self.objective.losses(self.model, tensors, done).sum()

@@ -170,7 +170,7 @@ def make_trainee(
     validation: Validation | None = None,
 ) -> Trainee:
     """Return everything that takes part in training, ready for the first step."""
-    model = material.model.to(runtime.device)
+    model = runtime.place(material.model)
     use_kernels(config.kernels, model, runtime.device, run.notice)
     if config.checkpointing:
         use_checkpointing(model, run.notice)
@@ -181,8 +181,9 @@ def make_trainee(
     runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
     run.notice(sentence)
     batches = make_batches(config, problem, material, packing, run)
-    prepare_objective(objective, model, batches, validation, runtime, run)
     learner = runtime.prepare(Learner(model, objective), model)
+    with runtime.whole(learner):
+        prepare_objective(objective, model, batches, validation, runtime, run)
     lr = config.lr or default_lr(config, problem)
     if config.lr is None:
         run.notice(text("training.default_lr", lr=f"{lr:g}"))

@@ -81,6 +81,55 @@ def test_two_processes_learn_what_one_learns(writer, sharding) -> None:
     same_weights(alone, together)
 
 
+@pytest.mark.slow
+def test_a_share_without_targets_counts_for_nothing(bench, tiny) -> None:
+    # Labels of no weight leave one process with nothing to learn; poolers are never reached.
+    dataset = bench.dataset("text-classification", "classification", train=LABELS)
+    tokenizer = bench.tokenizer(["red blue sun"], "cls_sep", "word")
+    values = {
+        "model": tiny("encoder", dropout=0.0),
+        "class_weights": {"a": 0.0, "b": 2.0},
+        "lr": 3e-3,
+        "batch_size": 2,
+        "epochs": 2,
+        "precision": "float32",
+        "log_every_steps": 1,
+    }
+    alone = bench.train(values, dataset, tokenizer, "alone")
+    together = bench.train({**values, "runtime": ranks()}, dataset, tokenizer, "together")
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
+    same_weights(alone, together)
+
+
+@pytest.mark.slow
+def test_preferences_have_the_reference_of_one_process(bench, tiny) -> None:
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": "red " * (i % 3 + 1)}],
+            "chosen": "sun " * (i % 4 + 1),
+            "rejected": "snow",
+        }
+        for i in range(9)
+    ]
+    dataset = bench.dataset("text-generation", "preference", train=rows)
+    tokenizer = bench.tokenizer(["red sun snow"])
+    values = {
+        "model": tiny(num_layers=2),
+        "objective": {"kind": "dpo"},
+        "lr": 1e-2,
+        "batch_size": 2,
+        "epochs": 2,
+        "precision": "float32",
+        "log_every_steps": 1,
+    }
+    alone = bench.train(values, dataset, tokenizer, "alone")
+    spread = {**values, "runtime": ranks(sharding="fsdp2")}
+    together = bench.train(spread, dataset, tokenizer, "together")
+    assert losses(alone)[-1] < losses(alone)[0]
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
+    same_weights(alone, together)
+
+
 class StoppingRun(Run):
     """Asks to stop as soon as it has heard of a step."""
 

@@ -80,12 +80,11 @@ class JudgedObjective(CausalLMObjective):
         for done, indices_B in enumerate(planned):
             report(done, len(planned))
             share = runtime.share(indices_B)
-            if not share.counts:
-                continue
             tensors = runtime.tensors(self.arrays(batches.collate(share.indices_B, 0)))
             with runtime.autocast():
                 log_probs_S, _ = self.log_probs(model, tensors)
-            reference_N2[share.indices_B] = log_probs_S.cpu().numpy().reshape(2, -1).T
+            if share.counts:
+                reference_N2[share.indices_B] = log_probs_S.cpu().numpy().reshape(2, -1).T
         model.train()
         report(len(planned), len(planned))
         # Each process knows its own rows; the others are 0 with it.

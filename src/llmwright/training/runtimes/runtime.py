@@ -69,8 +69,12 @@ class Runtime:
         self.device = device
         self.precision: Precision = "float32"
 
+    def place(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Return a model, moved to where `prepare` wants it."""
+        return model.to(self.device)
+
     def prepare(self, learner: nn.Module, model: nn.Module) -> nn.Module:
-        """Return a learner, ready to be called; its model is on the device already.
+        """Return a learner, ready to be called.
 
         Args:
             learner: What computes losses.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from llmwright.training.runtimes import states
 from llmwright.training.runtimes.config import TorchrunRuntime
 from llmwright.training.runtimes.environment import MEETING, Place
 from llmwright.training.runtimes.runtime import Runtime, Share, device_type
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class DistributedRuntime(Runtime):
@@ -92,6 +95,10 @@ class DistributedRuntime(Runtime):
 class ShardedRuntime(DistributedRuntime):
     """One of several processes, each with a share of every weight (FSDP2)."""
 
+    def place(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Leave a model where it is: whole, it may be too large for the device."""
+        return model
+
     def prepare(self, learner: nn.Module, model: nn.Module) -> nn.Module:
         """Return a learner whose weights are spread, in units of the model's own layers."""
         mesh = init_device_mesh(self.device.type, (self.world,))
@@ -122,6 +129,8 @@ class ShardedRuntime(DistributedRuntime):
     def whole(self, learner: nn.Module) -> Iterator[None]:
         """Put together what is not part of a layer; layers do so themselves when called."""
         assert isinstance(learner, FSDPModule)
+        # Which weights are put together when is decided at the first call, and only there.
+        learner(None)
         learner.unshard()
         try:
             yield
