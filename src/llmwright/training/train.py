@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from llmwright.core.artifacts import Artifact
+from llmwright.core.events import Notice
 from llmwright.core.errors import ResourceError
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
@@ -83,8 +84,10 @@ def learn_here_or_there(config: TrainConfig, inputs: Mapping[str, Artifact], run
     """Train where the runtime says; arguments and errors as for `train`."""
     if config.runtime.launcher:
         # What all processes read is made once, before they start.
+        said: set[str] = set()
+        run.follow(lambda event: said.add(event.text) if isinstance(event, Notice) else None)
         setup.prepare(config, setup.define(config, inputs, run), inputs, run)
-        made: Artifact = config.runtime.launch(Assignment(config, inputs, run, LEARN))
+        made: Artifact = config.runtime.launch(Assignment(config, inputs, run, LEARN, said))
         return made
     artifact = learn(config, inputs, run)
     assert artifact is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,12 +34,14 @@ class Assignment:
         run: The launcher's; its events and artifacts are the run's own.
         function: ``"module:name"`` of what each process calls with config, inputs and its run; it
             returns the artifact in process 0 and None in the others.
+        said: Sentences that the launcher has said already; process 0 comes to the same.
     """
 
     config: Config
     inputs: Mapping[str, Artifact]
     run: Run
     function: str
+    said: Collection[str] = ()
 
     def write(self, folder: Path) -> None:
         """Write it into the folder of a launch."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import psutil
 from llmwright.core import files
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import ConfigError, ResourceError
-from llmwright.core.events import from_line
+from llmwright.core.events import Notice, from_line
 from llmwright.core.hardware import num_cores
 from llmwright.core.index import process_started
 from llmwright.core.locale import text
@@ -40,8 +40,6 @@ RANKS = "ranks"
 POLL_SECONDS = 0.1
 # An orphan notices within a second or two that its launcher is gone.
 ORPHAN_SECONDS = 60.0
-# What a process may take to end after it was asked to.
-END_SECONDS = 10.0
 
 
 def launch(kind: TorchrunRuntime, assignment: Assignment) -> Artifact:
@@ -69,7 +67,7 @@ def launch(kind: TorchrunRuntime, assignment: Assignment) -> Artifact:
         )
     )
     with tempfile.TemporaryDirectory(prefix="llmwright-") as meeting:
-        ranks = Ranks(folder)
+        ranks = Ranks(folder, assignment.said)
         try:
             start(ranks, kind, num_processes, Path(meeting))
             watch(ranks, assignment.run)
@@ -122,10 +120,12 @@ class Ranks:
     Attributes:
         folder: Where they leave what they have to say.
         processes: The processes.
+        said: Sentences that are not passed on.
         read_bytes: How much of their events is passed on.
     """
 
     folder: Path
+    said: Collection[str] = ()
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     read_bytes: int = 0
 
@@ -140,20 +140,16 @@ class Ranks:
         complete = said[: said.rfind(b"\n") + 1]
         self.read_bytes += len(complete)
         for line in complete.decode("utf-8").splitlines():
-            run.emit(from_line(line)[1])
+            _, event = from_line(line)
+            if not (isinstance(event, Notice) and event.text in self.said):
+                run.emit(event)
 
     def end(self) -> None:
-        """End what still runs."""
-        running = [p for p in self.processes.values() if p.poll() is None]
-        for process in running:
-            process.terminate()
-        deadline = time.monotonic() + END_SECONDS
-        for process in running:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        """End what still runs; checkpoints stand that."""
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait()
 
     def endings(self) -> Iterator[tuple[int, Ending]]:
         """Yield how processes ended, those that could say so."""
@@ -245,8 +241,23 @@ def watch(ranks: Ranks, run: Run) -> None:
         LLMwrightError, RuntimeError: As `launch`.
     """
     with run.stoppable():
-        while not ranks.check():
+        while not ended(ranks, run):
             ranks.forward(run)
             if run.should_stop():
                 (ranks.folder / STOP).touch()
             time.sleep(POLL_SECONDS)
+
+
+def ended(ranks: Ranks, run: Run) -> bool:
+    """Say whether all processes have ended well.
+
+    Raises:
+        StoppedError: The user asked to stop before they could listen (``CORE-060``).
+        LLMwrightError, RuntimeError: As `launch`.
+    """
+    try:
+        return ranks.check()
+    except ResourceError as error:
+        if error.code == "TRAIN-123" and run.should_stop():
+            raise run.stop() from error
+        raise

@@ -25,8 +25,10 @@ ORPHANED = 3
 
 def main() -> int:
     """Do what the launcher asks; return 0, or 1 where the process's file says why not."""
-    # Ctrl-C reaches all processes of a terminal; the launcher decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches all processes of a terminal, and some senders of SIGTERM reach all of a group:
+    # the launcher decides what it means.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     folder, place = Path(os.environ[FOLDER]), Place.here()
     threading.Thread(target=end_with_launcher, daemon=True).start()
     ending = folder / f"rank-{place.rank}.json"
