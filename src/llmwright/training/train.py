@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from llmwright.core.artifacts import Artifact
-from llmwright.core.events import Notice
 from llmwright.core.errors import ResourceError
+from llmwright.core.events import Notice
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.models.config import ScratchModel
