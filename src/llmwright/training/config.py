@@ -72,7 +72,7 @@ class TrainConfig(Config):
     """How gradients become steps."""
     lr: float | None = Field(None, gt=0)
     """Full learning rate. When not given, 1e-3 from scratch and 5e-5 for a finished model, with
-    LoRA 5e-4 and with virtual tokens 1e-2 (with `sgd` 100 times that)."""
+    LoRA 5e-4 and with virtual tokens 3e-2 (with `sgd` 100 times that)."""
     lr_factors: dict[str, Annotated[float, Field(gt=0)]] = {}
     """What the learning rate of some weights is multiplied with, by name: `{embeddings: 0.1}` for
     the token embeddings and the layer that turns vectors into tokens, else patterns as in

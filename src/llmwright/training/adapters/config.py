@@ -174,7 +174,7 @@ class PromptTuning(VirtualAdapter):
     """Learn the embeddings of tokens that stand before every text; decoders only."""
 
     implementation: ClassVar[str] = f"{_ADAPTERS}.virtual:build"
-    default_lr: ClassVar[float | None] = 1e-2
+    default_lr: ClassVar[float | None] = 3e-2
 
     kind: Literal["prompt_tuning"] = "prompt_tuning"
     """Name of this adapter."""
@@ -184,7 +184,7 @@ class PrefixTuning(VirtualAdapter):
     """Learn keys and values of tokens before every text, in each layer; decoders only."""
 
     implementation: ClassVar[str] = f"{_ADAPTERS}.virtual:build"
-    default_lr: ClassVar[float | None] = 1e-2
+    default_lr: ClassVar[float | None] = 3e-2
 
     kind: Literal["prefix_tuning"] = "prefix_tuning"
     """Name of this adapter."""
