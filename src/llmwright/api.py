@@ -248,6 +248,7 @@ def train(
     precision: Literal["auto", "float32", "bf16"] = "auto",
     packing: Literal["auto"] | bool = "auto",
     checkpointing: bool = False,
+    compile: Literal["auto"] | bool = "auto",
     kernels: Literal["auto"] | bool = "auto",
     memory_check: Literal["refuse", "warn", "off"] = "refuse",
     probes: ProbesConfig | dict[str, Any] = DEFAULT,

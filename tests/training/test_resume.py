@@ -107,3 +107,16 @@ def test_killed_and_stopped_runs_end_with_the_very_same_weights(project) -> None
     assert record[0] == record[1] == record[2]
     for folder in ("whole", "killed", "stopped"):
         assert not (project / folder / "run" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_a_compiled_run_that_was_killed_ends_with_the_very_same_weights(
+    project, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "programs"))
+    values = {**VALUES, "compile": True, "model": {**VALUES["model"], "num_layers": 2}}
+    whole = finish(start(project, "whole", values))
+    kill_at(start(project, "killed", values), 6, signal.SIGKILL)
+    killed = finish(start(project, "killed", values))
+    assert weights(killed[-1]) == weights(whole[-1])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from llmwright.training.acceleration.compilation import CompiledLayers
 from llmwright.training.objectives.objective import Objective, Score, Tensors
 
 if TYPE_CHECKING:
@@ -21,7 +23,12 @@ class Learner(nn.Module):
     Args:
         model: Learns.
         objective: Makes the losses; no module, so that weights of its own stay out.
+
+    Attributes:
+        compiled: Used for losses, where it pays; None to run the model as it is.
     """
+
+    compiled: CompiledLayers | None = None
 
     def __init__(self, model: PreTrainedModel, objective: Objective) -> None:
         super().__init__()
@@ -40,4 +47,5 @@ class Learner(nn.Module):
             return None
         if done is None:
             return self.objective.score(self.model, tensors)
-        return self.objective.losses(self.model, tensors, done).sum()
+        with contextlib.nullcontext() if self.compiled is None else self.compiled.used():
+            return self.objective.losses(self.model, tensors, done).sum()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import ResourceError
@@ -19,7 +20,8 @@ from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.models.config import ScratchModel
 from llmwright.training import setup
-from llmwright.training.acceleration import choose_packing, use_checkpointing, use_kernels
+from llmwright.training.acceleration.compilation import choose_compiled
+from llmwright.training.acceleration.parts import choose_packing, use_checkpointing, use_kernels
 from llmwright.training.budget import Budget, steps_in
 from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.config import TrainConfig
@@ -184,7 +186,8 @@ def make_trainee(
     runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
     run.notice(sentence)
     batches = make_batches(config, problem, material, packing, run)
-    learner = runtime.prepare(Learner(model, objective), model)
+    budget = Budget.of(config, batches)
+    learner = make_learner(config, model, objective, budget, runtime, run)
     with runtime.whole(learner):
         prepare_objective(objective, model, batches, validation, runtime, run)
     lr = config.lr or default_lr(config, problem)
@@ -193,7 +196,6 @@ def make_trainee(
     factor_of = lr_factors(model, config.lr_factors, config.adapter)
     groups = parameter_groups(model, config.weight_decay, factor_of)
     optimizer = config.optimizer.build(groups, lr)
-    budget = Budget.of(config, batches)
     sentence = text(
         "training.start",
         steps=budget.describe(),
@@ -217,6 +219,21 @@ def make_trainee(
         max_grad_norm=config.max_grad_norm,
         guard=Guard(config.on_nan, config.on_spike, config.spike_threshold, runtime.device),
     )
+
+
+def make_learner(
+    config: TrainConfig,
+    model: PreTrainedModel,
+    objective: Objective,
+    budget: Budget,
+    runtime: Runtime,
+    run: Run,
+) -> nn.Module:
+    """Return model and objective as one module, compiled where it pays, ready to be called."""
+    learner = Learner(model, objective)
+    learner.compiled, sentence = choose_compiled(config.compile, model, runtime, budget)
+    run.notice(sentence)
+    return runtime.prepare(learner, model)
 
 
 def make_objective(

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from llmwright.inference.predictor import Predictor
 from llmwright.models import load
 from llmwright.tasks.contract import Contract
-from llmwright.training.acceleration import choose_packing, use_checkpointing
+from llmwright.training.acceleration.parts import choose_packing, use_checkpointing
 from llmwright.training.adapters.adapter import AdapterRequest, base_of
 from llmwright.training.adapters.config import ADAPTERS
 from llmwright.training.adapters.virtual import first_ids
