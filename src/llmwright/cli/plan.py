@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -204,4 +205,8 @@ def picture(found: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     for body in found.values():
         for line in sample_lines(body, marked=False) if "samples" in body else ():
             console.print(line)
-    path.write_text(console.export_svg(title="llmwright plan"), encoding="utf-8")
+    # A picture that opens without a network: the viewer's own fixed-width font will do.
+    drawn = re.sub(
+        r"@font-face \{.*?\}\s*", "", console.export_svg(title="llmwright plan"), flags=re.S
+    )
+    path.write_text(drawn, encoding="utf-8")

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 # What glibc's allocator keeps of freed blocks, as a share of what a step takes: where all batches
 # have the same shape, and where each has another one (docs/planning.md has the measurements).
-KEPT_SAME, KEPT_VARIED = 0.13, 0.8
+KEPT_SAME, KEPT_VARIED = 0.2, 0.8
 VARIED_SHAPES = 16
 # oneDNN compiles a kernel for each product of each shape in bf16, and keeps that many.
-KERNEL_BYTES, MOST_KERNELS = 300_000, 1024
+KERNEL_BYTES, MOST_KERNELS = 400_000, 1024
 PRODUCTS_PER_MATRIX = 3
 # A GPU's caching allocator, whose blocks torch keeps and rounds.
 KEPT_ON_GPU = 0.05
