@@ -89,7 +89,7 @@ def _do_again(project: Project, again: Again, row: RunRow, run: Run, tolerance: 
     """Do the work, compare, and return the report."""
     lock, operation = again.lock, again.operation
     local = pipeline.local_hashes(project, again.config)
-    now = pipeline.lock_of(project, operation, again.config, again.inputs, row, local)
+    now = locks.of_run(project, operation, again.config, again.inputs, row, local)
     # What is made is the operation's own: its manifest says nothing of reproducing.
     now["step"] = lock.get("step", operation.verb)
     changes = [f"{name}: {then} → {here}" for name, then, here in locks.differences(lock, now)]

@@ -217,7 +217,7 @@ def _perform(
     consumers: Sequence[events.Emit],
     resumed: bool,
 ) -> Artifact | None:
-    lock = lock_of(project, operation, config, inputs, row, local)
+    lock = locks.of_run(project, operation, config, inputs, row, local)
     run = run_of(project, row, consumers, lock, resumed)
 
     def work() -> Artifact | None:
@@ -228,25 +228,6 @@ def _perform(
         return made
 
     return recorded(project, row, run, work)
-
-
-def lock_of(
-    project: Project,
-    operation: Operation,
-    config: Config,
-    inputs: dict[str, Artifact],
-    row: RunRow,
-    local: dict[str, str],
-) -> locks.Lock:
-    """Return the lock of a run that is about to begin."""
-    return {
-        "run": row.id,
-        "step": row.step,
-        "operation": operation.verb,
-        "operation_version": operation.version,
-        "inputs": {name: artifact.id for name, artifact in inputs.items()},
-        **locks.described(project, config, local, row.versions),
-    }
 
 
 def run_of(

@@ -23,6 +23,8 @@ from llmwright.core.artifacts import MANIFEST, Artifact, read_manifest
 from llmwright.core.config import Config, is_secret
 from llmwright.core.errors import InputError, LLMwrightError
 from llmwright.core.hardware import hardware
+from llmwright.core.index import RunRow
+from llmwright.core.operation import Operation
 from llmwright.core.project import Project
 from llmwright.core.registry import installed_plugins
 
@@ -101,21 +103,33 @@ def _commit(folder: Path) -> str | None:
     return said.stdout.strip() or None if said.returncode == 0 else None
 
 
-def described(
-    project: Project, config: Config, local: Mapping[str, str], versions: Mapping[str, str]
+def of_run(
+    project: Project,
+    operation: Operation,
+    config: Config,
+    inputs: Mapping[str, Artifact],
+    row: RunRow,
+    local: Mapping[str, str],
 ) -> Lock:
-    """Return the part of a lock that is the same for every run of a config on this machine.
+    """Return the lock of a run that is about to begin.
 
     Args:
         project: Its plugins and its commit count.
-        config: What is run.
+        operation: What is run.
+        config: Its settings.
+        inputs: What it reads, by dotted field.
+        row: What the index says of it.
         local: Path and SHA-256 of each local file that it reads.
-        versions: Of the libraries.
     """
     return {
         "version": VERSION,
+        "run": row.id,
+        "step": row.step,
+        "operation": operation.verb,
+        "operation_version": operation.version,
+        "inputs": {name: artifact.id for name, artifact in inputs.items()},
         "config": without_private(config, project.root),
-        "versions": dict(versions),
+        "versions": row.versions,
         "files": [_file(project, path, sha256) for path, sha256 in local.items() if sha256],
         "plugins": plugins.project_hashes(project) | installed_plugins(),
         "code": code(project),
