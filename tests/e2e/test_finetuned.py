@@ -23,13 +23,21 @@ def minilm() -> dict[str, str]:
 def test_similarities_of_sentences(llmwright_data: Path, minilm: dict[str, str]) -> None:
     files = {name: str(llmwright_data / f"stsb/stsb-en-{part}.csv") for name, part in
              (("train", "train_3000"), ("validation", "dev"))}  # fmt: skip
-    data = llmwright.prepare(source=files)
+    data = llmwright.prepare(source=files, max_rows=1200)
     model = llmwright.train(
-        dataset=data, model=minilm, max_steps=90, batch_size=32, lr=1e-4, max_length=64
+        dataset=data,
+        model=minilm,
+        max_steps=75,
+        evaluate_every_steps=75,
+        batch_size=16,
+        lr=1e-4,
+        max_length=64,
     )
-    figures = llmwright.evaluate(model=model, dataset=data).metadata["metrics"]
-    assert figures["pearson"] > 0.8
-    assert figures["spearman"] > 0.8
+    # Rows of the validation split are enough to tell; all of them take a minute.
+    report = llmwright.evaluate(model=model, dataset=data, max_rows=300)
+    figures = report.metadata["metrics"]
+    assert figures["pearson"] > 0.7
+    assert figures["spearman"] > 0.7
     near, far = llmwright.predict(
         [
             {"text": "A man plays a guitar.", "text_pair": "A man is playing the guitar."},
@@ -37,7 +45,7 @@ def test_similarities_of_sentences(llmwright_data: Path, minilm: dict[str, str])
         ],
         model=model,
     )
-    assert near["value"] > 3.5 > 1.5 > far["value"]
+    assert near["value"] > 3 > 2 > far["value"]
 
 
 @pytest.mark.slow
