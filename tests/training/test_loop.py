@@ -206,7 +206,7 @@ def test_bf16_learns_like_float32(causal) -> None:
 
 
 def _able() -> bool:
-    from llmwright.training.precision import has_bf16
+    from llmwright.training.runtimes.precision import has_bf16
 
     return has_bf16(torch.device("cpu"))
 

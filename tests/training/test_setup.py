@@ -17,9 +17,9 @@ from llmwright.core.events import Notice, Progress
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 from llmwright.tasks.text_generation import TextGeneration
-from llmwright.training import precision
 from llmwright.training.config import TrainConfig
-from llmwright.training.precision import choose_precision
+from llmwright.training.runtimes import precision
+from llmwright.training.runtimes.precision import choose_precision
 from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.train import batch_limits, train
 

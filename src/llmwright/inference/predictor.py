@@ -25,8 +25,7 @@ from llmwright.inference.probes import logits_of
 from llmwright.inference.sampling import Settings, log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, Generation
-from llmwright.tasks.controls import FIELD
-from llmwright.tasks.reading import refuse_missing
+from llmwright.tasks.reading import FIELD, refuse_missing
 from llmwright.tasks.task import IGNORE, TASKS, Example, Output, Task
 
 if TYPE_CHECKING:

@@ -10,23 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llmwright.core.errors import InputError, closest
 from llmwright.data.records import Row
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.reading import ANY, FIELD
 from llmwright.tasks.task import IGNORE, Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Encode = Callable[["Row", "PreTrainedTokenizerFast", Contract], Example]
-
-# What a row without a value, and a request that says nothing, is told the model by.
-ANY = "any"
-FIELD = "controls"
 
 
 def control_token(name: str, value: str) -> str:
@@ -43,38 +39,6 @@ def ensure_controls(
     wanted = [control_token(name, v) for name in controls for v in (ANY, *controls[name])]
     tokens = [AddedToken(token, special=True, normalized=False) for token in wanted]
     return int(tokenizer.add_tokens(tokens, special_tokens=True))
-
-
-def read_controls(values: Mapping[str, Any], contract: Contract) -> dict[str, str]:
-    """Return the controls that a user sets, as ``controls`` or under their own names.
-
-    Raises:
-        InputError: There is no such control (``TASK-030``) or value (``TASK-031``), or
-            ``controls`` is no mapping of names to values (``TASK-032``).
-    """
-    known = contract.controls
-    given = {name: values[name] for name in known if _is_own(name, values, contract)}
-    asked = values.get(FIELD) if FIELD not in contract.fields.values() else None
-    if asked is not None and (known or isinstance(asked, Mapping)):
-        if not isinstance(asked, Mapping):
-            raise InputError("TASK-032", value=str(asked)[:60])
-        given |= asked
-    found = {}
-    for name, value in given.items():
-        if name not in known:
-            raise InputError("TASK-030", name=name, hint=closest(str(name), known))
-        if str(value).strip() not in (ANY, *known[name]):
-            hint = closest(str(value), known[name])
-            choices = ", ".join((ANY, *known[name]))
-            raise InputError("TASK-031", name=name, value=value, hint=hint, choices=choices)
-        found[name] = str(value).strip()
-    return found
-
-
-def _is_own(name: str, values: Mapping[str, Any], contract: Contract) -> bool:
-    """Say whether a value under a control's own name is its value, and not an input."""
-    value = values.get(name)
-    return name not in contract.fields.values() and value is not None and str(value).strip() != ""
 
 
 def without_some(rows: Iterable[Row], share: float, seed: int) -> list[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmwright.core.errors import InputError
+from llmwright.core.errors import InputError, closest
 from llmwright.data.clean import preprocess
 from llmwright.data.content import map_texts
 from llmwright.data.readers.record import excerpt_of
@@ -30,7 +30,9 @@ INPUT_COLUMNS = {
     "regression": ("text", "text_pair"),
     "tags": ("tokens",),
 }
-MAX_SHOWN = 60
+MAX_SHOWN = 60  # What a row without a value, and a request that says nothing, is told the model by.
+ANY = "any"
+FIELD = "controls"
 
 
 def read_inputs(values: Values, contract: Contract) -> Row:
@@ -163,3 +165,35 @@ def _unicode(messages: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 _READ = {"tokens": as_tokens, "messages": as_messages}
+
+
+def read_controls(values: Mapping[str, Any], contract: Contract) -> dict[str, str]:
+    """Return the controls that a user sets, as ``controls`` or under their own names.
+
+    Raises:
+        InputError: There is no such control (``TASK-030``) or value (``TASK-031``), or
+            ``controls`` is no mapping of names to values (``TASK-032``).
+    """
+    known = contract.controls
+    given = {name: values[name] for name in known if _is_own(name, values, contract)}
+    asked = values.get(FIELD) if FIELD not in contract.fields.values() else None
+    if asked is not None and (known or isinstance(asked, Mapping)):
+        if not isinstance(asked, Mapping):
+            raise InputError("TASK-032", value=str(asked)[:60])
+        given |= asked
+    found = {}
+    for name, value in given.items():
+        if name not in known:
+            raise InputError("TASK-030", name=name, hint=closest(str(name), known))
+        if str(value).strip() not in (ANY, *known[name]):
+            hint = closest(str(value), known[name])
+            choices = ", ".join((ANY, *known[name]))
+            raise InputError("TASK-031", name=name, value=value, hint=hint, choices=choices)
+        found[name] = str(value).strip()
+    return found
+
+
+def _is_own(name: str, values: Mapping[str, Any], contract: Contract) -> bool:
+    """Say whether a value under a control's own name is its value, and not an input."""
+    value = values.get(name)
+    return name not in contract.fields.values() and value is not None and str(value).strip() != ""

@@ -19,7 +19,13 @@ from llmwright.core.errors import InputError, closest
 from llmwright.core.registry import Registry
 from llmwright.data.records import DatasetInfo, Row
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.reading import INPUT_COLUMNS, cleaned, read_inputs, refuse_missing
+from llmwright.tasks.reading import (
+    INPUT_COLUMNS,
+    cleaned,
+    read_controls,
+    read_inputs,
+    refuse_missing,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -212,10 +218,8 @@ class Task(Encoding):
         """Return how the answer is to be, as far as the user says.
 
         Raises:
-            InputError: As `controls.read_controls`.
+            InputError: As `reading.read_controls`.
         """
-        from llmwright.tasks.controls import read_controls
-
         return read_controls(values, contract)
 
     def refuse_missing(self, row: Row, values: Mapping[str, Any], contract: Contract) -> None:

@@ -32,7 +32,6 @@ from llmwright.tasks.make_contract import ContractRequest, make_contract, task_o
 from llmwright.tasks.task import TASKS, Task
 from llmwright.tokenization.config import TOKENIZERS, TokenizeConfig
 from llmwright.tokenization.special import Framing
-from llmwright.training.config import TrainConfig
 from llmwright.training.objectives.config import OBJECTIVES
 from llmwright.training.objectives.objective import Objective, ObjectiveRequest
 
@@ -139,7 +138,7 @@ def _trial(architecture: Architecture, task_name: str) -> Trial:
         ),
         None,
     ) or OBJECTIVES.get(task.objective).model_validate({})
-    objective = kind.build(ObjectiveRequest(model, contract, TrainConfig()))
+    objective = kind.build(ObjectiveRequest(model, contract))
     unused = architecture.unused
     return Trial(task, contract, tokenizer, model, objective, rows, unused)
 

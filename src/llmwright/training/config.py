@@ -11,10 +11,10 @@ from llmwright.core.config import Choice, Config, Input, Kind, LocalPath
 from llmwright.core.locale import text
 from llmwright.models.config import ModelSpec, ScratchModel
 from llmwright.training.adapters.config import ADAPTERS, AdapterKind, FullAdapter
-from llmwright.training.following.sinks.config import SINKS, SinkKind
 from llmwright.training.objectives.config import OBJECTIVES, ObjectiveKind
 from llmwright.training.optimizers.config import OPTIMIZERS, SCHEDULES, AdamW, Cosine, ScheduleKind
 from llmwright.training.runtimes.config import RUNTIMES, RuntimeKind, SingleRuntime
+from llmwright.training.sinks.config import SINKS, SinkKind
 
 if TYPE_CHECKING:
     from typing import Self

@@ -18,12 +18,10 @@ from llmwright.training.following.card import model_card
 from llmwright.training.footprint.meter import Meter
 from llmwright.training.loop import Trainee
 from llmwright.training.setup import Material, Problem
-from llmwright.training.state import State
+from llmwright.training.state import TRAINING_FILE, State
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-TRAINING_FILE = "training.json"
 
 
 def save_model_artifact(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+# Beside a model's weights: its settings as resolved, history and evaluations.
+TRAINING_FILE = "training.json"
+
 
 @dataclass
 class State:

@@ -30,7 +30,6 @@ from llmwright.training.data.examples import label_counts
 from llmwright.training.data.packing import PackedRows
 from llmwright.training.data.stored import StoredExamples
 from llmwright.training.following.callbacks import Follower, Judge, Keeper
-from llmwright.training.following.sinks.writing import check_packages, writing
 from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.footprint.check import check_memory
 from llmwright.training.footprint.meter import Meter
@@ -38,13 +37,14 @@ from llmwright.training.learner import Learner
 from llmwright.training.loop import Trainee, fit
 from llmwright.training.objectives.objective import Objective, ObjectiveRequest
 from llmwright.training.optimizers.build import lr_factors, parameter_groups
-from llmwright.training.precision import choose_precision
 from llmwright.training.runtimes.assignment import Assignment
+from llmwright.training.runtimes.precision import choose_precision
 from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.safety.guard import Guard
 from llmwright.training.safety.memory import after_kills
 from llmwright.training.save import save_model_artifact
 from llmwright.training.setup import Material, Problem
+from llmwright.training.sinks.writing import check_packages, writing
 from llmwright.training.state import State
 
 if TYPE_CHECKING:
@@ -244,9 +244,11 @@ def make_objective(
     request = ObjectiveRequest(
         material.model,
         material.contract,
-        config,
-        counts_C,
-        num_targets,
+        smoothing=config.label_smoothing,
+        class_weights=config.class_weights,
+        seed=config.seed,
+        label_counts_C=counts_C,
+        num_targets=num_targets,
         tokenizer=material.tokenizer,
         inputs=problem.inputs,
         root=run.root,

@@ -12,7 +12,6 @@ from llmwright.core.events import Notice
 from llmwright.models.load import load_model
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS, Example
-from llmwright.training.config import TrainConfig
 from llmwright.training.data.batching import BucketedRows
 from llmwright.training.data.packing import PackedRows
 from llmwright.training.objectives.config import OBJECTIVES
@@ -46,9 +45,7 @@ def examples() -> list[Example]:
 
 def summed(kind: type, model, limit: int, **values):
     """Return summed loss, gradient and targets per row of an epoch."""
-    objective = OBJECTIVES.get("causal_lm")().build(
-        ObjectiveRequest(model, contract(), TrainConfig())
-    )
+    objective = OBJECTIVES.get("causal_lm")().build(ObjectiveRequest(model, contract()))
     task = TASKS.get("text-generation")()
     batches = kind(examples(), range(len(LENGTHS)), task, contract(), None, limit, 0)
     model.zero_grad()

@@ -14,7 +14,6 @@ from llmwright.models.load import load_model, load_tokenizer
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.preference import Flags, Pairs
 from llmwright.tasks.task import IGNORE
-from llmwright.training.config import TrainConfig
 from llmwright.training.objectives.config import OBJECTIVES
 from llmwright.training.objectives.objective import ObjectiveRequest
 
@@ -44,7 +43,7 @@ def losses_of(bench):
         model = small_model(tokenizer)
         contract = contract_of(tokenizer)
         kind = OBJECTIVES.get(name).model_validate(values)
-        objective = kind.build(ObjectiveRequest(model, contract, TrainConfig()))
+        objective = kind.build(ObjectiveRequest(model, contract))
         tensors = {"reference": torch.tensor(reference, dtype=torch.float32)}
         return objective.pair_losses(torch.tensor(log_probs), torch.tensor(counts), tensors)
 
@@ -219,7 +218,7 @@ def test_logits_in_parts_give_the_same_losses_and_gradients(name, bench, monkeyp
 
     tokenizer = load_tokenizer(bench.tokenizer(TEXTS).path)
     model, contract = small_model(tokenizer), contract_of(tokenizer)
-    objective = OBJECTIVES.get(name)().build(ObjectiveRequest(model, contract, TrainConfig()))
+    objective = OBJECTIVES.get(name)().build(ObjectiveRequest(model, contract))
     encoding = Pairs()
     batch = encoding.collate([encoding.encode(r, tokenizer, contract) for r in PAIRS], contract)
     tensors = {n: torch.from_numpy(a) for n, a in objective.arrays(batch).items()}

@@ -14,7 +14,6 @@ from llmwright.models.load import load_model, load_tokenizer
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.reward import Reward
 from llmwright.tasks.task import IGNORE
-from llmwright.training.config import TrainConfig
 from llmwright.training.objectives.config import OBJECTIVES
 from llmwright.training.objectives.objective import ObjectiveRequest
 
@@ -49,9 +48,7 @@ def test_what_was_masked_is_learned(filled) -> None:
 
 def test_other_tokens_are_masked_in_another_epoch_and_the_same_on_the_next_run(filled) -> None:
     model, contract = load_model(filled.path), Contract.open(filled.path)
-    objective = OBJECTIVES.get("masked_lm")().build(
-        ObjectiveRequest(model, contract, TrainConfig())
-    )
+    objective = OBJECTIVES.get("masked_lm")().build(ObjectiveRequest(model, contract))
     ids_BT = np.array([load_tokenizer(filled.path)("red sun blue rain")["input_ids"]] * 2)
 
     def masked(epoch: int) -> np.ndarray:
@@ -94,9 +91,7 @@ def test_chosen_answers_get_the_higher_reward(architecture, bench, tiny) -> None
 
 def test_padding_is_never_masked(filled) -> None:
     model, contract = load_model(filled.path), Contract.open(filled.path)
-    objective = OBJECTIVES.get("masked_lm")().build(
-        ObjectiveRequest(model, contract, TrainConfig())
-    )
+    objective = OBJECTIVES.get("masked_lm")().build(ObjectiveRequest(model, contract))
     pad = contract.special_tokens["pad"]
     ids_BT = np.array([[7, 8, 9, pad, pad]])
     labels_BT = np.where(ids_BT == pad, IGNORE, ids_BT)

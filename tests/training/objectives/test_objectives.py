@@ -66,7 +66,9 @@ def classification(labels, num_labels, multi_label=False, counts=None, total=0, 
         multi_label=multi_label,
     )
     config = TrainConfig.model_validate(values)
-    request = ObjectiveRequest(None, contract, config, counts, total)
+    request = ObjectiveRequest(
+        None, contract, config.label_smoothing, config.class_weights, 42, counts, total
+    )
     objective = OBJECTIVES.get("classification").model_validate({}).build(request)
     batch = {"input_ids": np.ones((len(labels), 3), dtype=np.int64), "labels": labels}
     arrays = objective.arrays(batch)
@@ -146,7 +148,7 @@ def test_a_word_outside_that_is_called_so_is_no_merit(
         max_length=8,
         labels=["O", "LOC", "PER"],
     )
-    request = ObjectiveRequest(None, contract, TrainConfig())
+    request = ObjectiveRequest(None, contract)
     objective = OBJECTIVES.get("tagging").model_validate({}).build(request)
     batch = {"input_ids": np.ones((1, 5), dtype=np.int64), "labels": np.array([[-100, 0, 0, 0, 1]])}
     tensors = {name: torch.from_numpy(array) for name, array in objective.arrays(batch).items()}
@@ -165,7 +167,7 @@ def vae(**values):
         max_length=8,
     )
     model = SimpleNamespace(to_logvar=None)
-    request = ObjectiveRequest(model, contract, TrainConfig())
+    request = ObjectiveRequest(model, contract)
     return OBJECTIVES.get("vae").model_validate(values).build(request)
 
 

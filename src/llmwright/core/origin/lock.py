@@ -14,10 +14,10 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path, PurePath
 from typing import Any
 
-from llmwright import __version__
 from llmwright.core import files, layers, plugins
 from llmwright.core.artifacts import MANIFEST, Artifact, read_manifest
 from llmwright.core.config import Config, is_secret
@@ -85,7 +85,7 @@ def code(project: Project) -> dict[str, Any]:
     """Return version and, where they lie in a git repository, commits of LLMwright and project."""
     here = Path(__file__).parents[2]
     return {
-        "llmwright": __version__,
+        "llmwright": metadata.version("llmwright"),
         # An installed package may lie within somebody's repository, of which it is no part.
         "llmwright_commit": None if "site-packages" in here.parts else _commit(here),
         "project_commit": _commit(project.root),

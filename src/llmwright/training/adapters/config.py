@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from llmwright.core.config import Kind
 from llmwright.core.locale import text
-from llmwright.core.registry import Registry
+from llmwright.core.registry import Registry, load_object
 
 _CONFIG = "llmwright.training.adapters.config"
 _ADAPTERS = "llmwright.training.adapters"
@@ -142,9 +142,7 @@ class QloraAdapter(LowRank):
 
     def require(self) -> None:
         """Raise where no GPU or no bitsandbytes is there."""
-        from llmwright.training.adapters.qlora import require
-
-        require()
+        load_object(f"{_ADAPTERS}.qlora:require")()
 
 
 class VirtualAdapter(AdapterKind):

@@ -20,10 +20,10 @@ from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.data.records import Row
 from llmwright.training.checkpoints.store import Checkpoints
+from llmwright.training.following.suspects import describe_suspects
 from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.loop import StepResult, Trainee
 from llmwright.training.safety.guard import WINDOW, Verdict
-from llmwright.training.safety.suspects import describe_suspects
 from llmwright.training.state import State
 
 # Progress is for eyes; more often than this only costs time.

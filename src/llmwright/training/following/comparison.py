@@ -11,7 +11,7 @@ import numpy as np
 from llmwright.core import files
 from llmwright.core.operation import Finding
 from llmwright.inference.probes import Probe, Probes
-from llmwright.training.save import TRAINING_FILE
+from llmwright.training.state import TRAINING_FILE
 
 
 def compare(recorded: Path, made: Path) -> list[Finding]:

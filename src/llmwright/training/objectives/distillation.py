@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,10 +52,7 @@ class DistillationObjective(Objective):
         self.own: Objective = own.build(request)
         self.multi_label = request.contract.multi_label
         self.teacher = load_teacher(kind, request, task.auto_class)
-        asked = ObjectiveRequest(
-            self.teacher, request.contract, request.config, request.label_counts_C,
-            request.num_targets,
-        )  # fmt: skip
+        asked = replace(request, model=self.teacher)
         self.teachers: Objective = own.build(asked)
         if getattr(self.teachers, "needs_mask", False):
             self.own.needs_mask = True

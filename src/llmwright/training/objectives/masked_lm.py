@@ -23,7 +23,7 @@ class MaskedLMObjective(HeadedObjective):
 
     def __init__(self, kind: MaskedLMLoss, request: ObjectiveRequest) -> None:
         super().__init__(kind, request)
-        self._contract, self._seed = request.contract, request.config.seed
+        self._contract, self._seed = request.contract, request.seed
 
     def arrays(self, batch: Batch) -> Batch:
         """Return texts with masked tokens, and what stood there."""

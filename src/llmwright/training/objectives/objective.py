@@ -10,8 +10,9 @@ Shapes: B rows, N targets, C classes or tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +21,11 @@ from torch import Tensor
 from llmwright.core.errors import ConfigError, closest
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch
-from llmwright.training.config import TrainConfig
 from llmwright.training.objectives.config import ObjectiveKind
 from llmwright.training.objectives.cross_entropy import cross_entropies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -58,7 +58,9 @@ class ObjectiveRequest:
     Attributes:
         model: The model that will be trained, to find out what it needs.
         contract: Labels and special tokens.
-        config: Label smoothing and class weights.
+        smoothing: Share of a target's probability spread over all classes.
+        class_weights: ``none``, ``balanced`` or a weight for each label.
+        seed: Of what an objective draws itself.
         label_counts_C: How often the training split has each label; None without labels.
         num_targets: Rows, or tagged words, of the training split.
         tokenizer: The model's, for objectives that ask a second model.
@@ -68,7 +70,9 @@ class ObjectiveRequest:
 
     model: PreTrainedModel
     contract: Contract
-    config: TrainConfig
+    smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
+    seed: int = 42
     label_counts_C: np.ndarray | None = None
     num_targets: int = 0
     tokenizer: PreTrainedTokenizerFast | None = None
@@ -97,12 +101,11 @@ class Objective(ABC):
 
     def __init__(self, kind: ObjectiveKind, request: ObjectiveRequest) -> None:
         self.kind = kind
-        config = request.config
-        if config.class_weights != "none" and not self.weighs_classes:
+        if request.class_weights != "none" and not self.weighs_classes:
             raise ConfigError("TRAIN-004", option="class_weights", objective=kind.kind)
-        if config.label_smoothing and not self.smooths_labels:
+        if request.smoothing and not self.smooths_labels:
             raise ConfigError("TRAIN-004", option="label_smoothing", objective=kind.kind)
-        self.smoothing = config.label_smoothing
+        self.smoothing = request.smoothing
         weights_C = class_weights(request) if self.weighs_classes else None
         self.weights_C = None if weights_C is None else torch.from_numpy(weights_C)
 
@@ -207,10 +210,10 @@ def class_weights(request: ObjectiveRequest) -> np.ndarray | None:
     Raises:
         ConfigError: A weight is for a label that does not exist (``TRAIN-005``).
     """
-    wanted, contract = request.config.class_weights, request.contract
+    wanted, contract = request.class_weights, request.contract
     if wanted == "none":
         return None
-    if isinstance(wanted, dict):
+    if isinstance(wanted, Mapping):
         for name in wanted:
             if name not in contract.labels:
                 raise ConfigError("TRAIN-005", label=name, hint=closest(name, contract.labels))

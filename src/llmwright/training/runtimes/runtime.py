@@ -20,10 +20,10 @@ from llmwright.core.errors import ResourceError
 from llmwright.core.hardware import num_cores
 from llmwright.tasks.task import Batch
 from llmwright.training.adapters.adapter import load_trainable, trainable_state
-from llmwright.training.precision import Precision
 from llmwright.training.runtimes import states
 from llmwright.training.runtimes.config import SingleRuntime
 from llmwright.training.runtimes.environment import refuse_foreign_launch
+from llmwright.training.runtimes.precision import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

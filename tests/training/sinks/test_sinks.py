@@ -19,9 +19,9 @@ from llmwright.core.errors import ConfigError, ResourceError
 from llmwright.core.events import Event, EventFile, Metric, Notice, RunStarted
 from llmwright.core.runs import Run
 from llmwright.training.config import TrainConfig
-from llmwright.training.following.sinks.config import SINKS, SinkKind
-from llmwright.training.following.sinks.sink import Sink
-from llmwright.training.following.sinks.writing import writing
+from llmwright.training.sinks.config import SINKS, SinkKind
+from llmwright.training.sinks.sink import Sink
+from llmwright.training.sinks.writing import writing
 
 TEXTS = ["red sun", "blue rain", "cold snow"] * 4
 STEPS = list(range(1, 11))

@@ -9,8 +9,8 @@ import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from llmwright.core.locale import text
-from llmwright.training.following.sinks.config import TensorBoard
-from llmwright.training.following.sinks.sink import Sink, SinkRequest
+from llmwright.training.sinks.config import TensorBoard
+from llmwright.training.sinks.sink import Sink, SinkRequest
 
 # Longest name that a prompt is listed under.
 _MAX_NAME = 60

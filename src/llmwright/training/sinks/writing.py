@@ -13,8 +13,8 @@ from llmwright.core.errors import ResourceError
 from llmwright.core.events import Event
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
-from llmwright.training.following.sinks.config import SinkKind
-from llmwright.training.following.sinks.sink import Sink, SinkRequest, said_before
+from llmwright.training.sinks.config import SinkKind
+from llmwright.training.sinks.sink import Sink, SinkRequest, said_before
 
 
 def check_packages(kinds: Sequence[SinkKind]) -> None:

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 from llmwright.core.locale import text
-from llmwright.training.following.sinks.config import WandB
-from llmwright.training.following.sinks.sink import Sink, SinkRequest
+from llmwright.training.sinks.config import WandB
+from llmwright.training.sinks.sink import Sink, SinkRequest
 
 
 class WandBSink(Sink):

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from llmwright.core.config import Kind, LocalPath
 from llmwright.core.registry import Registry
 
-_SINKS = "llmwright.training.following.sinks"
+_SINKS = "llmwright.training.sinks"
 
 # `build(request)` takes a `SinkRequest` and returns a `Sink`, both of `following.sinks.sink`.
 SINKS: Registry[type[SinkKind]] = Registry(

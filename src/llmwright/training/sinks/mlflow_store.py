@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from llmwright.core.locale import text
-from llmwright.training.following.sinks.config import MLflow
-from llmwright.training.following.sinks.sink import Sink, SinkRequest
+from llmwright.training.sinks.config import MLflow
+from llmwright.training.sinks.sink import Sink, SinkRequest
 
 TAG = "llmwright.run"
 # What MLflow takes in names of metrics and parameters, and how long a parameter may be.
