@@ -26,7 +26,7 @@ from llmwright.core import files
 from llmwright.core.errors import ConfigError, closest
 from llmwright.core.index import Index, JobRow, Status, is_alive, process_started, run_folder
 from llmwright.core.locale import text
-from llmwright.core.runs import killed_for_memory
+from llmwright.core.runs import KILLS, killed_for_memory
 
 POLL_SECONDS = 0.1
 CANCELLED = "cancelled"
@@ -195,7 +195,9 @@ def _run_to_end(home: Path, argv: list[str], cwd: Path, flag: Path) -> tuple[int
 def _can_go_on(home: Path, pid: int) -> bool:
     """Say whether a run of a killed process can go on with less memory."""
     rows = [row for row in Index(home).runs() if row.pid == pid and row.status == "lost"]
-    return any(killed_for_memory(run_folder(home, row.id)) for row in rows)
+    # A search keeps the folders of its trials below its own.
+    marks = [mark for row in rows for mark in run_folder(home, row.id).rglob(KILLS)]
+    return any(killed_for_memory(mark.parent) for mark in marks)
 
 
 if __name__ == "__main__":

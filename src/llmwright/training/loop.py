@@ -177,7 +177,7 @@ def fitting_gradients(trainee: Trainee, state: State, group: Group, done: float)
         trainee.optimizer.zero_grad()
         if not trainee.runtime.repeats:
             raise ResourceError("TRAIN-131")
-        state.micro_batch_tokens = halved(trainee.batches, parts)
+        state.micro_batch_tokens = halved(trainee.batches, parts, attempt.reason)
         free()
         set_random_states(before)
 

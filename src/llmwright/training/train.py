@@ -138,7 +138,7 @@ def spare_memory(trainee: Trainee, state: State, run: Run) -> None:
     Raises:
         ResourceError: It cannot be halved any more (``TRAIN-130``).
     """
-    kills = run.num_kills()
+    [kills] = map(int, trainee.runtime.agreed([run.num_kills()]))
     if kills <= state.num_kills:
         return
     try:

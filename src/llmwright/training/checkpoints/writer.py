@@ -35,8 +35,13 @@ class Writer:
         """
         self.finish()
         self._released.clear()
-        self._thread = threading.Thread(target=self._do, args=(work,), name="checkpoint")
-        self._thread.start()
+        thread = threading.Thread(target=self._do, args=(work,), name="checkpoint")
+        try:
+            thread.start()
+        except RuntimeError:  # no memory for another thread: then training waits
+            self._do(work)
+        else:
+            self._thread = thread
 
     def _do(self, work: Callable[[Release], None]) -> None:
         try:
@@ -47,7 +52,8 @@ class Writer:
             self._released.set()
 
     def _release(self) -> None:
-        if not self._released.is_set() and sys.platform == "linux":
+        beside = threading.current_thread() is not threading.main_thread()
+        if beside and not self._released.is_set() and sys.platform == "linux":
             own = threading.get_native_id()
             niceness = min(19, os.getpriority(os.PRIO_PROCESS, own) + NICER)
             os.setpriority(os.PRIO_PROCESS, own, niceness)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from llmwright.core.errors import ResourceError
+from llmwright.core.locale import text
 from llmwright.training.data.batching import Batches
 
 T = TypeVar("T")
@@ -30,6 +31,10 @@ SIGNS = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
     "cuda error: out of memory",
+    # oneDNN has one sentence for whatever it could not get.
+    "could not create a primitive",
+    "could not execute a primitive",
+    "could not create a memory object",
 )
 
 
@@ -41,9 +46,11 @@ class Attempt:
 
     Attributes:
         failed: Whether memory ran out.
+        reason: What was said then.
     """
 
     failed: bool = False
+    reason: str = ""
 
     def __call__(self, work: Callable[[], T]) -> T | None:
         """Return what ``work`` returns; None when memory ran out, and `failed` then says so."""
@@ -52,6 +59,7 @@ class Attempt:
         except (MemoryError, RuntimeError, OSError) as error:
             if not is_out_of_memory(error):
                 raise
+            self.reason = str(error).partition("\n")[0][:200]
         self.failed = True
         free()
         return None
@@ -93,12 +101,13 @@ def micro_batches(
     return [part for half in halves for part in micro_batches(batches, half, max_tokens)]
 
 
-def halved(batches: Batches, parts: Sequence[np.ndarray]) -> int:
+def halved(batches: Batches, parts: Sequence[np.ndarray], reason: str) -> int:
     """Return the most tokens of a micro-batch with which the largest part would be cut in two.
 
     Args:
         batches: Count the tokens.
         parts: Micro-batches that did not fit.
+        reason: What was said about it, for the error.
 
     Raises:
         ResourceError: Each of them is a single row (``TRAIN-130``).
@@ -106,7 +115,7 @@ def halved(batches: Batches, parts: Sequence[np.ndarray]) -> int:
     several = [part for part in parts if len(part) > 1]
     if not several:
         largest = max(batches.count_tokens(part) for part in parts)
-        raise ResourceError("TRAIN-130", tokens=largest)
+        raise ResourceError("TRAIN-130", tokens=largest, reason=reason)
     largest_part = max(several, key=batches.count_tokens)
     middle = (len(largest_part) + 1) // 2
     return max(
@@ -139,7 +148,7 @@ def in_fitting_parts(
         attempt = Attempt()
         attempt(partial(work, left[0]))
         if attempt.failed:
-            max_tokens = halved(batches, left[:1])
+            max_tokens = halved(batches, left[:1], attempt.reason)
             left[:1] = micro_batches(batches, left[0], max_tokens)
             free()
         else:
@@ -164,5 +173,5 @@ def after_kills(batches: Batches, max_tokens: int | None, kills: int, epoch: int
     planned = batches.epoch(epoch)
     for _ in range(kills):
         parts = [part for i_B in planned for part in micro_batches(batches, i_B, max_tokens)]
-        max_tokens = halved(batches, parts)
+        max_tokens = halved(batches, parts, text("training.was_killed"))
     return max_tokens
