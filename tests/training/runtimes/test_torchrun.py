@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llmwright.core.errors import StoppedError
+from llmwright.core.errors import ConfigError, StoppedError
 from llmwright.core.events import Event, Metric, Notice
 from llmwright.core.runs import Run
 from llmwright.training.config import TrainConfig
@@ -38,8 +38,8 @@ def losses(artifact) -> list[float]:
     return [entry["loss"] for entry in record(artifact)["history"]]
 
 
-def same_weights(a, b, atol: float = 2e-5) -> None:
-    one, two = (load_file(artifact.path / "model.safetensors") for artifact in (a, b))
+def same_weights(a, b, atol: float = 2e-5, file: str = "model.safetensors") -> None:
+    one, two = (load_file(artifact.path / file) for artifact in (a, b))
     assert one.keys() == two.keys()
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, atol=atol, rtol=1e-4)
@@ -128,6 +128,26 @@ def test_preferences_have_the_reference_of_one_process(bench, tiny) -> None:
     assert losses(alone)[-1] < losses(alone)[0]
     assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
     same_weights(alone, together)
+
+
+@pytest.mark.slow
+def test_an_adapter_learns_alike(bench, writer) -> None:
+    base = writer("base", epochs=1)
+    values = {
+        "model": {"kind": "hub", "name": str(base.path)},
+        "adapter": {"kind": "lora", "rank": 4},
+        "lr": 1e-2,
+    }
+    alone = writer("alone", **values)
+    together = writer("together", **values, runtime=ranks(sharding="fsdp2"))
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
+    same_weights(alone, together, file="adapter_model.safetensors")
+
+
+@pytest.mark.slow
+def test_an_optimizer_that_needs_whole_weights_is_refused(writer) -> None:
+    with pytest.raises(ConfigError, match="TRAIN-126"):
+        writer("x", optimizer={"kind": "adafactor"}, runtime=ranks(sharding="fsdp2"))
 
 
 class StoppingRun(Run):

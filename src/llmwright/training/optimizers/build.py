@@ -20,6 +20,7 @@ from llmwright.training.optimizers.config import (
     AdamW8bit,
     RMSprop,
 )
+from llmwright.training.runtimes.states import are_spread
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,10 +96,12 @@ def adamw_8bit(kind: AdamW8bit, groups: Groups, lr: float) -> Optimizer:
     """Return AdamW with its state in 8 bits.
 
     Raises:
+        ConfigError: Weights are spread over processes (``TRAIN-126``).
         ResourceError: There is no GPU or bitsandbytes is not installed (``TRAIN-034``).
     """
     if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
         raise ResourceError("TRAIN-034")
+    refuse_spread(kind.kind, groups)
     from bitsandbytes.optim import AdamW8bit as Optimizer8bit
 
     betas = (kind.beta1, kind.beta2)
@@ -113,9 +116,15 @@ def adam(kind: Adam, groups: Groups, lr: float) -> Optimizer:
 
 
 def sgd(kind: SGD, groups: Groups, lr: float) -> Optimizer:
-    """Return SGD, all weights in one fused call."""
+    """Return SGD, all weights in one fused call; torch has none for weights that are spread."""
+    fused = not are_spread(groups)
     return torch.optim.SGD(
-        groups, lr=lr, momentum=kind.momentum, nesterov=kind.nesterov, fused=True
+        groups,
+        lr=lr,
+        momentum=kind.momentum,
+        nesterov=kind.nesterov,
+        fused=fused,
+        foreach=not fused,
     )
 
 
@@ -131,8 +140,23 @@ def adagrad(kind: Adagrad, groups: Groups, lr: float) -> Optimizer:
     return torch.optim.Adagrad(groups, lr=lr, eps=kind.eps, foreach=True)
 
 
+def refuse_spread(optimizer: str, groups: Groups) -> None:
+    """Refuse weights that are spread over processes, for an optimizer that needs each in one piece.
+
+    Raises:
+        ConfigError: They are (``TRAIN-126``).
+    """
+    if are_spread(groups):
+        raise ConfigError("TRAIN-126", optimizer=optimizer)
+
+
 def adafactor(kind: Adafactor, groups: Groups, lr: float) -> Optimizer:
-    """Return Adafactor with the learning rate as given (no relative steps)."""
+    """Return Adafactor with the learning rate as given (no relative steps).
+
+    Raises:
+        ConfigError: Weights are spread over processes (``TRAIN-126``).
+    """
+    refuse_spread(kind.kind, groups)
     return torch.optim.Adafactor(
         groups, lr=lr, beta2_decay=kind.beta2_decay, d=kind.clip_threshold, foreach=True
     )

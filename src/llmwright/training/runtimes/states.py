@@ -6,7 +6,7 @@ or three can read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -22,6 +22,11 @@ def whole(value: Any) -> Any:
     All processes must ask for it.
     """
     return value.full_tensor().detach().cpu() if isinstance(value, DTensor) else value
+
+
+def are_spread(groups: Iterable[dict[str, Any]]) -> bool:
+    """Say whether weights in the groups of an optimizer are spread over processes."""
+    return any(isinstance(weight, DTensor) for group in groups for weight in group["params"])
 
 
 def make_whole(model: nn.Module, keep: bool) -> None:
@@ -78,7 +83,12 @@ def load_optimizer(model: nn.Module, optimizer: Optimizer, state: dict[str, Any]
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     numbers = iter(range(len(weights)))
     groups = [
-        {**kept, "params": [next(numbers) for _ in group["params"]]}
+        # How a step is computed suits the present runtime.
+        {
+            **kept,
+            **{key: group[key] for key in ("fused", "foreach") if key in group},
+            "params": [next(numbers) for _ in group["params"]],
+        }
         for kept, group in zip(state["groups"], optimizer.param_groups, strict=True)
     ]
     known = {
