@@ -34,7 +34,8 @@ def three_steps(network: nn.Module, optimizer: torch.optim.Optimizer) -> list[to
     return [weight.detach() for weight in network.parameters()]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS.names())
+# The 8-bit one needs a GPU; that it is refused without one is tested beside the other GPU options.
+@pytest.mark.parametrize("name", [n for n in OPTIMIZERS.names() if n != "adamw_8bit"])
 def test_optimizer_does_what_its_name_says(name) -> None:
     ours, reference = model(), model()
     kind = OPTIMIZERS.get(name).model_validate({})
