@@ -86,8 +86,10 @@ class Disk:
     free: int
 
 
-def measure_steps(trainee: Trainee, run: Run) -> tuple[float, float, int]:
-    """Return the seconds of a mean step, the spread of that as a share, and the steps made.
+def measure_steps(trainee: Trainee, run: Run) -> tuple[float, float, float, int]:
+    """Return seconds of a mean step, its spread as a share, seconds of a new shape, steps made.
+
+    A batch of a shape that was not there yet takes longer: kernels are compiled for it.
 
     The trainee learns: it is of no use afterwards.
     """
@@ -106,10 +108,12 @@ def measure_steps(trainee: Trainee, run: Run) -> tuple[float, float, int]:
     ):
         run.progress("plan_steps", len(seconds), None, "steps")
         seconds.append([timed(trainee, every[index]) for index in middles])
-    means = np.array(seconds) @ shares
+    first, later = np.array(seconds[0]), np.array(seconds[1:] or seconds)
+    means = later @ shares
     mean = float(np.median(means))
+    new_shape = max(0.0, float((first - np.median(later, axis=0)).mean()))
     spread = float(means.std() / mean) if len(means) > 1 else 0.0
-    return mean, max(LEAST_SPREAD, spread), len(seconds) * len(middles)
+    return mean, max(LEAST_SPREAD, spread), new_shape, len(seconds) * len(middles)
 
 
 def timed(trainee: Trainee, group: Group) -> float:

@@ -25,7 +25,7 @@ from llmwright.planning.rows import ShownRow, StopCheck, check_stops, sample_row
 from llmwright.training import setup
 from llmwright.training.config import TrainConfig
 from llmwright.training.footprint.check import foreseen, remedies
-from llmwright.training.footprint.memory import Memory
+from llmwright.training.footprint.memory import Memory, num_shapes
 from llmwright.training.loop import Trainee
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
@@ -145,7 +145,7 @@ def _planned(
     found: Pace | None = None
     disk: Disk | None = None
     if measure and (memory is None or memory.fits):
-        step, spread, made = pace.measure_steps(trainee, run)
+        step, spread, new_shape, made = pace.measure_steps(trainee, run)
         evaluation = pace.measure_evaluation(trainee, validation, step)
         waited, finish, checkpoint, artifact = pace.measure_writing(
             config, trainee, material, folder
@@ -155,7 +155,7 @@ def _planned(
         found = Pace(
             start=start,
             step=step,
-            steps=step * steps,
+            steps=step * steps + new_shape * num_shapes(trainee),
             evaluations=evaluation * count if validation is not None else 0.0,
             checkpoints=waited * count,
             finish=finish,
