@@ -40,7 +40,7 @@ RECORDED = (
     "torch",
     "transformers",
     "tokenizers",
-    "accelerate",
+    "peft",
     "numpy",
     "polars",
     "onnx",

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from llmwright.training.budget import Budget
     from llmwright.training.runtimes.runtime import Runtime
 
-# Compiling took 10 to 60 s, and took 16 to 25 % off the time of a step (two cores with bf16, 13.8M
-# parameters): a run has to last some minutes before it gains anything worth another program.
+# First measurements, on a busy machine (13.8M parameters, bf16): compiling took 8 to 10 s of
+# processor time and a C++ compiler's, steps then 6 to 22 % less. A quarter of an hour is a guess that
+# leaves room: the gain has to be worth another program.
 MIN_SECONDS = 900.0
 # Training costs about 6 operations per weight and token; what a core does of them in a second,
 # measured with that model.
