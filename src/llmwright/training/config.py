@@ -171,8 +171,8 @@ class TrainConfig(Config):
     long inputs."""
     compile: Switch = "auto"
     """Compile the model's layers (torch.compile): the first steps then take up to a minute longer,
-    all others less, and results differ by rounding. `auto` does so on a CPU with a C++ compiler when
-    a run is likely to last a quarter of an hour."""
+    all others less, and results differ by rounding. `auto` does so on a CPU with a C++ compiler
+    when a run is likely to last a quarter of an hour."""
     kernels: Switch = "auto"
     """Fused GPU kernels (Liger) for a model's parts; `auto` uses them where they are installed."""
     memory_check: Literal["refuse", "warn", "off"] = "refuse"

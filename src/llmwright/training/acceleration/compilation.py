@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from llmwright.training.runtimes.runtime import Runtime
 
 # First measurements, on a busy machine (13.8M parameters, bf16): compiling took 8 to 10 s of
-# processor time and a C++ compiler's, steps then 6 to 22 % less. A quarter of an hour is a guess that
-# leaves room: the gain has to be worth another program.
+# processor time and a C++ compiler's, steps then 6 to 22 % less. A quarter of an hour is a guess
+# that leaves room: the gain has to be worth another program.
 MIN_SECONDS = 900.0
 # Training costs about 6 operations per weight and token; what a core does of them in a second,
 # measured with that model.
