@@ -13,10 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from llmwright.cli import options, render
-from llmwright.core import layers
 from llmwright.core.locale import text
-from llmwright.core.project import forms_in
-from llmwright.operations import OPERATIONS
 
 TERMS = (
     "process",
@@ -56,12 +53,9 @@ def plan(
     from llmwright import api
     from llmwright.cli.operation import find_project
 
-    given = layers.flat(layers.parse_overrides(words, forms_in(OPERATIONS)))
     project = find_project(folder, words)
     with render.Terminal(as_json) as terminal:
-        found = api.plan(
-            project.root, overrides=given, only=only, measure=measure, consumers=[terminal]
-        )
+        found = api.plan(project, only=only, measure=measure, consumers=[terminal])
     if svg is not None:
         picture(found, svg)
     if as_json:

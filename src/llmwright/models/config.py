@@ -13,6 +13,7 @@ from llmwright.core.errors import LLMwrightError
 from llmwright.core.registry import Registry
 from llmwright.models.vectors.config import VECTORS, VectorsKind
 from llmwright.tokenization import hub
+from llmwright.tokenization.config import located
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,7 +261,7 @@ class HubModel(Kind):
 
         The path of the latter names the commit that the id stands for now.
         """
-        folder = (root / self.name).expanduser()
+        folder = located(self.name, root)
         if folder.is_dir():
             return sorted(p for p in folder.iterdir() if p.is_file())
         # What cannot be found or reached is the operation's to report, with its own words.

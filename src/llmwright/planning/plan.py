@@ -17,6 +17,7 @@ from typing import Any
 from llmwright.core import files
 from llmwright.core.artifacts import Artifact
 from llmwright.core.events import Emit
+from llmwright.core.locale import text
 from llmwright.core.project import Project
 from llmwright.core.runs import Run
 from llmwright.planning import pace
@@ -27,6 +28,7 @@ from llmwright.training.config import TrainConfig
 from llmwright.training.footprint.check import foreseen, remedies
 from llmwright.training.footprint.memory import Memory, num_shapes
 from llmwright.training.loop import Trainee
+from llmwright.training.runtimes.config import SingleRuntime
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
 from llmwright.training.train import make_trainee, make_validation, set_seed
@@ -132,7 +134,10 @@ def _planned(
     listeners = [*consumers, lambda event: said.append(getattr(event, "text", ""))]
     run = Run("plan", folder, project.root, project.store, listeners)
     started = time.monotonic()
-    # One process stands for each of several: they do the same.
+    if config.runtime.launcher:
+        # One process stands for each of several: they do the same, each with its share of a batch.
+        run.notice(text("training.plan_one_process"))
+        config = config.model_copy(update={"runtime": SingleRuntime()})
     runtime = config.runtime.build()
     problem = setup.define(config, inputs, run)
     material = setup.prepare(config, problem, inputs, run)

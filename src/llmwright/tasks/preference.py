@@ -78,7 +78,7 @@ class Pairs(Judged):
 class Flags(Judged):
     """Rows ``prompt``, ``completion`` and ``flag``.
 
-    The second text is the prompt with the answer of the next row: how the model takes answers that
+    The second text is the prompt with the answer of another row: how the model takes answers that
     have nothing to do with their prompt is the reference point of KTO.
     """
 
@@ -93,9 +93,12 @@ class Flags(Judged):
         return with_second(replace(example, extras={FLAG: flag}), example)
 
     def finish(self, examples: Sequence[Example], contract: Contract) -> Sequence[Example]:
-        """Return the examples, each with the answer of the one after it as its second text."""
-        limit = contract.max_length
-        following = [*examples[1:], *examples[:1]]
+        """Return the examples, each with another one's answer as its second text.
+
+        From half a split away: next to each other often stand answers to the same prompt.
+        """
+        limit, half = contract.max_length, max(1, len(examples) // 2)
+        following = [*examples[half:], *examples[:half]]
         pairs = zip(examples, following, strict=True)
         return [with_second(one, _with_answer_of(one, other, limit)) for one, other in pairs]
 

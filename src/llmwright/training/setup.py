@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from llmwright.core import files
 from llmwright.core.artifacts import Artifact
 from llmwright.core.config import Kind
 from llmwright.core.errors import ConfigError, InputError, closest
 from llmwright.core.locale import text
+from llmwright.core.project import STORE_NAME
+from llmwright.core.registry import installed_plugins
 from llmwright.core.runs import Run
 from llmwright.data.records import Dataset, DatasetInfo, Row
 from llmwright.models import load
@@ -104,7 +107,7 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     if config.selection == "accuracy" and not task.judges:
         raise ConfigError("TASK-023", where="train.selection", task=task.name)
     if "validation" not in dataset.splits:
-        _refuse_without_validation(config)
+        refuse_without_validation(config)
     spec = config.model
     if isinstance(spec, ScratchModel) and spec.architecture is None:
         spec = spec.suited(task.auto_class, kind.architecture)
@@ -158,7 +161,7 @@ def _refuse_unsuited(kind: ObjectiveKind, info: DatasetInfo) -> None:
         )
 
 
-def _refuse_without_validation(config: TrainConfig) -> None:
+def refuse_without_validation(config: TrainConfig) -> None:
     """Refuse what a validation split is needed for, and there is none.
 
     Raises:
@@ -295,8 +298,11 @@ def token_cache(
         key = "training.tokens_written" if new else "training.tokens_read"
         run.notice(text(key, split=split, megabytes=f"{size_bytes / 1e6:.1f}"))
 
-    folder = run.store.home / "cache" / "tokens"
-    rows = {"dataset": problem.inputs["dataset"].id}
+    # The project's, where this run has a store of its own, as a trial of a search.
+    folder = run.root / STORE_NAME / "cache" / "tokens"
+    # Plugins may segment texts, or encode rows.
+    own = {path.name: files.sha256_file(path) for path in sorted(run.root.glob("plugins/*.py"))}
+    rows = {"dataset": problem.inputs["dataset"].id, **own, **installed_plugins()}
     if problem.info.controls:
         rows |= {"control_dropout": str(config.control_dropout), "seed": str(config.seed)}
     return TokenCache.of(folder, rows, tokenizer, problem.encoding, say)

@@ -112,7 +112,8 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     meter.predicted = check_memory(config, trainee, run.notice)
     # Other machines have runs of their own; the one of process 0 counts.
     folder = Path(runtime.collected(str(run.folder))[0]) / "checkpoints"
-    with Checkpoints(folder, identity(config, problem, inputs), runtime.rank) as checkpoints:
+    decides = {**identity(config, problem, inputs), "batches": type(trainee.batches).__name__}
+    with Checkpoints(folder, decides, runtime.rank) as checkpoints:
         state = checkpoints.restore(trainee, run.notice) or State()
         if state.step:
             run.notice(text("training.resumed", step=state.step))

@@ -83,7 +83,9 @@ class Study:
     def is_hopeless(self) -> bool:
         """Say whether so many trials failed, and none came to its end, that it is no accident."""
         failed = [trial for trial in self.ended if trial.state == TrialState.FAIL]
-        return not self.complete and len(failed) >= min(MAX_FAILURES, self.num_wanted() or 1)
+        return not self.complete and len(failed) >= min(
+            MAX_FAILURES, self.num_wanted() or MAX_FAILURES
+        )
 
     @property
     def lost(self) -> list[int]:

@@ -12,7 +12,7 @@ from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.data.records import Dataset
 from llmwright.training.following.validation import selected_by
-from llmwright.training.setup import learned
+from llmwright.training.setup import learned, refuse_without_validation
 from llmwright.training.train import train
 from llmwright.tuning.config import TuneConfig
 from llmwright.tuning.crossval import make_folds
@@ -68,7 +68,8 @@ def goal_of(config: TuneConfig, source: Artifact) -> Goal:
     """Return what trials are compared by: what chooses the best checkpoint of a training.
 
     Raises:
-        ConfigError: There are no rows to measure it on (``TUNE-009``).
+        ConfigError: There are no rows to measure it on (``TUNE-009``), or an option needs a
+            validation split that only the folds have (``TRAIN-017``).
         InputError: There are no training rows (``TRAIN-001``).
     """
     dataset = Dataset.open(source.path)
@@ -77,6 +78,9 @@ def goal_of(config: TuneConfig, source: Artifact) -> Goal:
     if config.num_folds is None and "validation" not in dataset.splits:
         pruner = config.pruner.kind
         raise ConfigError("TUNE-009", where="tune.num_folds", path=source.path, pruner=pruner)
+    if "validation" not in dataset.splits:
+        # The folds have one, but the training on all rows at the end will not.
+        refuse_without_validation(config.train)
     _, _, task = learned(config.train, dataset.info)
     metric, mode = selected_by(task, config.train.selection)
     return Goal(metric, "minimize" if mode == "min" else "maximize")

@@ -236,3 +236,11 @@ def test_logits_in_parts_give_the_same_losses_and_gradients(name, bench, monkeyp
     monkeypatch.setattr(headed, "PART_LOGITS", 5 * len(tokenizer))
     for found, expected in zip(outcome(), whole, strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_the_first_loss_of_a_model_with_dropout_is_that_of_no_gain(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "preference", train=PAIRS)
+    values = {**FAST, "model": tiny(dropout=0.5, num_layers=2), "lr": 1e-9, "max_steps": 1}
+    artifact = bench.train({**values, "objective": "dpo"}, dataset, bench.tokenizer(TEXTS))
+    [entry] = json.loads((artifact.path / "training.json").read_text())["history"]
+    assert entry["loss"] == pytest.approx(math.log(2), abs=1e-5)

@@ -75,8 +75,9 @@ class Validation:
         sums_S4 = runtime.summed(sums_S4)
         loss, num_targets, right, judged = sums_S4.sum(dim=0).tolist()
         measured = {"loss": loss / num_targets}
-        if judged:
-            measured["accuracy"] = right / judged
+        if judged or self.selection == "accuracy":
+            # Where nothing is there to be found, and nothing was called so, all is right.
+            measured["accuracy"] = right / judged if judged else 1.0
         if len(self.sources) > 1:
             for name, (loss, num_targets, *_) in zip(self.sources, sums_S4.tolist(), strict=True):
                 measured[f"loss/{name}"] = loss / max(1.0, num_targets)

@@ -21,6 +21,7 @@ from torch.nn import functional
 from llmwright.core.errors import ConfigError
 from llmwright.models import load
 from llmwright.models.config import HubModel, StepModel
+from llmwright.models.spec import match_vocabulary
 from llmwright.tasks.task import TASKS, Batch
 from llmwright.training.objectives.config import OBJECTIVES, DistillationLoss
 from llmwright.training.objectives.cross_entropy import cross_entropies
@@ -139,7 +140,6 @@ def load_teacher(
     """
     folder = teacher_folder(kind, request)
     teacher = load.load_model(folder, task=auto_class)
-    teacher.requires_grad_(False)
     assert request.tokenizer is not None
     own, other = request.tokenizer.get_vocab(), load.load_tokenizer(folder).get_vocab()
     if own != other:
@@ -152,6 +152,9 @@ def load_teacher(
             own_size=len(own),
             token=differs[0][0],
         )
+    # Both tokenizers may just have been given a padding token that the teacher never saw.
+    match_vocabulary(teacher, request.tokenizer)
+    teacher.requires_grad_(False)
     labels, names = request.contract.labels, teacher.config.id2label
     if labels and labels != [names.get(index) for index in range(len(names))]:
         raise ConfigError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmwright.tasks.task import Batch
 from llmwright.training.objectives.causal_lm import CausalLMObjective
@@ -71,9 +71,11 @@ class JudgedObjective(CausalLMObjective):
         """Note what the model says of all answers before it learns: the reference it is kept to.
 
         So no second model is held, and each answer is read once only, however many the epochs.
+        Nothing is dropped out from here on: what is left of a gain would be noise.
         """
         if not self.needs_reference:
             return
+        without_dropout(model)
         reference_N2 = np.zeros((batches.num_examples, 2), dtype=np.float32)
         planned = batches.epoch(0)
         model.eval()
@@ -89,6 +91,16 @@ class JudgedObjective(CausalLMObjective):
         report(len(planned), len(planned))
         # Each process knows its own rows; the others are 0 with it.
         batches.attach(REFERENCE, sum(runtime.collected(reference_N2), np.zeros_like(reference_N2)))
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Switch off all dropout of a model, in train mode too."""
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        for name in ("attention_dropout", "dropout", "activation_dropout"):
+            if isinstance(getattr(part, name, None), float):
+                setattr(part, name, 0.0)
 
 
 def gains(log_probs_S: Tensor, tensors: Tensors) -> tuple[Tensor, Tensor]:
