@@ -174,6 +174,7 @@ import sys
 from pathlib import Path
 from llmwright.core import hardware, jobs
 hardware.MACHINE_COUNTS = Path(sys.argv[1])
+hardware.PROCESS_CGROUP = Path("none")
 child = [sys.executable, "-c", sys.argv[4], *sys.argv[1:4]]
 jobs.supervise(Path(sys.argv[2]), "job-1", Path.cwd(), child)
 """
@@ -187,6 +188,7 @@ from llmwright.core.index import Index, RunRow, run_folder
 from llmwright.core.runs import Run
 counts, home, why = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 hardware.MACHINE_COUNTS = counts
+hardware.PROCESS_CGROUP = Path("none")
 index, now = Index(home), time.time()
 row = RunRow("run-1", "train", "train", "running", "f", {}, {}, os.getpid(), now, None, now, "", {})
 row, _ = index.begin_run(row, {})

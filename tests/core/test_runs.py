@@ -9,7 +9,7 @@ import pytest
 from llmwright.core import hardware
 from llmwright.core.artifacts import Store
 from llmwright.core.events import ArtifactSaved, Event, Notice, Progress
-from llmwright.core.runs import Run, interrupt_on_terminate
+from llmwright.core.runs import Run, interrupt_on_terminate, killed_for_memory
 
 
 @pytest.fixture
@@ -80,6 +80,7 @@ def test_kills_for_lack_of_memory_are_counted_and_others_are_not(
 ) -> None:
     counts = run.folder / "vmstat"
     monkeypatch.setattr(hardware, "MACHINE_COUNTS", counts)
+    monkeypatch.setattr(hardware, "PROCESS_CGROUP", run.folder / "none")
 
     begun = []
 
@@ -101,3 +102,25 @@ def test_kills_for_lack_of_memory_are_counted_and_others_are_not(
     assert start(10, dies=True) == 2
     run.forget_kills()
     assert start(11, dies=False) == 0
+
+
+def test_a_kill_elsewhere_on_the_machine_is_not_ours(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, group = run.folder / "all", run.folder / "group" / "memory.events"
+    (run.folder / "cgroup").write_text("0::/group\n")
+    group.parent.mkdir()
+    monkeypatch.setattr(hardware, "MACHINE_COUNTS", machine)
+    monkeypatch.setattr(hardware, "PROCESS_CGROUP", run.folder / "cgroup")
+    monkeypatch.setattr(hardware, "CGROUP", run.folder)
+    machine.write_text("oom_kill 5\n")
+    group.write_text("oom 0\noom_kill 0\n")
+    work = run.recoverable()
+    work.__enter__()
+    machine.write_text("oom_kill 6\n")
+    assert not killed_for_memory(run.folder)
+    group.write_text("oom 1\noom_kill 1\n")
+    assert killed_for_memory(run.folder)
+    group.unlink()
+    assert killed_for_memory(run.folder)
+    work.__exit__(None, None, None)

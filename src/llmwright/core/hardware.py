@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,18 +154,29 @@ def _cgroup_memory() -> tuple[int, int] | None:
 def memory_kills() -> dict[str, int]:
     """Return how many processes were killed because memory ran out, by who counts them.
 
-    Counters of this process's control groups and of the machine; empty where nothing counts.
+    This process's own control group comes first, the machine last; empty where nothing counts.
     """
-    files = [MACHINE_COUNTS]
-    for folder in _cgroups():
-        files += [folder / "memory.events", folder / "memory" / "memory.oom_control"]
-    found = {}
-    for path in files:
-        for line in _read(path).splitlines():
-            name, _, number = line.partition(" ")
-            if name == "oom_kill" and number.strip().isdigit():
-                found[str(path)] = int(number)
-    return found
+    counts = {str(path): kills_at(path) for path in (*_own_counters(), MACHINE_COUNTS)}
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def kills_at(path: Path) -> int | None:
+    """Return what one counter of such kills says; None where it is not there."""
+    for line in _read(path).splitlines():
+        name, _, number = line.partition(" ")
+        if name == "oom_kill" and number.strip().isdigit():
+            return int(number)
+    return None
+
+
+def _own_counters() -> Iterator[Path]:
+    """Yield where kills in this process's own control group are counted, in either version."""
+    for line in _read(PROCESS_CGROUP).splitlines():
+        _, kinds, folder = line.split(":", 2)
+        if not kinds:
+            yield CGROUP / folder.strip("/") / "memory.events"
+        elif "memory" in kinds.split(","):
+            yield CGROUP / "memory" / folder.strip("/") / "memory.oom_control"
 
 
 def _has_bf16() -> bool:

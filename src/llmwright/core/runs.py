@@ -174,15 +174,20 @@ class Run:
 def killed_for_memory(folder: Path) -> bool:
     """Say whether the last process of a run was killed because memory ran out.
 
-    It had begun something recoverable and not ended it, and since then the system counted a kill.
+    It had begun something recoverable and not ended it, and since then its control group counted a
+    kill; the machine did, where that group is gone or never counted.
 
     Args:
         folder: The run's own.
     """
     path = folder / KILLS
     before = files.read_json(path).get("counters", {}) if path.is_file() else {}
-    now = hardware.memory_kills()
-    return any(now.get(name, 0) > number for name, number in before.items())
+    # The machine comes last.
+    for name in sorted(before, key=lambda name: name == str(hardware.MACHINE_COUNTS)):
+        now = hardware.kills_at(Path(name))
+        if now is not None:
+            return now > int(before[name])
+    return False
 
 
 @contextlib.contextmanager

@@ -210,7 +210,7 @@ def test_wandb(killed: bool, bench, trained) -> None:
     assert figures["samples/nrows"] == [(5, 1), (10, 1)]
 
 
-SCRIPT = Path(__file__).parents[2] / "interrupted.py"
+SCRIPT = Path(__file__).parents[1] / "interrupted.py"
 
 
 def lines_until(root: Path, given: dict[str, Any], last: str | None) -> list[str]:
