@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
+from counting import Collate, Watch
 from datasets import Dataset
-from marks import Marks, settings
+from marks import settings
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
     Trainer,
-    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
-
-
-class Collate:
-    """Padding to the longest of a batch; also counts its tokens, padding left out."""
-
-    def __init__(self, inner: DataCollatorWithPadding) -> None:
-        self._inner = inner
-        self.counts: list[int] = []
-
-    def __call__(self, examples: list[dict[str, Any]]) -> Any:
-        self.counts.append(sum(len(example["input_ids"]) for example in examples))
-        return self._inner(examples)
-
-
-class Watch(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, collate: Collate) -> None:
-        self._collate = collate
-        self.marks = Marks()
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        self.marks = Marks()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # One batch makes one step here; a batch may be fetched ahead.
-        self.marks.step(state.global_step, sum(self._collate.counts[: state.global_step]))
 
 
 def main() -> None:

@@ -360,6 +360,12 @@ def pad_inputs(examples: Sequence[Example], contract: Contract) -> Batch:
     return batch
 
 
+def stacked_labels(examples: Sequence[Example]) -> Batch:
+    """Return ``labels`` of examples that have one value, or one vector, each; else nothing."""
+    labels = [example.labels for example in examples if example.labels is not None]
+    return {"labels": np.stack(labels)} if len(labels) == len(examples) else {}
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return probabilities along the last axis, computed in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))

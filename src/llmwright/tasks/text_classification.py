@@ -18,6 +18,7 @@ from llmwright.tasks.task import (
     label_index,
     pad_inputs,
     softmax,
+    stacked_labels,
     stepped,
     value_of,
 )
@@ -56,11 +57,7 @@ class TextClassification(Task):
 
     def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
         """Return padded inputs, and labels (B) or (B, L)."""
-        batch = pad_inputs(examples, contract)
-        labels = [e.labels for e in examples if e.labels is not None]
-        if len(labels) == len(examples):
-            batch["labels"] = np.stack(labels)
-        return batch
+        return pad_inputs(examples, contract) | stacked_labels(examples)
 
     def answer(
         self, output: Output, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract

@@ -14,7 +14,7 @@ import numpy as np
 
 from llmwright.data.records import Numbers, Row
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.task import Batch, Example, Output, Task, pad_inputs, value_of
+from llmwright.tasks.task import Batch, Example, Output, Task, pad_inputs, stacked_labels, value_of
 from llmwright.tasks.text_classification import encode_texts
 
 if TYPE_CHECKING:
@@ -49,11 +49,7 @@ class TextRegression(Task):
 
     def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
         """Return padded inputs, and labels (B)."""
-        batch = pad_inputs(examples, contract)
-        labels = [e.labels for e in examples if e.labels is not None]
-        if len(labels) == len(examples):
-            batch["labels"] = np.stack(labels)
-        return batch
+        return pad_inputs(examples, contract) | stacked_labels(examples)
 
     def has_target(self, example: Example) -> bool:
         """Say whether there is a number; each is one to learn."""
