@@ -35,7 +35,7 @@ def batches(lengths: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndar
         planned = []
         for start in range(0, len(order), 64 * batch_size):
             pool = order[start : start + 64 * batch_size]
-            pool = pool[np.argsort(lengths[pool], kind="stable")]
+            pool = pool[np.argsort(-lengths[pool], kind="stable")]
             planned += [pool[s : s + batch_size] for s in range(0, len(pool), batch_size)]
         for index in random.permutation(len(planned)):
             yield planned[index]

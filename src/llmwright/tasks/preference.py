@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,13 +15,13 @@ from llmwright.data.records import Row
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.judged import conversation
+from llmwright.tasks.padding import pad_rows
 from llmwright.tasks.task import (
     IGNORE,
     Batch,
     Encoding,
     Example,
     pad_inputs,
-    pad_rows,
     stepped,
 )
 
@@ -34,13 +34,16 @@ SECOND_IDS, SECOND_LABELS, FLAG = "second_ids", "second_labels", "flag"
 class Judged(Encoding):
     """Examples of two texts; both have labels where an answer is, and nowhere else."""
 
+    ahead: ClassVar[int] = 1
+
     def input_length(self, example: Example) -> int:
         """Return the tokens of the longer text."""
         return max(len(example.input_ids_T), len(example.extras[SECOND_IDS]))
 
-    def widths(self, example: Example) -> tuple[int, int]:
-        """Return the tokens of both texts, padded to the longer one."""
-        return 2 * self.input_length(example), 0
+    def widths(self, example: Example, contract: Contract) -> tuple[int, int]:
+        """Return the places of both texts, padded to the longer one."""
+        width, _ = super().widths(example, contract)
+        return 2 * width, 0
 
     def num_tokens(self, example: Example) -> int:
         """Return the tokens of both texts."""
@@ -56,9 +59,10 @@ class Judged(Encoding):
         """Return all first texts and below them all second ones, (2B, T), with their labels."""
         seconds = [Example(e.extras[SECOND_IDS], e.extras[SECOND_LABELS]) for e in examples]
         both = [*examples, *seconds]
-        batch = pad_inputs(both, contract)
+        batch = pad_inputs(both, contract, self.ahead)
         labels = [each.labels for each in both if each.labels is not None]
-        return {**batch, "labels": pad_rows(labels, IGNORE)}
+        padded_BT = pad_rows(labels, IGNORE, contract.max_length, self.ahead)
+        return {**batch, "labels": padded_BT}
 
 
 class Pairs(Judged):

@@ -19,6 +19,7 @@ from llmwright.core.errors import InputError, closest
 from llmwright.core.registry import Registry
 from llmwright.data.records import DatasetInfo, Row
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.padding import pad_rows, padded_width
 from llmwright.tasks.reading import (
     INPUT_COLUMNS,
     cleaned,
@@ -94,9 +95,12 @@ class Encoding(ABC):
 
     Attributes:
         in_windows: Whether a text longer than the model reads becomes several examples.
+        ahead: Tokens at the end of an example that are predicted and never read: 1 where each is
+            predicted from those before it.
     """
 
     in_windows: ClassVar[bool] = False
+    ahead: ClassVar[int] = 0
 
     @abstractmethod
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
@@ -124,10 +128,12 @@ class Encoding(ABC):
         a 0/1 float32 array (B, L) where several labels may hold. Seq2seq also returns
         ``decoder_input_ids`` made from the labels.
         """
-        batch = pad_inputs(examples, contract)
+        batch = pad_inputs(examples, contract, self.ahead)
         labels = [e.labels for e in examples if e.labels is not None]
         if len(labels) == len(examples):
-            batch["labels"] = pad_rows(labels, IGNORE)
+            apart = self.target_length(examples[0]) > 0
+            limit = contract.max_target_length if apart else contract.max_length
+            batch["labels"] = pad_rows(labels, IGNORE, limit, self.ahead)
         return batch
 
     def num_tokens(self, example: Example) -> int:
@@ -142,9 +148,13 @@ class Encoding(ABC):
         """Return the tokens of a target that is a sequence of its own, else 0."""
         return 0
 
-    def widths(self, example: Example) -> tuple[int, int]:
-        """Return the tokens that one example takes in a batch, as input and as target."""
-        return self.input_length(example), self.target_length(example)
+    def widths(self, example: Example, contract: Contract) -> tuple[int, int]:
+        """Return the places that one example takes in a batch of its like: input and target."""
+        target = self.target_length(example)
+        return (
+            padded_width(self.input_length(example), contract.max_length, self.ahead),
+            padded_width(target, contract.max_target_length) if target else 0,
+        )
 
     def has_target(self, example: Example) -> bool:
         """Say whether a model can learn anything from an example."""
@@ -330,33 +340,24 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, text: str, special: bool = Tru
     return ids
 
 
-def pad_rows(rows: Sequence[np.ndarray], value: int) -> np.ndarray:
-    """Return rows of different lengths as one right-padded int64 array (B, T)."""
-    width = max(len(row) for row in rows)
-    padded_BT = np.full((len(rows), width), value, dtype=np.int64)
-    for index, row in enumerate(rows):
-        padded_BT[index, : len(row)] = row
-    return padded_BT
-
-
-def pad_inputs(examples: Sequence[Example], contract: Contract) -> Batch:
+def pad_inputs(examples: Sequence[Example], contract: Contract, ahead: int = 0) -> Batch:
     """Return ``input_ids`` padded with the pad token, and the ``attention_mask`` that hides it.
 
-    With ``token_type_ids`` where the model tells two texts apart by them.
+    With ``token_type_ids`` where the model tells two texts apart by them. ``ahead`` as in
+    `padded_width`.
     """
-    input_ids_BT = pad_rows([e.input_ids_T for e in examples], contract.special_tokens["pad"])
+    limit, pad = contract.max_length, contract.special_tokens["pad"]
+    input_ids_BT = pad_rows([e.input_ids_T for e in examples], pad, limit, ahead)
     lengths_B1 = np.array([[len(e.input_ids_T)] for e in examples])
     mask_BT = (np.arange(input_ids_BT.shape[1]) < lengths_B1).astype(np.int64)
     batch = {"input_ids": input_ids_BT, "attention_mask": mask_BT}
     if contract.token_types:
         types = [e.token_type_ids_T for e in examples]
-        batch["token_type_ids"] = pad_rows(
-            [
-                np.zeros_like(example.input_ids_T) if types_T is None else types_T
-                for example, types_T in zip(examples, types, strict=True)
-            ],
-            0,
-        )
+        rows = [
+            np.zeros_like(example.input_ids_T) if types_T is None else types_T
+            for example, types_T in zip(examples, types, strict=True)
+        ]
+        batch["token_type_ids"] = pad_rows(rows, 0, limit, ahead)
     return batch
 
 

@@ -43,6 +43,7 @@ class TextGeneration(Task):
     generates: ClassVar[bool] = True
     scores: ClassVar[bool] = True
     text_field: ClassVar[str] = "prompt"
+    ahead: ClassVar[int] = 1
     takes_blank: ClassVar[bool] = True
 
     def row_of(self, values: Mapping[str, Any], contract: Contract) -> Row:

@@ -20,6 +20,8 @@ from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.models.config import ScratchModel
 from llmwright.training import setup
+from llmwright.training.acceleration.allocation import kept_memory
+from llmwright.training.acceleration.attention import use_plain_attention
 from llmwright.training.acceleration.compilation import choose_compiled
 from llmwright.training.acceleration.parts import choose_packing, use_checkpointing, use_kernels
 from llmwright.training.budget import Budget, steps_in
@@ -96,6 +98,7 @@ def learn_here_or_there(config: TrainConfig, inputs: Mapping[str, Artifact], run
     return artifact
 
 
+@kept_memory()
 def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact | None:
     """Train in this process, be it alone or one of several; return the model.
 
@@ -186,6 +189,8 @@ def make_trainee(
     )
     runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
     run.notice(sentence)
+    if use_plain_attention(model, runtime):
+        run.notice(text("training.plain_attention"))
     batches = make_batches(config, problem, material, packing, run)
     budget = Budget.of(config, batches)
     learner = make_learner(config, model, objective, budget, runtime, run)

@@ -138,7 +138,7 @@ def test_pairs_have_labels_on_the_judged_answers_alone(bench) -> None:
     learned = [tokenizer.decode(labels[labels != IGNORE]) for labels in batch["labels"]]
     stop = tokenizer.decode([batch["labels"][0][batch["labels"][0] != IGNORE][-1]])
     assert learned == [f"good day{stop}"] * 2 + [f"go away{stop}"] * 2
-    assert batch["input_ids"].shape[1] * 4 == sum(encoding.widths(example)) * 2
+    assert batch["input_ids"].shape[1] * 4 == sum(encoding.widths(example, contract)) * 2
 
 
 def test_what_is_too_long_keeps_the_end_of_its_prompt_and_some_of_its_answer(bench) -> None:

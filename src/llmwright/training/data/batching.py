@@ -109,7 +109,7 @@ class BucketedRows(Batches):
         self._batch_size = batch_size or len(examples)
         self._seed = seed
         # Inputs and targets are padded apart, each to its own longest.
-        self._widths_N2 = np.array([encoding.widths(example) for example in examples])
+        self._widths_N2 = np.array([encoding.widths(example, contract) for example in examples])
         self._lengths_N = self._widths_N2.sum(axis=1)
         self._tokens_N = np.array([encoding.num_tokens(example) for example in examples])
         # A limit that no batch can reach would only cost planning.
@@ -134,16 +134,14 @@ class BucketedRows(Batches):
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         if self._seed is None:
-            longest_first = np.argsort(-self._lengths_N, kind="stable")
-            return list(self._cut(longest_first))
+            return list(self._cut(np.arange(len(self._examples))))
         random = np.random.default_rng([self._seed, epoch])
         order_N = random.permutation(len(self._examples))
         pool = POOL_BATCHES * self._pool_rows()
         planned: list[np.ndarray] = []
         for start in range(0, len(order_N), pool):
             rows = order_N[start : start + pool]
-            # Stable: rows of the same length stay in random order.
-            planned += self._cut(rows[np.argsort(self._lengths_N[rows], kind="stable")])
+            planned += self._cut(rows)
         # The short batch that is left at the end of the last pool comes anywhere, too.
         return [planned[index] for index in random.permutation(len(planned))]
 
@@ -153,8 +151,14 @@ class BucketedRows(Batches):
         rows = self._batch_tokens // max(1, int(self._lengths_N.mean()))
         return max(1, min(rows, self._batch_size))
 
-    def _cut(self, sorted_N: np.ndarray) -> list[np.ndarray]:
-        """Return rows sorted by length, cut where the next one would break a limit."""
+    def _cut(self, rows_N: np.ndarray) -> list[np.ndarray]:
+        """Return rows, the longest first, cut where the next one would break a limit.
+
+        The first row of a batch decides how many others there is room for: batches of one width
+        have the same shape.
+        """
+        # Stable: rows of the same length stay in the order they come in.
+        sorted_N = rows_N[np.argsort(-self._lengths_N[rows_N], kind="stable")]
         if self._batch_tokens is None:
             size = self._batch_size
             return [sorted_N[s : s + size] for s in range(0, len(sorted_N), size)]
