@@ -24,6 +24,7 @@ from llmwright.core.errors import (
 from llmwright.core.files import sha256_file
 from llmwright.core.operation import Operation
 from llmwright.core.origin import lineage
+from llmwright.core.origin import lock as locks
 from llmwright.core.project import Project
 
 RUN = """
@@ -194,6 +195,57 @@ def test_a_killed_run_goes_on(project: Project, python: Python) -> None:
     (again,) = project.index.runs(step="shape")
     assert (again.id, again.status) == (lost.id, "finished")
     assert not list((project.home / "drafts").iterdir())
+
+
+KILLED_AT_THE_END = """
+import os, signal
+from llmwright.core.index import Index
+plain = Index.finish_run
+def dying(self, run, *how):
+    if "shape" in run:
+        os.kill(os.getpid(), signal.SIGKILL)
+    plain(self, run, *how)
+Index.finish_run = dying
+"""
+
+
+def test_checkpoints_stay_until_the_run_is_written_down_as_finished(
+    project: Project, python: Python
+) -> None:
+    rewrite(project, "gather: {source: poem.txt}\nshape: {behave: keep}\n")
+    assert python(KILLED_AT_THE_END + RUN, project.root).returncode == -signal.SIGKILL
+    (lost,) = project.index.runs(step="shape")
+    kept = project.home / "runs" / lost.id / "checkpoints"
+    assert lost.status == "lost"
+    assert kept.is_dir()
+    run(project)
+    assert project.index.runs(step="shape")[0].status == "finished"
+    assert not kept.exists()
+    kept.mkdir()  # killed just before they were removed
+    assert reused(run(project)) == [True, True]
+    assert not kept.exists()
+
+
+def test_a_run_that_goes_on_elsewhere_says_so_and_its_lock_keeps_both(
+    project: Project, python: Python
+) -> None:
+    rewrite(project, "gather: {source: poem.txt}\nshape: {behave: die once}\n")
+    assert python(RUN, project.root).returncode == -signal.SIGKILL
+    (lost,) = project.index.runs(step="shape")
+    folder = project.home / "runs" / lost.id
+    lock, _ = locks.read(folder / locks.LOCK_FILE)
+    lock["versions"]["torch"], lock["machine"]["num_cores"] = "1.0", 77
+    locks.write(folder, lock)
+    seen: list[events.Event] = []
+    done = pipeline.run_project(load(project.root), TABLE, [seen.append])
+    (said,) = [e.text for e in seen if isinstance(e, events.Notice) and "77" in e.text]
+    assert "versions.torch: 1.0 → " in said
+    written, untouched = locks.read(folder / locks.LOCK_FILE)
+    assert untouched
+    assert written["before"] == [{part: lock[part] for part in locks.FACTS}]
+    assert written["machine"] == locks.machine()
+    assert done[1].artifact is not None
+    assert locks.of_artifact(done[1].artifact)["before"] == written["before"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

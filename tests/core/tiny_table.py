@@ -18,7 +18,7 @@ from llmwright.core.events import Metric
 from llmwright.core.operation import Operation
 from llmwright.core.project import Project
 from llmwright.core.registry import Registry
-from llmwright.core.runs import Run
+from llmwright.core.runs import CHECKPOINTS, Run
 
 # The fixture `python`: runs code in a process of its own.
 Python = Callable[..., subprocess.CompletedProcess[str]]
@@ -159,6 +159,8 @@ def _behave(how: str, run: Run) -> None:
     if how == "fail at work":
         with run.recoverable():
             raise CheckError("CORE-032", identity="x", path="y", files="z")
+    if how == "keep":
+        (run.folder / CHECKPOINTS).mkdir(exist_ok=True)
     if how == "break":
         raise ZeroDivisionError("a defect")
     if how == "fail once" and not run.resumed:

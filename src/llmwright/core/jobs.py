@@ -155,21 +155,24 @@ def supervise(home: Path, job: str, cwd: Path, argv: list[str]) -> int:
     row = JobRow(job, argv, pid, process_started(pid) or "", "running", None, now, None)
     index.save_job(row)
     flag = folder_of(home, job) / CANCELLED
-    code, again = _run_to_end(home, argv, cwd, flag)
+    kills: set[tuple[Path, str]] = set()
+    code, again = _run_to_end(home, argv, cwd, flag, kills)
     while again and not flag.exists():
         sys.stderr.write(text("core.job_restarted") + "\n")
-        code, again = _run_to_end(home, argv, cwd, flag)
+        code, again = _run_to_end(home, argv, cwd, flag, kills)
     # The command itself decides its code: stopped in time it may even have finished.
     status: Status = "finished" if code == 0 else "stopped" if flag.exists() else "failed"
     index.save_job(replace(row, status=status, exit_code=code, finished=time.time()))
     return 0
 
 
-def _run_to_end(home: Path, argv: list[str], cwd: Path, flag: Path) -> tuple[int, bool]:
+def _run_to_end(
+    home: Path, argv: list[str], cwd: Path, flag: Path, kills: set[tuple[Path, str]]
+) -> tuple[int, bool]:
     """Run the command; return its exit code, and whether to start it again.
 
     That is so where the system killed it because memory ran out, in the middle of work that can go
-    on with less.
+    on with less: see `_can_go_on`, which adds to ``kills``.
     """
     process: subprocess.Popen[bytes] | None = None
 
@@ -189,15 +192,27 @@ def _run_to_end(home: Path, argv: list[str], cwd: Path, flag: Path) -> tuple[int
     if flag.exists():  # cancelled before there was anything to stop
         process.terminate()
     code = process.wait()
-    return code, code in KILLED and _can_go_on(home, process.pid)
+    return code, code in KILLED and _can_go_on(home, process.pid, kills)
 
 
-def _can_go_on(home: Path, pid: int) -> bool:
-    """Say whether a run of a killed process can go on with less memory."""
+def _can_go_on(home: Path, pid: int, kills: set[tuple[Path, str]]) -> bool:
+    """Say whether a run of a killed process can go on with less memory.
+
+    A kill that led to a start already is none again: whoever is killed without coming as far as the
+    last time would be killed for ever.
+
+    Args:
+        home: The project's ``.llmwright`` folder.
+        pid: Of the process.
+        kills: Marks of the kills that led to a start; a new one is added.
+    """
     rows = [row for row in Index(home).runs() if row.pid == pid and row.status == "lost"]
     # A search keeps the folders of its trials below its own.
     marks = [mark for row in rows for mark in run_folder(home, row.id).rglob(KILLS)]
-    return any(killed_for_memory(mark.parent) for mark in marks)
+    known = {(m, m.read_text(encoding="utf-8")) for m in marks if killed_for_memory(m.parent)}
+    new = known - kills
+    kills |= new
+    return bool(new)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from llmwright.core.origin import lineage
 from llmwright.core.origin import lock as locks
 from llmwright.core.project import Project, Section
 from llmwright.core.registry import installed_plugins
-from llmwright.core.runs import KILLS, Run, interrupt_on_terminate
+from llmwright.core.runs import KILLS, Run, discard_checkpoints, interrupt_on_terminate
 
 RECORDED = (
     "llmwright",
@@ -164,6 +164,7 @@ def execute(
             if artifact is not None and project.store.is_whole(artifact):
                 _announce_reuse(row, artifact, step, consumers)
                 project.index.use_run(row.id)
+                discard_checkpoints(run_folder(project.home, row.id))
                 return Done(step, artifact, row.id, True, time.monotonic() - started)
     row, resumed = project.index.begin_run(
         new_row(operation.verb, step, config.model_dump(mode="json"), fingerprint),
@@ -218,9 +219,14 @@ def _perform(
     resumed: bool,
 ) -> Artifact | None:
     lock = locks.of_run(project, operation, config, inputs, row, local)
+    changes: list[str] = []
+    if resumed:
+        lock, changes = locks.continued(run_folder(project.home, row.id), lock)
     run = run_of(project, row, consumers, lock, resumed)
 
     def work() -> Artifact | None:
+        if changes:
+            run.notice(text("core.resumed_otherwise", changes="; ".join(changes)), "warning")
         locks.write(run.folder, lock)
         made = operation.load()(config, inputs, run)
         if made is not None:
@@ -267,6 +273,8 @@ def recorded(
                 raise run.stop() from None
             raise
     project.index.finish_run(row.id, "finished", made.id if made else None)
+    # Not before: who is killed in between goes on from there.
+    discard_checkpoints(run.folder)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ from llmwright.core.events import ArtifactSaved, Emit, Event, Notice, Progress
 # In a run's folder: how often it was killed because memory ran out, and, while a process is at
 # work, the counters of such kills at its beginning.
 KILLS = "kills.json"
+# In a run's folder: where it goes on from, of no use once the run is written down as finished.
+CHECKPOINTS = "checkpoints"
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -116,7 +119,8 @@ class Run:
     def recoverable(self) -> Iterator[None]:
         """Within this block the run can go on with less memory, once it was killed for want of it.
 
-        A job whose command is killed here for that reason is started again.
+        A job whose command is killed here for that reason is started again. Only what then takes
+        less belongs here: what is killed before or after it would be killed again.
         """
         path = self.folder / KILLS
         kills = self.num_kills() + killed_for_memory(self.folder)
@@ -188,6 +192,16 @@ def killed_for_memory(folder: Path) -> bool:
         if now is not None:
             return now > int(before[name])
     return False
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove what a finished run could have gone on from.
+
+    Args:
+        folder: The run's own.
+    """
+    # What cannot be removed is only in the way: the result is there.
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 @contextlib.contextmanager

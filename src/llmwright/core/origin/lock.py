@@ -58,6 +58,8 @@ ENVIRONMENT = (
 )
 
 Lock = dict[str, Any]
+# What calculated: may be otherwise when a run goes on, and still decides what comes out.
+FACTS = ("code", "versions", "plugins", "machine", "environment")
 
 
 def machine() -> dict[str, Any]:
@@ -185,6 +187,28 @@ def write(folder: Path, lock: Lock) -> None:
     files.write_json(folder / LOCK_FILE, body | {"digest": files.sha256_json(body)})
 
 
+def continued(folder: Path, lock: Lock) -> tuple[Lock, list[str]]:
+    """Return the lock of a run that goes on, and what is otherwise now than when it was begun.
+
+    Where something is, the lock says under ``before`` what calculated until then, the first start
+    first: the result is of all of them.
+
+    Args:
+        folder: The run's own, where the lock of the start before may lie.
+        lock: Of this start.
+    """
+    try:
+        old, _ = read(folder / LOCK_FILE)
+    except InputError:
+        # Killed before it was there: nothing was calculated yet.
+        return lock, []
+    before = old.get("before", [])
+    changes = [f"{name}: {then} → {now}" for name, then, now in differences(old, lock)]
+    if changes:
+        before = [*before, {part: old.get(part, {}) for part in FACTS}]
+    return lock | ({"before": before} if before else {}), changes
+
+
 def result_of(artifact: Artifact) -> dict[str, Any]:
     """Return what a lock says of the artifact that was made: id, kind and hash of each file."""
     listing = read_manifest(artifact.path)["files"]
@@ -223,7 +247,7 @@ def of_artifact(artifact: Artifact) -> Lock:
 
 def differences(lock: Lock, now: Lock) -> Iterator[tuple[str, str, str]]:
     """Yield name, value then and value now of what is otherwise: code, libraries, machine."""
-    for part in ("code", "versions", "plugins", "machine", "environment"):
+    for part in FACTS:
         then, present = layers.flat(lock.get(part, {})), layers.flat(now.get(part, {}))
         for name in sorted({*then, *present}):
             if then.get(name) != present.get(name):
