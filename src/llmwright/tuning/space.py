@@ -43,7 +43,7 @@ def check(base: TrainConfig, space: Space) -> None:
     for key, domain in space.items():
         for value in domain.edges():
             _try(base, {key: value}, key)
-    for values in _combinations(space):
+    for values in combinations(space):
         _try(base, values)
 
 
@@ -156,8 +156,8 @@ def _try(base: TrainConfig, values: Mapping[str, Any], key: str = "") -> None:
         raise _refused("TUNE-003", key or next(iter(values)), reason=text("tuning.an_input"))
 
 
-def _combinations(space: Space) -> Iterator[dict[str, Any]]:
-    """Yield combinations that show what values do not go together: all choices, ends of ranges."""
+def combinations(space: Space) -> Iterator[dict[str, Any]]:
+    """Yield combinations that show what a space allows: all choices, ends of ranges."""
     listed = {key: d.edges() for key, d in space.items() if d.choices is not None}
     ranges = {key: d.edges() for key, d in space.items() if d.choices is None}
     ends = [dict(zip(ranges, found, strict=True)) for found in zip(*ranges.values(), strict=True)]

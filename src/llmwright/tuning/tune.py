@@ -7,20 +7,18 @@ import shutil
 from collections.abc import Iterator, Mapping
 
 from llmwright.core.artifacts import MANIFEST, Artifact, Store
-from llmwright.core.errors import ConfigError, InputError, StoppedError
+from llmwright.core.errors import StoppedError
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
-from llmwright.data.records import Dataset
-from llmwright.training.following.validation import selected_by
-from llmwright.training.setup import learned, refuse_without_validation
 from llmwright.training.train import train
 from llmwright.tuning.config import TuneConfig
 from llmwright.tuning.crossval import make_folds
+from llmwright.tuning.goal import goal_of
 from llmwright.tuning.report import save_study
 from llmwright.tuning.search import TRIALS, Search, nothing_found
 from llmwright.tuning.space import PREFIX
 from llmwright.tuning.study import Study
-from llmwright.tuning.trial import STORE, Goal
+from llmwright.tuning.trial import STORE
 from llmwright.tuning.workers import Inline, Pool, Workers
 
 
@@ -37,7 +35,8 @@ def tune(config: TuneConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifa
         ``study.json``, ``study.html`` and ``best.yaml``, the settings of the best model.
 
     Raises:
-        ConfigError: There is nothing to judge trials by (``TUNE-009``).
+        ConfigError: There is nothing to judge trials by (``TUNE-009``), or the space changes by
+            what they are judged (``TUNE-020``).
         InputError: No training rows (``TRAIN-001``), or too few for the folds (``TUNE-010``).
         CheckError: No trial came to its end (``TUNE-011``).
         StoppedError: The user stopped the search; the next start goes on (``CORE-060``).
@@ -62,28 +61,6 @@ def tune(config: TuneConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifa
     for name in (TRIALS, "folds", "final"):
         shutil.rmtree(run.folder / name, ignore_errors=True)
     return artifact
-
-
-def goal_of(config: TuneConfig, source: Artifact) -> Goal:
-    """Return what trials are compared by: what chooses the best checkpoint of a training.
-
-    Raises:
-        ConfigError: There are no rows to measure it on (``TUNE-009``), or an option needs a
-            validation split that only the folds have (``TRAIN-017``).
-        InputError: There are no training rows (``TRAIN-001``).
-    """
-    dataset = Dataset.open(source.path)
-    if "train" not in dataset.splits:
-        raise InputError("TRAIN-001", path=dataset.path)
-    if config.num_folds is None and "validation" not in dataset.splits:
-        pruner = config.pruner.kind
-        raise ConfigError("TUNE-009", where="tune.num_folds", path=source.path, pruner=pruner)
-    if "validation" not in dataset.splits:
-        # The folds have one, but the training on all rows at the end will not.
-        refuse_without_validation(config.train)
-    _, _, task = learned(config.train, dataset.info)
-    metric, mode = selected_by(task, config.train.selection)
-    return Goal(metric, "minimize" if mode == "min" else "maximize")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -54,6 +54,9 @@ class ObjectiveKind(Kind):
         architecture: Architecture of a scratch model that it needs; empty when any will do.
         packs: Whether plain texts are joined to one stream of tokens.
         lr_factor: Share of the usual learning rate that it takes by default.
+        in_loss: Settings of its own that the loss on the validation split is calculated with,
+            ``kind`` among them where that is not the plain loss of the rows.
+        in_accuracy: The same of the accuracy.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ()
@@ -63,6 +66,8 @@ class ObjectiveKind(Kind):
     architecture: ClassVar[str] = ""
     packs: ClassVar[bool] = False
     lr_factor: ClassVar[float] = 1.0
+    in_loss: ClassVar[tuple[str, ...]] = ()
+    in_accuracy: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def learns_from(cls, info: DatasetInfo) -> bool:
@@ -71,6 +76,15 @@ class ObjectiveKind(Kind):
 
         wanted = cls.row_types or TASKS.get(info.task).row_types
         return info.task in cls.tasks and info.row_type in wanted
+
+    def measure(self, figure: str) -> dict[str, Any]:
+        """Return what ``loss`` or ``accuracy`` are measured with: they compare where this is equal.
+
+        Args:
+            figure: One of the two.
+        """
+        names = self.in_loss if figure == "loss" else self.in_accuracy
+        return {name: getattr(self, name) for name in names}
 
     def encoding(self, task: Task) -> Encoding:
         """Return how its rows become examples."""
@@ -98,6 +112,9 @@ class MaskedLMLoss(ObjectiveKind):
     tasks: ClassVar[tuple[str, ...]] = ("text-generation",)
     row_types: ClassVar[tuple[str, ...]] = ("text",)
     makes: ClassVar[str] = "fill-mask"
+    # The fewer tokens are masked, the easier each is to be guessed.
+    in_loss: ClassVar[tuple[str, ...]] = ("kind", "share")
+    in_accuracy: ClassVar[tuple[str, ...]] = ("kind", "share")
 
     kind: Literal["masked_lm"] = "masked_lm"
     """Name of this objective."""
@@ -152,6 +169,9 @@ class VaeLoss(ObjectiveKind):
     implementation: ClassVar[str] = f"{_OBJECTIVES}.vae:VaeObjective"
     tasks: ClassVar[tuple[str, ...]] = ("text-generation",)
     architecture: ClassVar[str] = "vae"
+    # Where the latent vector costs less, texts are reconstructed better, too.
+    in_loss: ClassVar[tuple[str, ...]] = ("kind", "kl_weight", "free_bits")
+    in_accuracy: ClassVar[tuple[str, ...]] = ("kind", "kl_weight", "free_bits")
 
     kind: Literal["vae"] = "vae"
     """Name of this objective."""

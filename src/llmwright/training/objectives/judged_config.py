@@ -19,12 +19,16 @@ class PairLoss(ObjectiveKind):
     rows: ClassVar[str] = "llmwright.tasks.preference:Pairs"
     # The model knows its task: it is to be moved a little, not taught.
     lr_factor: ClassVar[float] = 0.1
+    in_loss: ClassVar[tuple[str, ...]] = ("kind",)
+    # Which answer is ahead each says in its own way, but with any of its settings in the same.
+    in_accuracy: ClassVar[tuple[str, ...]] = ("kind",)
 
 
 class DpoLoss(PairLoss):
     """Direct preference optimisation: no reward model, the model of the start as reference."""
 
     implementation: ClassVar[str] = f"{_JUDGED}.preference:DpoObjective"
+    in_loss: ClassVar[tuple[str, ...]] = ("kind", "beta", "smoothing", "sft_weight")
 
     kind: Literal["dpo"] = "dpo"
     """Name of this objective."""
@@ -41,6 +45,7 @@ class IpoLoss(PairLoss):
     """Identity preference optimisation: aims at a finite margin, so that it cannot overfit."""
 
     implementation: ClassVar[str] = f"{_JUDGED}.preference:IpoObjective"
+    in_loss: ClassVar[tuple[str, ...]] = ("kind", "beta")
 
     kind: Literal["ipo"] = "ipo"
     """Name of this objective."""
@@ -53,6 +58,7 @@ class OrpoLoss(PairLoss):
 
     implementation: ClassVar[str] = f"{_JUDGED}.preference:OrpoObjective"
     lr_factor: ClassVar[float] = 1.0
+    in_loss: ClassVar[tuple[str, ...]] = ("kind", "beta")
 
     kind: Literal["orpo"] = "orpo"
     """Name of this objective."""
@@ -64,6 +70,7 @@ class SimpoLoss(PairLoss):
     """Simple preference optimisation: mean log-probabilities with a margin, no reference."""
 
     implementation: ClassVar[str] = f"{_JUDGED}.preference:SimpoObjective"
+    in_loss: ClassVar[tuple[str, ...]] = ("kind", "beta", "margin")
 
     kind: Literal["simpo"] = "simpo"
     """Name of this objective."""
@@ -81,6 +88,8 @@ class KtoLoss(ObjectiveKind):
     row_types: ClassVar[tuple[str, ...]] = ("flag",)
     rows: ClassVar[str] = "llmwright.tasks.preference:Flags"
     lr_factor: ClassVar[float] = 0.1
+    in_loss: ClassVar[tuple[str, ...]] = ("kind", "beta")
+    in_accuracy: ClassVar[tuple[str, ...]] = ("kind",)
 
     kind: Literal["kto"] = "kto"
     """Name of this objective."""
