@@ -35,16 +35,21 @@ class Learner(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, tensors: Tensors | None, done: float | None = None) -> Tensor | Score | None:
+    def forward(
+        self, tensors: Tensors | None, done: float | None = None, surveys: bool = False
+    ) -> Tensor | Score | None:
         """Return the summed loss of a batch; without ``done``, its score.
 
         Args:
             tensors: What `Objective.arrays` returned, on the device. None for nothing: a call in
                 which what is wrapped around this module makes itself ready.
             done: Share of the run that is over, 0 to 1.
+            surveys: Return what `Objective.survey` returns instead.
         """
         if tensors is None:
             return None
+        if surveys:
+            return self.objective.survey(self.model, tensors)
         if done is None:
             return self.objective.score(self.model, tensors)
         with contextlib.nullcontext() if self.compiled is None else self.compiled.used():

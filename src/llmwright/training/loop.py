@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from llmwright.core.errors import ConfigError, ResourceError
+from llmwright.tasks.task import Batch
 from llmwright.training.budget import Budget, lr_factor
 from llmwright.training.data.batching import Batches
-from llmwright.training.objectives.objective import Objective
+from llmwright.training.objectives.objective import SURVEY, Objective, Tensors
 from llmwright.training.optimizers.config import ScheduleKind
-from llmwright.training.runtimes.runtime import Runtime
+from llmwright.training.runtimes.runtime import Runtime, Share
 from llmwright.training.safety.guard import Guard
 from llmwright.training.safety.memory import Attempt, free, halved, micro_batches
 from llmwright.training.safety.randomness import random_states, set_random_states
@@ -186,8 +187,8 @@ def gradients(trainee: Trainee, epoch: int, parts: Group, done: float) -> Tensor
     """Add up the gradients of a step and return its mean loss; None when nothing is to be learned.
 
     The loss is divided by the number of targets in all micro-batches of the step, over all
-    processes: cutting and sharing batches gives the gradient of one large batch, whatever their
-    lengths.
+    processes, and what the objective must know of the step is asked of all of them: cutting and
+    sharing batches gives the gradient of one large batch, whatever their lengths.
     """
     objective, runtime = trainee.objective, trainee.runtime
     shares = [runtime.share(indices_B) for indices_B in parts]
@@ -199,14 +200,31 @@ def gradients(trainee: Trainee, epoch: int, parts: Group, done: float) -> Tensor
     # Processes average their gradients; ours are shares of a sum.
     weight /= runtime.world
     loss = torch.zeros((), device=runtime.device)
+    known = survey(trainee, pairs) if objective.surveys else {}
     for number, (share, arrays) in enumerate(pairs, start=1):
         with runtime.exchanging(trainee.learner, last=number == len(pairs)):
             with runtime.autocast():
-                part = trainee.learner(runtime.tensors(arrays), done) / weight
+                part = trainee.learner({**runtime.tensors(arrays), **known}, done) / weight
             part = part if share.counts else part * 0.0
             part.backward()
         loss += part.detach()
     return runtime.summed(loss) / runtime.world
+
+
+@torch.no_grad()
+def survey(trainee: Trainee, pairs: Iterable[tuple[Share, Batch]]) -> Tensors:
+    """Return what the objective must know of all batches together, over all processes.
+
+    Args:
+        trainee: Its objective surveys.
+        pairs: What this process computes of each batch, and its arrays.
+    """
+    runtime, found = trainee.runtime, []
+    for share, arrays in pairs:
+        with runtime.autocast():
+            sums_K = trainee.learner(runtime.tensors(arrays), surveys=True)
+        found.append(sums_K if share.counts else torch.zeros_like(sums_K))
+    return {SURVEY: runtime.summed(torch.stack(found).sum(dim=0))}
 
 
 def clip(trainee: Trainee) -> Tensor | None:

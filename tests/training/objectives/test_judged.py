@@ -244,3 +244,29 @@ def test_the_first_loss_of_a_model_with_dropout_is_that_of_no_gain(bench, tiny) 
     artifact = bench.train({**values, "objective": "dpo"}, dataset, bench.tokenizer(TEXTS))
     [entry] = json.loads((artifact.path / "training.json").read_text())["history"]
     assert entry["loss"] == pytest.approx(math.log(2), abs=1e-5)
+
+
+@pytest.fixture
+def kto(bench, tiny):
+    """Return a function that learns from eight flags by KTO and returns the record."""
+    # Answers of all lengths, so that the mean of few of them is another one.
+    rows = [{**row, "completion": "good " * i + row["completion"]} for i, row in enumerate(FLAGS)]
+    dataset = bench.dataset("text-generation", "flag", train=rows[:8], validation=rows)
+    values = {**FAST, "model": tiny(hidden_size=32), "objective": "kto", "log_every_steps": 1}
+    values |= {"max_steps": 8, "precision": "float32", "evaluate_every_steps": 4}
+
+    def learn(name: str, **more):
+        artifact = bench.train({**values, **more}, dataset, bench.tokenizer(TEXTS), name)
+        return json.loads((artifact.path / "training.json").read_text())
+
+    return learn
+
+
+def test_the_reference_point_of_kto_is_that_of_the_whole_step(kto) -> None:
+    whole, cut = kto("whole", batch_size=8), kto("cut", batch_size=2, accumulate=4)
+    losses, expected = ([each["loss"] for each in made["history"]] for made in (cut, whole))
+    assert len(set(expected)) == len(expected) == 8
+    assert losses == pytest.approx(expected, rel=1e-4)
+    # The validation split is cut otherwise, too.
+    for one, two in zip(cut["evaluations"], whole["evaluations"], strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)

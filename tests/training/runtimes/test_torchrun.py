@@ -101,32 +101,39 @@ def test_a_share_without_targets_counts_for_nothing(bench, tiny) -> None:
     same_weights(alone, together)
 
 
+def judged(name: str) -> tuple[str, list[dict]]:
+    """Return rows that an objective learns from, answers of all lengths, and their type."""
+    prompts = [[{"role": "user", "content": "red " * (i % 3 + 1)}] for i in range(9)]
+    answers = [("sun " * (i % 4 + 1), "snow") for i in range(9)]
+    asked = list(zip(prompts, answers, strict=True))
+    if name == "kto":
+        flags = [(i % 2 == 0, prompt, both[i % 2]) for i, (prompt, both) in enumerate(asked)]
+        return "flag", [{"prompt": p, "completion": a, "flag": good} for good, p, a in flags]
+    return "preference", [{"prompt": p, "chosen": a, "rejected": b} for p, (a, b) in asked]
+
+
 @pytest.mark.slow
-def test_preferences_have_the_reference_of_one_process(bench, tiny) -> None:
-    rows = [
-        {
-            "prompt": [{"role": "user", "content": "red " * (i % 3 + 1)}],
-            "chosen": "sun " * (i % 4 + 1),
-            "rejected": "snow",
-        }
-        for i in range(9)
-    ]
-    dataset = bench.dataset("text-generation", "preference", train=rows)
+@pytest.mark.parametrize(("name", "sharding"), [("dpo", "fsdp2"), ("kto", "fsdp2"), ("kto", "ddp")])
+def test_preferences_have_the_reference_of_one_process(bench, tiny, name, sharding) -> None:
+    row_type, rows = judged(name)
+    dataset = bench.dataset("text-generation", row_type, train=rows, validation=rows)
     tokenizer = bench.tokenizer(["red sun snow"])
     values = {
         "model": tiny(num_layers=2),
-        "objective": {"kind": "dpo"},
-        "lr": 1e-2,
-        "batch_size": 2,
-        "epochs": 2,
+        "objective": {"kind": name},
+        "lr": 3e-3,
+        "batch_size": 4,
+        "epochs": 3,
         "precision": "float32",
         "log_every_steps": 1,
     }
     alone = bench.train(values, dataset, tokenizer, "alone")
-    spread = {**values, "runtime": ranks(sharding="fsdp2")}
+    spread = {**values, "runtime": ranks(sharding=sharding)}
     together = bench.train(spread, dataset, tokenizer, "together")
     assert losses(alone)[-1] < losses(alone)[0]
     assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
+    for one, two in zip(record(alone)["evaluations"], record(together)["evaluations"], strict=True):
+        assert two == pytest.approx(one, rel=1e-4)
     same_weights(alone, together)
 
 

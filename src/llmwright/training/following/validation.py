@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,9 +18,11 @@ from llmwright.inference.generation import write_all
 from llmwright.inference.sampling import Settings
 from llmwright.inference.torch_engine import TorchEngine
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.task import Task
+from llmwright.tasks.task import Batch, Task
 from llmwright.training.data.batching import BucketedRows
-from llmwright.training.loop import Trainee
+from llmwright.training.loop import Trainee, survey
+from llmwright.training.objectives.objective import SURVEY, Tensors
+from llmwright.training.runtimes.runtime import Share
 from llmwright.training.safety.memory import Attempt, in_fitting_parts
 
 if TYPE_CHECKING:
@@ -70,7 +72,10 @@ class Validation:
         sums_S4 = torch.zeros((len(self.sources), 4), dtype=torch.float64, device=runtime.device)
         trainee.model.eval()
         with runtime.whole(trainee.learner):
-            self._add_up(trainee, sums_S4)
+            known: Tensors = {}
+            if trainee.objective.surveys:
+                known = self._survey(trainee)
+            self._in_parts(trainee, partial(self._add_batch, trainee, sums_S4, known))
         trainee.model.train()
         sums_S4 = runtime.summed(sums_S4)
         loss, num_targets, right, judged = sums_S4.sum(dim=0).tolist()
@@ -83,14 +88,28 @@ class Validation:
                 measured[f"loss/{name}"] = loss / max(1.0, num_targets)
         return measured
 
-    def _add_up(self, trainee: Trainee, sums_S4: Tensor) -> None:
-        """Add what this process measures on its share of the rows.
+    def _survey(self, trainee: Trainee) -> Tensors:
+        """Return what the objective must know of the whole split."""
+        found: list[Tensor] = []
+
+        def add(indices_B: np.ndarray) -> None:
+            pair = self._collated(trainee, indices_B)
+            found.append(survey(trainee, [pair])[SURVEY])
+
+        self._in_parts(trainee, add)
+        return {SURVEY: torch.stack(found).sum(dim=0)}
+
+    def _collated(self, trainee: Trainee, indices_B: np.ndarray) -> tuple[Share, Batch]:
+        share = trainee.runtime.share(indices_B)
+        return share, trainee.objective.arrays(self.batches.collate(share.indices_B, 0))
+
+    def _in_parts(self, trainee: Trainee, add: Callable[[np.ndarray], None]) -> None:
+        """Do something with each batch of the split.
 
         Raises:
             ResourceError: Memory ran out and no smaller batch is possible (``TRAIN-130``), or
                 other processes would wait (``TRAIN-131``).
         """
-        add = partial(self._add_batch, trainee, sums_S4)
         for indices_B in self.batches.epoch(0):
             if trainee.runtime.repeats:
                 most = self._micro_batch_tokens
@@ -101,12 +120,13 @@ class Validation:
             if attempt.failed:
                 raise ResourceError("TRAIN-131")
 
-    def _add_batch(self, trainee: Trainee, sums_S4: Tensor, indices_B: np.ndarray) -> None:
+    def _add_batch(
+        self, trainee: Trainee, sums_S4: Tensor, known: Tensors, indices_B: np.ndarray
+    ) -> None:
         objective, runtime = trainee.objective, trainee.runtime
-        share = runtime.share(indices_B)
-        arrays = objective.arrays(self.batches.collate(share.indices_B, 0))
+        share, arrays = self._collated(trainee, indices_B)
         with runtime.autocast():
-            score = trainee.learner(runtime.tensors(arrays))
+            score = trainee.learner({**runtime.tensors(arrays), **known})
         if not share.counts:
             return
         source_B = self._source_of[self.batches.owners(share.indices_B)]

@@ -39,10 +39,11 @@ class JudgedObjective(CausalLMObjective):
     def arrays(self, batch: Batch) -> Batch:
         """Return the texts of both kinds, the row of each labelled token, and the reference."""
         arrays = super().arrays(batch)
-        sequence_N = super().rows_of(arrays)
         if REFERENCE in batch:
             arrays[REFERENCE] = batch[REFERENCE]
-        return {**arrays, "sequences": sequence_N}
+        # Where every place is labelled, none is named.
+        places_N = arrays.get("positions", np.arange(len(arrays["targets"])))
+        return {**arrays, "sequences": places_N // arrays["input_ids"].shape[1]}
 
     def num_targets(self, arrays: Batch) -> int:
         """Return the number of rows."""

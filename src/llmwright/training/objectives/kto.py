@@ -8,29 +8,58 @@ Shapes: B rows, S sequences: B judged answers, then B answers that belong to oth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from llmwright.tasks.preference import FLAG
 from llmwright.tasks.task import Batch
-from llmwright.training.objectives.judged import JudgedObjective, gains
+from llmwright.training.objectives.judged import REFERENCE, JudgedObjective
 from llmwright.training.objectives.judged_config import KtoLoss
-from llmwright.training.objectives.objective import Score, Tensors
+from llmwright.training.objectives.objective import SURVEY, Score, Tensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+TEXTS = ("input_ids", "attention_mask", "token_type_ids", "labels")
+# Before the names of what belongs to the answers of other rows.
+OTHER = "other_"
+
 
 class KtoObjective(JudgedObjective):
-    """Good answers are to gain more than the reference point, bad ones less."""
+    """Good answers are to gain more than the reference point, bad ones less.
+
+    The reference point is the mean gain of the answers of other rows, over a whole step: they are
+    read before it, without gradients.
+    """
 
     kind: KtoLoss
+    surveys: ClassVar[bool] = True
 
     def arrays(self, batch: Batch) -> Batch:
-        """Return what `JudgedObjective.arrays` returns, and the flags."""
-        return {**super().arrays(batch), FLAG: batch[FLAG]}
+        """Return the judged texts, apart from them those with answers of other rows, and flags."""
+        flag_B = batch[FLAG]
+        size, texts = len(flag_B), [name for name in TEXTS if name in batch]
+        judged = super().arrays({**batch, **{name: batch[name][:size] for name in texts}})
+        others = super().arrays({name: batch[name][size:] for name in texts})
+        return {**judged, **{OTHER + name: array for name, array in others.items()}, FLAG: flag_B}
+
+    def num_targets(self, arrays: Batch) -> int:
+        """Return the number of rows."""
+        return len(arrays[FLAG])
+
+    def log_probs(self, model: PreTrainedModel, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Return what `JudgedObjective.log_probs` returns, for texts of both kinds."""
+        judged_B, counts_B = super().log_probs(model, tensors)
+        other_B, other_counts_B = super().log_probs(model, _others(tensors))
+        return torch.cat([judged_B, other_B]), torch.cat([counts_B, other_counts_B])
+
+    def survey(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
+        """Return the sum of the gains of answers of other rows, and their number."""
+        log_probs_B, _ = super().log_probs(model, _others(tensors))
+        gain_B = log_probs_B - tensors[REFERENCE][:, 1]
+        return torch.stack([gain_B.sum(), torch.ones_like(gain_B).sum()])
 
     def losses(self, model: PreTrainedModel, tensors: Tensors, done: float) -> Tensor:
         """Return losses_B, weighted by whether the answer is good or bad."""
@@ -46,9 +75,24 @@ class KtoObjective(JudgedObjective):
 
     def _ahead(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
         """Return by how much each answer is on its own side of the reference point."""
-        log_probs_S, _ = self.log_probs(model, tensors)
-        gain_B, other_gain_B = gains(log_probs_S, tensors)
+        log_probs_B, _ = super().log_probs(model, tensors)
+        gain_B = log_probs_B - tensors[REFERENCE][:, 0]
         # The divergence from the model of the start is never negative; its estimate may be.
-        point = other_gain_B.mean().clamp(min=0).detach()
+        point = self._point(model, tensors).clamp(min=0)
         signs_B = 2.0 * tensors[FLAG] - 1
         return self.kind.beta * signs_B * (gain_B - point)
+
+    @torch.no_grad()
+    def _point(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
+        """Return the mean gain of the answers of other rows; of these alone where nobody asked."""
+        sums = tensors[SURVEY] if SURVEY in tensors else self.survey(model, tensors)
+        return sums[0] / sums[1]
+
+
+def _others(tensors: Tensors) -> Tensors:
+    """Return what belongs to the answers of other rows, by its plain names."""
+    return {
+        name.removeprefix(OTHER): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(OTHER)
+    }

@@ -2,9 +2,10 @@
 
 A batch has targets: labelled tokens, tagged words, labels, pairs of answers. An objective returns
 the loss of each; the loop sums them and divides by the number of targets of the whole optimizer
-step. So gradients do not depend on how a step is cut into batches.
+step. So gradients do not depend on how a step is cut into batches. A loss that compares a target
+with all others of its step surveys them first.
 
-Shapes: B rows, N targets, C classes or tokens.
+Shapes: B rows, N targets, C classes or tokens, K sums.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from llmwright.training.runtimes.runtime import Runtime
 
 Tensors = dict[str, Tensor]
+
+# Among the tensors: what `Objective.survey` found, added up over a whole step or split.
+SURVEY = "survey"
 
 
 class Score(NamedTuple):
@@ -91,12 +95,14 @@ class Objective(ABC):
         kind: Its own settings.
         weighs_classes: Whether `class_weights` means something to it.
         smooths_labels: Whether `label_smoothing` means something to it.
+        surveys: Whether its losses must know something of all targets of a step.
         grid: The array whose rows and columns its positions count.
     """
 
     kind: ObjectiveKind
     weighs_classes: ClassVar[bool] = False
     smooths_labels: ClassVar[bool] = True
+    surveys: ClassVar[bool] = False
     grid: ClassVar[str] = "input_ids"
 
     def __init__(self, kind: ObjectiveKind, request: ObjectiveRequest) -> None:
@@ -147,6 +153,18 @@ class Objective(ABC):
             rows_N: np.ndarray = arrays["positions"] // arrays[self.grid].shape[1]
             return rows_N
         return np.repeat(np.arange(num_rows), self.num_targets(arrays) // num_rows)
+
+    def survey(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
+        """Return sums_K over the targets of a batch, of which losses must know the whole step's.
+
+        The sums of all batches of the step, and of all processes, are among the tensors of each as
+        `SURVEY`. Nothing by default; only asked where `surveys`, without gradients.
+
+        Args:
+            model: Takes the tensors.
+            tensors: `arrays` on the device.
+        """
+        return torch.zeros(0)
 
     @abstractmethod
     def logits(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
