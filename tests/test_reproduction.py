@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import llmwright
+from llmwright import reproduction
 from llmwright.api import open_project
 from llmwright.cli.main import invoke
 from llmwright.core import files
@@ -143,6 +145,24 @@ def test_another_file_outside_of_the_project_is_not_guessed(root: Path, tmp_path
         llmwright.reproduce(lock_file(root, "prepare"), project=stranger)
     assert caught.value.code == "CORE-122"
     assert "a.csv" in caught.value.message
+
+
+def test_paths_within_lists_are_put_back_or_left_out(root: Path, tmp_path: Path) -> None:
+    """Trackers may lie outside the project; on another machine there are none."""
+    path = lock_file(root, "train")
+    lock, _ = locks.read(path)
+    index = open_project(root).index
+    row = index.runs(step="train")[0]
+    sinks = [{"kind": "tensorboard", "folder": str(tmp_path / "curves")}]
+    lock["config"]["sinks"] = [{"kind": "tensorboard", "folder": f"{locks.OUTSIDE}/curves"}]
+    config = {**row.config, "sinks": sinks}
+    index.begin_run(dataclasses.replace(row, config=config), {})
+    index.finish_run(row.id, "finished", row.artifact)
+    again = reproduction.prepare(open_project(root), lock, True)
+    assert again.config.model_dump(mode="json")["sinks"] == sinks
+    elsewhere = {**lock, "run": "20260101-000000-train-0000"}
+    again = reproduction.prepare(open_project(root), elsewhere, True)
+    assert again.config.model_dump(mode="json")["sinks"] == []
 
 
 def test_a_file_that_is_no_lock(root: Path) -> None:

@@ -7,7 +7,7 @@ that may be given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -179,17 +179,43 @@ def with_paths(project: Project, lock: Lock, cls: type[Config]) -> dict[str, Any
     Raises:
         InputError: The index does not know them either (``CORE-122``).
     """
-    rows = [row for row in project.index.runs() if row.id == lock.get("run")]
-    known = layers.flat(rows[0].config) if rows else {}
+    known = _recorded(project, lock)
+    hidden = f"{locks.OUTSIDE}/"
     values: dict[str, Any] = lock["config"]
     for key, value in layers.flat(values).items():
-        hidden = f"{locks.OUTSIDE}/"
-        found = value if isinstance(value, list) else [value]
-        if any(isinstance(one, str) and one.startswith(hidden) for one in found):
-            if key not in known:
+        # A list is a leaf; what lies in it may be a mapping with paths of its own.
+        if any(one.startswith(hidden) for one in _texts(value)):
+            if key not in known and (not isinstance(value, list) or _decides(cls, lock, key)):
                 raise InputError("CORE-122", files=f"{key}: {value}")
-            values = layers.merge(values, layers.nested(key, known[key]), partial(form_at, cls))
+            # Such as trackers of another machine, which change nothing of the result.
+            found = known.get(key, [])
+            values = layers.merge(values, layers.nested(key, found), partial(form_at, cls))
     return values
+
+
+def _decides(cls: type[Config], lock: Lock, key: str) -> bool:
+    """Say whether a setting of a lock decides the result."""
+    config = parse(cls, lock["config"], str(lock["operation"]))
+    return key in layers.flat(config.deciding())
+
+
+def _recorded(project: Project, lock: Lock) -> dict[str, Any]:
+    """Return what the index knows of the settings in a lock, by dotted key."""
+    row = next((row for row in project.index.runs() if row.id == lock.get("run")), None)
+    if row is None:
+        return {}
+    # A part of a run, as a training of a search, has its settings below its own name.
+    verb = lock["operation"]
+    return layers.flat(row.config if row.operation == verb else row.config.get(verb, {}))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(one)
 
 
 def input_of(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import llmwright
-from llmwright.core.artifacts import Artifact, Store
+from llmwright.core.artifacts import Artifact, Store, read_manifest
 from llmwright.core.config import parse
 from llmwright.core.errors import CheckError, ConfigError
 from llmwright.core.events import Notice
@@ -46,6 +46,14 @@ def test_the_best_model_is_kept_and_is_that_of_its_settings(tune, project) -> No
     assert llmwright.predict("sun day a", project=project)[0]["label"] == "warm"
     settings = yaml.safe_load((study.path / "best.yaml").read_text())["train"]
     assert llmwright.train(**settings, project=project).id == study.metadata["model"]
+    # The model says that it comes of that training, which alone is what is done again.
+    origin = read_manifest(Store(project / ".llmwright").find(study.metadata["model"]))["origin"]
+    assert (origin["operation"], origin["config"]["lr"]) == ("train", 0.02)
+    assert set(origin["inputs"]) == {"dataset", "tokenizer"}
+    report = llmwright.reproduce(study.metadata["model"], project=project)
+    body = report.metadata["reproduction"]
+    assert (body["operation"], body["equal"]) == ("train", True)
+    assert {"weights", "loss"} <= {finding["name"] for finding in body["findings"]}
     said = [event.text for event in events if isinstance(event, Notice)]
     assert any(text.startswith("2/2: trial 2 accuracy") and "best" in text for text in said)
     # Nothing changed: nothing is done again; unless the model is gone.
@@ -119,6 +127,9 @@ def test_cross_validation_judges_by_folds_and_trains_on_all(tune, project) -> No
     assert values[found["best"] - 1] == max(values)
     settings = yaml.safe_load((study.path / "best.yaml").read_text())["train"]
     assert llmwright.train(**settings, project=project).id == study.metadata["model"]
+    again = llmwright.reproduce(study.metadata["model"], project=project)
+    assert again.metadata["reproduction"]["operation"] == "train"
+    assert again.metadata["passed"]
     assert len(list((project / ".llmwright").rglob("model.safetensors"))) == 1
 
 

@@ -10,7 +10,7 @@ from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError
 from llmwright.core.events import Emit, Event, Progress
 from llmwright.core.locale import text
-from llmwright.core.runs import Run
+from llmwright.core.runs import Run, discard_checkpoints
 from llmwright.tuning.study import Study
 from llmwright.tuning.trial import Assignment, Outcome
 from llmwright.tuning.workers import Workers
@@ -119,6 +119,8 @@ class Search:
         for trial in {number, *([before.number] if before else [])}:
             if best is None or trial != best.number:
                 shutil.rmtree(self._folder / str(trial), ignore_errors=True)
+        # Of the best its model stays.
+        discard_checkpoints(self._folder / str(number))
         self._say(number, outcome)
         if self._study.is_hopeless():
             raise nothing_found(self._study)

@@ -18,7 +18,7 @@ from llmwright.core import files
 from llmwright.core.artifacts import Artifact, Store
 from llmwright.core.errors import LLMwrightError, ResourceError, StoppedError
 from llmwright.core.events import Emit, Event, EventFile, Metric, Notice, read_events
-from llmwright.core.runs import Run
+from llmwright.core.runs import Run, discard_checkpoints
 from llmwright.training.config import TrainConfig
 
 EVENTS_FILE = "events.jsonl"
@@ -103,6 +103,9 @@ class Evaluations:
         metric: What is judged.
         judge: Is asked after each.
         events: Events of an earlier process that began this training.
+
+    Raises:
+        Pruned: The judge says so of the last of those.
     """
 
     def __init__(self, metric: str, judge: Judge, events: Path) -> None:
@@ -110,8 +113,12 @@ class Evaluations:
         self._known: dict[int, float] = {}
         for _, event in read_events(events):
             self._note(event)
+        ends = False
         for number, step in enumerate(sorted(self._known), 1):
-            judge(number, self._known[step])
+            ends = judge(number, self._known[step])
+        if ends:
+            # It was interrupted between its last evaluation and what that was judged to mean.
+            raise Pruned
 
     def _note(self, event: Event) -> int | None:
         """Keep an evaluation; return its step, None for any other event."""
@@ -198,6 +205,7 @@ def _cross_validate(work: Assignment, emit: Emit, judge: Judge) -> dict[str, Any
             metrics = _metrics(_train_in(work, folder, {"dataset": dataset}, emit))
             # Models of folds are only measured; what they were is gone with the fold.
             shutil.rmtree(folder / STORE)
+            discard_checkpoints(folder)
             files.write_json(result, metrics)
         found.append(files.read_json(result))
         values = [one[metric] for one in found]

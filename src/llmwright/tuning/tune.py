@@ -6,10 +6,14 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
 
+from llmwright.core import pipeline
 from llmwright.core.artifacts import MANIFEST, Artifact, Store
 from llmwright.core.errors import StoppedError
 from llmwright.core.locale import text
+from llmwright.core.origin import lock as locks
+from llmwright.core.project import Project
 from llmwright.core.runs import Run
+from llmwright.training.config import TrainConfig
 from llmwright.training.train import train
 from llmwright.tuning.config import TuneConfig
 from llmwright.tuning.crossval import make_folds
@@ -20,6 +24,9 @@ from llmwright.tuning.space import PREFIX
 from llmwright.tuning.study import Study
 from llmwright.tuning.trial import STORE
 from llmwright.tuning.workers import Inline, Pool, Workers
+
+# Below the run's folder: where the best settings are trained on all rows.
+FINAL = "final"
 
 
 def tune(config: TuneConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact:
@@ -58,7 +65,7 @@ def tune(config: TuneConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifa
         raise nothing_found(study)
     model = keep_model(config, study, given, run)
     artifact = save_study(config, study, model, run)
-    for name in (TRIALS, "folds", "final"):
+    for name in (TRIALS, "folds", FINAL):
         shutil.rmtree(run.folder / name, ignore_errors=True)
     return artifact
 
@@ -79,12 +86,20 @@ def keep_model(
     """Return the best trial's own model; where it was cross-validated, one trained on all rows."""
     best = study.best
     assert best is not None
+    made_by = _as_training(config.point(best.params), inputs, run)
     for own in Store(run.folder / TRIALS / str(best.number) / STORE).list():
-        return _copied(own, run)
+        return _copied(own, made_by)
     run.notice(text("tuning.final"))
-    part = Run(run.id, run.folder / "final", run.root, run.store, [run.emit], run.origin)
-    part.folder.mkdir(exist_ok=True)
-    return train(config.point(best.params), inputs, part)
+    made_by.folder.mkdir(exist_ok=True)
+    return train(config.point(best.params), inputs, made_by)
+
+
+def _as_training(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Run:
+    """Return a run whose models say that they come of this training, not of the whole search."""
+    project = Project(run.root)
+    local = pipeline.local_hashes(project, config)
+    lock = locks.of_part(run.origin, "train", project, config, inputs, local)
+    return Run(run.id, run.folder / FINAL, run.root, run.store, [run.emit], lock)
 
 
 def _copied(model: Artifact, run: Run) -> Artifact:

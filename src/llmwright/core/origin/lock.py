@@ -140,6 +140,34 @@ def of_run(
     }
 
 
+def of_part(
+    lock: Lock,
+    verb: str,
+    project: Project,
+    config: Config,
+    inputs: Mapping[str, Artifact],
+    local: Mapping[str, str],
+) -> Lock:
+    """Return the lock of what a run makes by another operation, as a search does by training.
+
+    Args:
+        lock: Of the whole run.
+        verb: The other operation.
+        project: Its root counts.
+        config: What it is done with.
+        inputs: What it reads.
+        local: Path and SHA-256 of each local file that it reads.
+    """
+    # Which version that operation has, a run of another one does not know.
+    kept = {name: value for name, value in lock.items() if name != "operation_version"}
+    return kept | {
+        "operation": verb,
+        "inputs": {name: artifact.id for name, artifact in inputs.items()},
+        "config": without_private(config, project.root),
+        "files": [_file(project, path, sha256) for path, sha256 in local.items() if sha256],
+    }
+
+
 def without_private(config: Config, root: Path) -> dict[str, Any]:
     """Return a config's values without secrets, and of paths outside the project the name alone."""
 
