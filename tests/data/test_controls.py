@@ -60,3 +60,13 @@ def test_a_style_that_training_lacks_is_said(bench) -> None:
     dataset = bench.dataset(files, controls=["tone"])
     assert dataset.info.controls == {"tone": ["casual", "formal"]}
     assert "rude" in bench.said()
+
+
+def test_judged_answers_may_have_a_style(bench) -> None:
+    rows = [
+        {"prompt": f"q {i}", "chosen": "a", "rejected": "b", "tone": "xy"[i % 2]} for i in range(20)
+    ]
+    bench.write("a.jsonl", "\n".join(map(json.dumps, rows)))
+    dataset = bench.dataset("a.jsonl", controls=["tone"])
+    assert dataset.info.row_type == "preference"
+    assert dataset.info.controls == {"tone": ["x", "y"]}

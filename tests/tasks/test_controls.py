@@ -7,6 +7,8 @@ import pytest
 
 from llmwright.core.errors import InputError
 from llmwright.tasks.controls import ensure_controls, without_some
+from llmwright.tasks.judged import conversation
+from llmwright.tasks.preference import Flags, Pairs
 from llmwright.tasks.task import IGNORE
 
 CONTROLS = {"length": ["long", "short"], "tone": ["casual", "formal"]}
@@ -101,3 +103,25 @@ def test_some_rows_go_without_the_same_ones_each_time() -> None:
         assert 150 < sum(row["controls"][name] is None for row in found) < 250
     assert found == without_some(rows, 0.1, seed=1) != without_some(rows, 0.1, seed=2)
     assert without_some(rows, 0.0, seed=1) == rows
+
+
+@pytest.mark.parametrize("limit", [64, 30])
+def test_judged_answers_have_a_style_as_others_do(styled, limit: int) -> None:
+    task, tokenizer, contract = styled("text-generation", "messages", max_length=limit)
+    prompt = [{"role": "user", "content": "the cat on the mat"}]
+    pair = {"prompt": prompt, "chosen": "sat", "rejected": "no", "controls": STYLE}
+    flag = {"prompt": prompt, "completion": "sat", "flag": True, "controls": STYLE}
+    examples = [
+        Pairs().encode(pair, tokenizer, contract),
+        Flags().encode(flag, tokenizer, contract),
+        *task.scored(conversation(pair, "chosen"), tokenizer, contract),
+    ]
+    for example in examples:
+        text = tokenizer.decode(example.input_ids_T)
+        assert text.count("<|length:any|><|tone:formal|>") == 1
+        assert (example.input_ids_T == examples[0].input_ids_T).all()
+        assert len(example.input_ids_T) <= limit
+        assert "sat" in tokenizer.decode(example.labels[example.labels != IGNORE])
+    plain = {name: pair[name] for name in ("prompt", "chosen", "rejected")}
+    ids_T = Pairs().encode(plain, tokenizer, contract).input_ids_T
+    assert "<|length:any|><|tone:any|>" in tokenizer.decode(ids_T)

@@ -42,12 +42,17 @@ class Workbench:
         for row in splits.get("train", []):
             labels.update(row.get("labels") or row.get("tags") or [])
             labels.update([row["label"]] if row.get("label") else [])
+        styles: dict[str, set[str]] = {}
+        for row in splits.get("train", []):
+            for name, value in row.get("controls", {}).items():
+                styles.setdefault(name, set()).update([value] if value else [])
         info = DatasetInfo(
             task=task,
             row_type=row_type,
             shape=row_type,
             fields={},
             labels=sorted(labels),
+            controls={name: sorted(values) for name, values in styles.items()},
             multi_label=any("labels" in row for rows in splits.values() for row in rows),
             counts={name: len(rows) for name, rows in splits.items()},
         )

@@ -249,3 +249,44 @@ def test_a_hub_model_is_pinned_to_the_commit_in_the_cache(bench, tiny, monkeypat
     assert path.parent.name == COMMIT
     (kept / "refs" / "main").unlink()
     assert TrainConfig.model_validate(values).local_files(bench.root) == []
+
+
+STYLED = [
+    {**chat("red"), "controls": {"tone": tone, "size": size}}
+    for tone in ("formal", "casual")
+    for size in ("long", None)
+]
+
+
+def pair(i: int, **more) -> dict[str, object]:
+    prompt = [{"role": "user", "content": "red " * (i % 3 + 1)}]
+    return {"prompt": prompt, "chosen": "ok", "rejected": "no", **more}
+
+
+def test_styles_stay_when_a_model_goes_on_learning(bench, tiny) -> None:
+    styled = bench.dataset("text-generation", "messages", train=STYLED)
+    tokenizer = bench.tokenizer(["red ok no"])
+    first = bench.train({**FAST, "model": tiny()}, styled, tokenizer, "first")
+    rows = [pair(i) for i in range(4)]
+    loud = [pair(i, controls={"tone": "loud", "mood": "glad"}) for i in range(4)]
+    for name, given, controls in (
+        ("plain", rows, {"tone": ["casual", "formal"], "size": ["long"]}),
+        ("loud", loud, {"tone": ["casual", "formal", "loud"], "size": ["long"], "mood": ["glad"]}),
+    ):
+        dataset = bench.dataset("text-generation", "preference", train=given)
+        values = {**FAST, "model": {"kind": "hub", "name": str(first.path)}, "objective": "dpo"}
+        made = bench.train(values, dataset, tokenizer, name)
+        assert Contract.open(made.path).controls == controls
+    said = [event.text for event in bench.events if isinstance(event, Notice)]
+    assert sum("controls tone, size; they are kept" in text for text in said) == 2
+    reward = {**values, "objective": "reward", "max_length": 64}
+    dataset = bench.dataset("text-generation", "preference", train=rows)
+    assert Contract.open(bench.train(reward, dataset, tokenizer, "r").path).controls == {}
+
+
+def test_styles_of_what_writes_nothing_are_refused(bench, tiny) -> None:
+    rows = [{"text": "red ok", "controls": {"tone": "formal"}}] * 4
+    dataset = bench.dataset("text-generation", "text", train=rows)
+    values = {**FAST, "model": tiny("encoder"), "objective": "masked_lm"}
+    with pytest.raises(ConfigError, match="TRAIN-200.*tone.*masked_lm"):
+        bench.train(values, dataset, bench.tokenizer(["red ok"]))

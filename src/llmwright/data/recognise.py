@@ -28,7 +28,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 # Half stars from 0 to 5 are eleven grades; what has more values is measured.
 MOST_GRADES = 11
 # Rows that a model writes texts from, with an input that controls can stand before.
-CONTROLLED = ("text", "pair", "messages")
+CONTROLLED = ("text", "pair", "messages", "preference", "flag")
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 
 

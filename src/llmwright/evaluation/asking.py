@@ -37,6 +37,7 @@ class Asked:
         num_right: How many of the masked tokens are the likeliest of their place.
         rival_scores: What the model gives the chosen and the rejected of two answers: their
             log-probability, or a reward.
+        truncated: Whether it was cut before the model read it.
     """
 
     row: Row
@@ -47,6 +48,7 @@ class Asked:
     num_bytes: int | None = None
     num_right: int | None = None
     rival_scores: tuple[float, float] | None = None
+    truncated: bool = False
 
 
 @dataclass
@@ -68,7 +70,10 @@ class Asking:
     def answers(self, asked: Sequence[Asked]) -> list[Asked]:
         """Return the rows with the model's answers."""
         found = self._each(self._predict, asked, "predict")
-        return [replace(one, answer=answer) for one, answer in found]
+        return [
+            replace(one, answer=answer, truncated=answer.get("truncated", False))
+            for one, answer in found
+        ]
 
     def label_answers(
         self, asked: Sequence[Asked], labels: Sequence[str]
@@ -82,7 +87,8 @@ class Asking:
         for one, answer in self._each(self._predict, asked, "predict"):
             scores = answer.pop("scores")
             scores_NC[len(found)] = [scores[label] for label in labels]
-            found.append(replace(one, answer=answer))
+            cut = answer.get("truncated", False)
+            found.append(replace(one, answer=answer, truncated=cut))
         return found, scores_NC[: len(found)]
 
     def _predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -110,6 +116,7 @@ class Asking:
                     # Without the tokenizer's own steps: jieba adds spaces nobody wrote.
                     num_bytes=len(one.row["text"].encode()) if plain else None,
                     num_right=None if generates else int(score.right_U.sum()),
+                    truncated=one.truncated or score.truncated,
                 )
             )
         return found
@@ -132,14 +139,22 @@ class Asking:
         for one, (chosen, rejected) in self._each(ask, asked, "score"):
             if not generates:
                 scores = float(chosen["score"]), float(rejected["score"])
-                found.append(replace(one, rival_scores=scores))
+                cut = any(answer.get("truncated", False) for answer in (chosen, rejected))
+                found.append(replace(one, rival_scores=scores, truncated=cut))
             elif not len(chosen.log_probs_U) or not len(rejected.log_probs_U):
                 self._leave_out(one.row, Note("evaluation.no_tokens").text())
             else:
                 sums = [float(np.sum(a.log_probs_U, dtype=np.float64)) for a in (chosen, rejected)]
                 count = len(chosen.log_probs_U)
-                scores = sums[0], sums[1]
-                found.append(replace(one, rival_scores=scores, log_prob=sums[0], num_tokens=count))
+                found.append(
+                    replace(
+                        one,
+                        rival_scores=(sums[0], sums[1]),
+                        log_prob=sums[0],
+                        num_tokens=count,
+                        truncated=chosen.truncated or rejected.truncated,
+                    )
+                )
         return found
 
     def _each(self, ask: Ask, asked: Sequence[Asked], stage: str) -> Iterator[tuple[Asked, Any]]:

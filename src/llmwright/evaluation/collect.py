@@ -302,7 +302,7 @@ def _notes(
     if unscored:
         values = {"count": len(unscored), "reason": unscored[0].reason}
         notes.append(Note("evaluation.unscored", values))
-    cut = sum(bool((one.answer or {}).get("truncated")) for one in asked)
+    cut = sum(one.truncated for one in asked)
     if cut and form != "tags":
         values = {"num_rows": cut, "max_length": contract.max_length}
         notes.append(Note("evaluation.cut", values))

@@ -97,11 +97,13 @@ class TokenScores:
         log_probs_U: Natural logarithm of each one's probability given all before it, or all that
             is not masked.
         right_U: Whether it is the likeliest token of its place.
+        truncated: Whether the row had to be cut.
     """
 
     token_ids_U: np.ndarray
     log_probs_U: np.ndarray
     right_U: np.ndarray
+    truncated: bool = False
 
 
 class Predictor:
@@ -371,12 +373,12 @@ class Predictor:
             scored = iter(self._score_all(flat, batch_size))
             for row in parts:
                 found = [next(scored) for _ in row]
-                yield TokenScores(
-                    *(
-                        np.concatenate([np.zeros(0), *(getattr(one, name) for one in found)])
-                        for name in ("token_ids_U", "log_probs_U", "right_U")
-                    )
+                ids_U, log_probs_U, right_U = (
+                    np.concatenate([np.zeros(0), *(getattr(one, name) for one in found)])
+                    for name in ("token_ids_U", "log_probs_U", "right_U")
                 )
+                cut = any(example.truncated for example in row)
+                yield TokenScores(ids_U, log_probs_U, right_U, cut)
 
     def _score_all(self, examples: list[Example], batch_size: int) -> list[TokenScores]:
         # Seq2seq has logits for each target token, the others for each input token.

@@ -32,7 +32,8 @@ def conversation(row: Row, answer: str) -> Row:
     """
     prompt: list[dict[str, str]] = row["prompt"]
     turn = {"role": "assistant", "content": row[answer]}
-    return {"messages": [*prompt, turn], "learn": [False] * len(prompt) + [True]}
+    styles = {"controls": row["controls"]} if row.get("controls") else {}
+    return {"messages": [*prompt, turn], "learn": [False] * len(prompt) + [True], **styles}
 
 
 def is_judged(row: Row) -> bool:

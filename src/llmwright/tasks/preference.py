@@ -14,6 +14,7 @@ import numpy as np
 from llmwright.data.records import Row
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.controls import led
 from llmwright.tasks.judged import conversation
 from llmwright.tasks.padding import pad_rows
 from llmwright.tasks.task import (
@@ -120,7 +121,11 @@ def encode_answer(
     Only that answer, with its stop token, has labels. What is too long loses the beginning of its
     prompt, of which at least half of the room is left, and then the end of the answer.
     """
-    return encode_last_answer(conversation(row, column)["messages"], tokenizer, contract)
+
+    def encode(row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
+        return encode_last_answer(row["messages"], tokenizer, contract)
+
+    return led(encode)(conversation(row, column), tokenizer, contract)
 
 
 def encode_last_answer(

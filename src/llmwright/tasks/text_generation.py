@@ -17,6 +17,7 @@ from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.controls import lead, led, prefix_of
 from llmwright.tasks.judged import is_judged
+from llmwright.tasks.preference import encode_last_answer
 from llmwright.tasks.reading import alpaca_messages, as_text, read_inputs
 from llmwright.tasks.task import (
     IGNORE,
@@ -85,16 +86,20 @@ class TextGeneration(Task):
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         """Return the tokens with labels where there is loss, cut to ``max_length``.
 
-        Plain text and conversations lose their end. A pair keeps at least half of the room for
-        its prompt, which loses its start; a completion that is still too long loses its end.
+        Plain text and conversations lose their end. A pair, and a conversation of which the last
+        answer alone is learned, keeps at least half of the room for its prompt, which loses its
+        start; an answer that is still too long loses its end.
         """
         return led(self._encode)(row, tokenizer, contract)
 
     def _encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         limit = contract.max_length
         if contract.row_type == "messages":
+            learn = row.get("learn")
+            if learn is not None and learn[-1] and not any(learn[:-1]):
+                return encode_last_answer(value_of(row, "messages", contract), tokenizer, contract)
             messages = self._messages(row, contract)
-            ids_T, labels_T = chat.encode_conversation(tokenizer, messages, row.get("learn"))
+            ids_T, labels_T = chat.encode_conversation(tokenizer, messages, learn)
             return Example(ids_T[:limit], labels_T[:limit], truncated=len(ids_T) > limit)
         if contract.row_type == "pair":
             return self._encode_pair(row, tokenizer, contract)

@@ -19,7 +19,7 @@ from llmwright.models import load
 from llmwright.models.config import HubModel, ScratchModel, StepModel
 from llmwright.models.presets import shape_of
 from llmwright.models.spec import ModelRequest, build_model, max_context
-from llmwright.tasks.contract import Contract
+from llmwright.tasks.contract import CONTRACT_FILE, Contract
 from llmwright.tasks.controls import ensure_controls, without_some
 from llmwright.tasks.judged import served
 from llmwright.tasks.make_contract import ContractRequest, make_contract, task_of
@@ -35,6 +35,8 @@ from llmwright.training.following.probing import ProbeInputs, ProbeRequest, choo
 from llmwright.training.objectives.config import BY_ROW_TYPE, OBJECTIVES, ObjectiveKind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 # More is asked for by name: attention's cost grows with the square of the length.
@@ -95,8 +97,8 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     Raises:
         InputError: The dataset has no training rows (``TRAIN-001``).
         ConfigError: The objective does not suit the task (``TRAIN-003``), prompts are given to a
-            task that writes nothing (``TRAIN-013``), or an option needs a validation split that
-            does not exist (``TRAIN-017``).
+            task that writes nothing (``TRAIN-013``), an option needs a validation split that does
+            not exist (``TRAIN-017``), or rows have styles and nothing is written (``TRAIN-200``).
     """
     dataset = Dataset.open(inputs["dataset"].path)
     if "train" not in dataset.splits:
@@ -116,6 +118,7 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
     if isinstance(spec, HubModel):
         spec = load.pinned(spec, run.root)
     refuse_early(config.adapter, spec)
+    info = continued(info, earlier_contract(spec, inputs, run.root), task, run)
     # In one stream a text's controls would belong to others too.
     packs = dataset.info.row_type == "text" and kind.packs and not info.controls
     return Problem(dataset, info, task, kind.encoding(task), kind, spec, packs, inputs)
@@ -126,12 +129,41 @@ def learned(config: TrainConfig, info: DatasetInfo) -> tuple[ObjectiveKind, Data
 
     Raises:
         ConfigError: The objective does not suit the task (``TRAIN-003``) or the rows
-            (``TRAIN-020``).
+            (``TRAIN-020``), or they have styles and nothing is written (``TRAIN-200``).
     """
     kind = config.objective or _default_objective(info)
     _refuse_unsuited(kind, info)
     info = served(info, kind.makes)
-    return kind, info, task_of(info)
+    task = task_of(info)
+    if info.controls and not task.generates:
+        names = ", ".join(info.controls)
+        raise ConfigError("TRAIN-200", objective=kind.kind, controls=names)
+    return kind, info, task
+
+
+def earlier_contract(spec: Kind, inputs: Mapping[str, Artifact], root: Path) -> Contract | None:
+    """Return the contract of the model that training begins with; None where it has none."""
+    if isinstance(spec, StepModel) and "model.name" in inputs:
+        folder = inputs["model.name"].path
+    elif isinstance(spec, HubModel):
+        folder = load.locate(spec.name, revision=spec.revision, root=root)
+    else:
+        return None
+    return Contract.open(folder) if (folder / CONTRACT_FILE).is_file() else None
+
+
+def continued(info: DatasetInfo, earlier: Contract | None, task: Task, run: Run) -> DatasetInfo:
+    """Return what rows are to a model that goes on learning: its styles stay, new ones follow."""
+    known = earlier.controls if earlier and task.generates else {}
+    if not known:
+        return info
+    run.notice(text("training.kept_controls", names=", ".join(known)))
+    new = info.controls
+    controls = {
+        name: list(dict.fromkeys([*known.get(name, []), *new.get(name, [])]))
+        for name in [*known, *new]
+    }
+    return info.model_copy(update={"controls": controls})
 
 
 def _default_objective(info: DatasetInfo) -> ObjectiveKind:
@@ -219,7 +251,7 @@ def prepare(
     tokenizer = choose_tokenizer(config, problem, inputs, run)
     request = ContractRequest(problem.info, tokenizer, None, 0, UNLIMITED, UNLIMITED)
     rows: Sequence[Row] = dataset.view("train")
-    if problem.info.controls:
+    if dataset.info.controls:
         rows = without_some(rows, config.control_dropout, config.seed)
     first, packs = make_contract(request), problem.packs
     cache = token_cache(config, problem, tokenizer, run)
@@ -303,7 +335,7 @@ def token_cache(
     # Plugins may segment texts, or encode rows.
     own = {path.name: files.sha256_file(path) for path in sorted(run.root.glob("plugins/*.py"))}
     rows = {"dataset": problem.inputs["dataset"].id, **own, **installed_plugins()}
-    if problem.info.controls:
+    if problem.dataset.info.controls:
         rows |= {"control_dropout": str(config.control_dropout), "seed": str(config.seed)}
     return TokenCache.of(folder, rows, tokenizer, problem.encoding, say)
 

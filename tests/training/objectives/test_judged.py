@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from llmwright.core.errors import ConfigError
+from llmwright.evaluation.asking import Asked, Asking
+from llmwright.inference.predictor import Predictor
 from llmwright.models.load import load_model, load_tokenizer
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.preference import Flags, Pairs
@@ -191,6 +193,26 @@ def test_the_good_answer_becomes_likelier_than_the_bad_one(name, bench, tiny) ->
     bad = log_prob(model, example.extras["second_ids"], example.extras["second_labels"])
     assert good > bad
     assert Contract.open(artifact.path).row_type == "messages"
+
+
+def test_long_answers_are_compared_as_they_were_learned(bench, tiny) -> None:
+    long = [{"role": "user", "content": "bye so long " * 12}]
+    rows = [{"prompt": long, "chosen": "good day", "rejected": "go away " * 12}, *PAIRS]
+    dataset = bench.dataset("text-generation", "preference", train=rows)
+    values = {**FAST, "model": tiny(), "max_steps": 2, "objective": "simpo", "max_length": 60}
+    artifact = bench.train(values, dataset, bench.tokenizer(TEXTS))
+    predictor = Predictor.open(artifact.path)
+    asking = Asking(predictor)
+    found = asking.preferences([Asked(row, "chosen") for row in rows[:2]])
+    assert not asking.unscored
+    assert [one.truncated for one in found] == [True, False]
+    model = load_model(artifact.path)
+    for row, one in zip(rows, found, strict=False):
+        example = Pairs().encode(row, predictor.tokenizer, predictor.contract)
+        second = example.extras["second_ids"], example.extras["second_labels"]
+        texts = [(example.input_ids_T, example.labels), second]
+        sums = [log_prob(model, *each) * (each[1][1:] != IGNORE).sum() for each in texts]
+        assert one.rival_scores == pytest.approx(sums, rel=1e-4)
 
 
 def log_prob(model, ids_T, labels_T) -> float:
