@@ -94,3 +94,22 @@ def test_parallel_trials_end_with_their_search(write, project) -> None:
     found, said = finish(project)
     assert found.metadata["trials"] == {"complete": 4, "pruned": 0, "failed": 0}
     assert 1 <= found.metadata["interrupted"] <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_a_stopped_search_goes_on_with_another_budget(write, project, tmp_path) -> None:
+    longer = {**SEARCH, "num_trials": 5}
+    other = Path(shutil.copytree(project, tmp_path / "whole"))
+    write(TRAIN, **SEARCH)
+    process = start(project)
+    wait_for(project, 1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    shutil.copy(write(TRAIN, **longer), other)
+    found, said = finish(project)
+    assert "Going on from the search" in said
+    # What was running goes on from its checkpoint.
+    assert found.metadata["interrupted"] == 1
+    whole, _ = finish(other)
+    assert found.id == whole.id

@@ -43,7 +43,14 @@ HIDDEN = "***"
 
 
 class Config(BaseModel):
-    """Base of all configuration: frozen, unknown keys refused, help from attribute docstrings."""
+    """Base of all configuration: frozen, unknown keys refused, help from attribute docstrings.
+
+    Attributes:
+        extended_by: Fields that are a budget: a run that differs from an earlier one in nothing
+            else can go on from what that one did.
+    """
+
+    extended_by: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(
         frozen=True,

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,13 @@ from llmwright.core.errors import (
     StoppedError,
 )
 from llmwright.core.index import RunRow, Status, run_folder
-from llmwright.core.layers import differences
 from llmwright.core.locale import text
 from llmwright.core.operation import Operation, Table
-from llmwright.core.origin import lineage
+from llmwright.core.origin import earlier, lineage
 from llmwright.core.origin import lock as locks
 from llmwright.core.project import Project, Section
 from llmwright.core.registry import installed_plugins
-from llmwright.core.runs import KILLS, Run, discard_checkpoints, interrupt_on_terminate
+from llmwright.core.runs import Run, discard_checkpoints, interrupt_on_terminate
 
 RECORDED = (
     "llmwright",
@@ -172,26 +172,17 @@ def execute(
         # A service is never done: several may run, and none goes on where another stopped.
         resume=bool(operation.makes) and not fresh,
     )
-    if not resumed and not fresh:
-        for sentence in _left_behind(project, row):
+    shorter: Path | None = None
+    if not fresh:
+        same = partial(fingerprint_of, project, operation, inputs=inputs, local=local)
+        shorter = earlier.shorter(project, row, config, same)
+        said = () if resumed or shorter else earlier.left_behind(project, row, config)
+        for sentence in said:
             for consumer in consumers:
                 consumer(events.Notice(sentence, "warning"))
-    made = _perform(project, operation, config, inputs, local, row, consumers, resumed)
+    lock = locks.of_run(project, operation, config, inputs, row, local)
+    made = _perform(project, operation, config, inputs, lock, row, consumers, resumed, shorter)
     return Done(step, made, row.id, False, time.monotonic() - started)
-
-
-def _left_behind(project: Project, row: RunRow) -> Iterator[str]:
-    """Yield what to say of an earlier run that could go on, were its settings still the same."""
-    before = (r for r in project.index.runs(step=row.step) if r.id != row.id)
-    earlier = next(before, None)
-    if earlier is None or earlier.status in ("finished", "running"):
-        return
-    if not (run_folder(project.home, earlier.id) / KILLS).is_file():
-        return
-    old, new = ({**each.config, "inputs": project.index.inputs(each.id)} for each in (earlier, row))
-    changes = differences(old, new)
-    if changes:
-        yield text("core.left_behind", run=earlier.id, changes=changes)
 
 
 def _announce_reuse(
@@ -213,16 +204,16 @@ def _perform(
     operation: Operation,
     config: Config,
     inputs: dict[str, Artifact],
-    local: dict[str, str],
+    lock: locks.Lock,
     row: RunRow,
     consumers: Sequence[events.Emit],
     resumed: bool,
+    shorter: Path | None,
 ) -> Artifact | None:
-    lock = locks.of_run(project, operation, config, inputs, row, local)
     changes: list[str] = []
     if resumed:
         lock, changes = locks.continued(run_folder(project.home, row.id), lock)
-    run = run_of(project, row, consumers, lock, resumed)
+    run = run_of(project, row, consumers, lock, resumed, shorter)
 
     def work() -> Artifact | None:
         if changes:
@@ -242,10 +233,11 @@ def run_of(
     consumers: Sequence[events.Emit],
     origin: locks.Lock,
     resumed: bool,
+    shorter: Path | None = None,
 ) -> Run:
     """Return what an operation is given to work with."""
     folder = run_folder(project.home, row.id)
-    return Run(row.id, folder, project.root, project.store, consumers, origin, resumed)
+    return Run(row.id, folder, project.root, project.store, consumers, origin, resumed, shorter)
 
 
 def recorded(

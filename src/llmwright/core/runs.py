@@ -36,6 +36,8 @@ class Run:
         consumers: Who receives the events.
         origin: What the manifest of a saved artifact says about where it comes from.
         resumed: Whether an earlier process began this run.
+        shorter: Folder of an earlier run of the same work with another budget; None where there is
+            none, or all is to be done anew.
 
     Attributes:
         catches_signals: Whether Ctrl-C and SIGTERM are for this process to answer.
@@ -52,12 +54,14 @@ class Run:
         consumers: Sequence[Emit] = (),
         origin: dict[str, Any] | None = None,
         resumed: bool = False,
+        shorter: Path | None = None,
     ) -> None:
         self.id = identity
         self.folder = folder
         self.root = root
         self.store = store
         self.resumed = resumed
+        self.shorter = shorter
         self._consumers = list(consumers)
         self.origin = origin or {}
         self._stop = threading.Event()

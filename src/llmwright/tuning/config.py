@@ -132,6 +132,8 @@ class Hyperband(Kind):
 class TuneConfig(Config):
     """Search for the settings of `train` that make the best model, and keep that model."""
 
+    extended_by: ClassVar[tuple[str, ...]] = ("num_trials", "max_minutes", "num_parallel")
+
     train: TrainConfig = TrainConfig()
     """Settings of `train` that all trials share. In the project file they are those of the section
     `train`, which then does not run alone; what stands here is laid over it."""

@@ -17,6 +17,7 @@ from llmwright.training.config import TrainConfig
 from llmwright.training.train import train
 from llmwright.tuning.config import TuneConfig
 from llmwright.tuning.crossval import make_folds
+from llmwright.tuning.extending import take_over
 from llmwright.tuning.goal import goal_of
 from llmwright.tuning.report import save_study
 from llmwright.tuning.search import TRIALS, Search, nothing_found
@@ -36,7 +37,8 @@ def tune(config: TuneConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifa
         config: What is searched.
         inputs: What `train` takes, each field with ``train.`` before it.
         run: Its folder keeps the journal of the study and the best model so far; a run that finds
-            some there goes on from it.
+            some there goes on from it, another one from those of the same search with another
+            budget.
 
     Returns:
         ``study.json``, ``study.html`` and ``best.yaml``, the settings of the best model.
@@ -54,6 +56,7 @@ def tune(config: TuneConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifa
     if config.num_folds is not None:
         store = Store(run.folder / "folds")
         folds = make_folds(given["dataset"], config.num_folds, config.seed, store, run.notice)
+    take_over(config, goal, run)
     study = Study(config, goal, run.folder)
     try:
         with run.stoppable(), workers_for(config, study, run) as workers:
