@@ -17,7 +17,7 @@ from llmwright.serving.server import background
 THINGS = ["tea", "bread", "soup", "rice", "fish", "cake", "milk", "corn", "plum", "pear"]
 
 
-def train(write, architecture: str) -> Artifact:
+def train(write, architecture: str, **more) -> Artifact:
     rows = [
         {"prompt": f"may i have {a} or {b}", "chosen": f"gladly {a}", "rejected": f"no {a}"}
         for a in THINGS
@@ -27,7 +27,9 @@ def train(write, architecture: str) -> Artifact:
     llmwright.tokenize(kind="char")
     scratch = {"kind": "scratch", "architecture": architecture, "hidden_size": 32}
     scratch |= {"num_layers": 1, "num_heads": 2}
-    return llmwright.train(model=scratch, objective="reward", max_steps=60, lr=5e-3, batch_size=8)
+    return llmwright.train(
+        model=scratch, objective="reward", max_steps=60, lr=5e-3, batch_size=8, **more
+    )
 
 
 @pytest.mark.parametrize("architecture", ["decoder", "encoder"])
@@ -47,8 +49,9 @@ def test_better_answers_score_higher(write, architecture: str) -> None:
 
 
 @pytest.mark.slow
-def test_exports_and_servers_score_the_same(write) -> None:
-    model = train(write, "decoder")
+@pytest.mark.parametrize("source", ["auto", "generated"])
+def test_exports_and_servers_score_the_same(write, source: str) -> None:
+    model = train(write, "decoder", probes={"source": source})
     turns = [{"role": "user", "content": "may i"}, {"role": "assistant", "content": "gladly"}]
     (expected,) = llmwright.predict([{"messages": turns}], model=model)
     exported = llmwright.export(model=model)

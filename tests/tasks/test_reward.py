@@ -38,3 +38,12 @@ def test_what_is_scored_ends_with_an_answer(make) -> None:
         task.read({"messages": row["messages"][:1]}, contract)
     with pytest.raises(InputError, match="TASK-003"):
         task.read({"prompt": "the cat"}, contract)
+
+
+def test_a_probe_ends_with_an_answer(make) -> None:
+    task, _, contract = make("text-generation", "preference", makes="reward")
+    turn = {"role": "user", "content": "the cat"}
+    posed = task.posed({"messages": [turn]}, contract)
+    assert task.read(posed, contract) == posed
+    assert posed["messages"][0] == turn
+    assert task.posed(posed, contract) == posed

@@ -61,6 +61,13 @@ class Reward(Task):
         turns = row["messages"]
         return {"messages": [{"role": m["role"], "content": m["content"]} for m in turns]}
 
+    def posed(self, row: Row, contract: Contract) -> Row | None:
+        """Return the conversation; what ends without an answer is answered by saying it again."""
+        turns = row["messages"]
+        if turns[-1]["role"] == "assistant":
+            return row
+        return {**row, "messages": [*turns, {**turns[-1], "role": "assistant"}]}
+
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:
         """Return the conversation; its target is only how another answer compares."""
         return self.encode_input(row, tokenizer, contract)

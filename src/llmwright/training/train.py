@@ -306,7 +306,7 @@ def make_batches(
         assert isinstance(train.examples, StoredExamples)
         stream_N, ends_D = train.examples.stream()
         length = material.contract.max_length
-        return TokenStream(stream_N, ends_D, length, size, tokens, config.seed)
+        return TokenStream(stream_N, ends_D, train.owners, length, size, tokens, config.seed)
     kind = PackedRows if packing else BucketedRows
     return kind(
         train.examples, train.owners, problem.encoding, material.contract, size, tokens, config.seed

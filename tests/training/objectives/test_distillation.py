@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +80,35 @@ def test_a_teacher_without_the_same_labels_or_vocabulary_is_refused(bench, tiny,
         learn(bench, scratch, same, tokenizer, "scratch")
 
 
+def test_a_teacher_that_reads_less_is_refused(bench, tiny) -> None:
+    tokenizer = bench.tokenizer(TEXTS)
+    short = bench.dataset("text-classification", "classification", train=labelled("abba"))
+    values = {"model": tiny("encoder", context=16), "max_steps": 1}
+    teacher = learn(bench, values, short, tokenizer, "teacher")
+    rows = [*labelled("abba"), {"text": "red sun " * 30, "label": "a"}]
+    dataset = bench.dataset("text-classification", "classification", train=rows)
+    values = {"model": tiny("encoder"), "max_steps": 1}
+    values |= {"objective": {"kind": "distillation", "teacher": "step"}}
+    with pytest.raises(ConfigError, match=r"TRAIN-201.*reads 16 tokens.*up to \d{3}"):
+        learn(bench, values, dataset, tokenizer, "long", teacher)
+    learn(bench, {**values, "max_length": 16}, dataset, tokenizer, "cut", teacher)
+
+
+def test_class_weights_leave_the_teacher_its_share(bench, tiny, taught) -> None:
+    tokenizer, teacher = taught
+    dataset = bench.dataset("text-classification", "classification", train=labelled("abba"))
+    objective = {"kind": "distillation", "teacher": "step", "teacher_weight": 1.0}
+    values = {"model": tiny("encoder"), "max_steps": 2, "objective": objective}
+    values |= {"batch_size": 16, "lr": 1e-9, "log_every_steps": 1}
+
+    def loss(name: str, weights: dict[str, float]) -> float:
+        made = learn(bench, {**values, "class_weights": weights}, dataset, tokenizer, name, teacher)
+        return json.loads((made.path / "training.json").read_text())["history"][0]["loss"]
+
+    # All weigh the same: as if there were no weights.
+    assert loss("heavy", {"a": 20.0, "b": 20.0}) == pytest.approx(loss("plain", {}), rel=1e-5)
+
+
 def test_a_writer_comes_nearer_to_its_teacher_and_its_relations(bench, tiny) -> None:
     rows = [{"text": text} for text in TEXTS * 4]
     dataset = bench.dataset("text-generation", "text", train=rows)
@@ -112,3 +144,22 @@ def test_relations_leave_out_what_takes_no_part() -> None:
     first, second = relations_apart(one, other, shared), relations_apart(one, changed, shared)
     torch.testing.assert_close(first, second)
     assert relations_apart(one, one, shared).abs().max() < 1e-6
+
+
+def test_a_teacher_begins_to_write_as_it_learned(bench, tiny) -> None:
+    rows = [{"input": text, "target": text} for text in TEXTS * 2]
+    dataset, tokenizer = bench.dataset("seq2seq", "pair", train=rows), bench.tokenizer(TEXTS, "eos")
+    values = {"model": tiny("seq2seq", dropout=0.0), "max_steps": 20}
+    teacher = learn(bench, values, dataset, tokenizer, "teacher").path
+    other = bench.root / "other"
+    shutil.copytree(teacher, other)
+    config = json.loads((other / "config.json").read_text())
+    start = load_tokenizer(teacher).convert_tokens_to_ids("r")
+    (other / "config.json").write_text(json.dumps({**config, "decoder_start_token_id": start}))
+    losses = []
+    for folder in (teacher, other):
+        objective = {"kind": "distillation", "teacher": {"kind": "hub", "name": str(folder)}}
+        more = {"objective": {**objective, "teacher_weight": 1.0}, "max_steps": 1}
+        made = learn(bench, {**values, **more}, dataset, tokenizer, folder.name)
+        losses.append(json.loads((made.path / "training.json").read_text())["history"][0]["loss"])
+    assert abs(losses[0] - losses[1]) > 1e-4

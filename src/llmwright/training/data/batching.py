@@ -204,6 +204,7 @@ class TokenStream(Batches):
     Args:
         stream_N: Ids of all texts, with their begin and end tokens.
         ends_D: Where each text ends in it.
+        owners_D: The row of the split that each text came from.
         block_length: Tokens the model reads at once.
         batch_size: Most blocks in a batch; None without a limit.
         batch_tokens: Most tokens in a batch; None without a limit.
@@ -214,6 +215,7 @@ class TokenStream(Batches):
         self,
         stream_N: np.ndarray,
         ends_D: np.ndarray,
+        owners_D: Sequence[int] | np.ndarray,
         block_length: int,
         batch_size: int | None,
         batch_tokens: int | None,
@@ -221,6 +223,7 @@ class TokenStream(Batches):
     ) -> None:
         super().__init__()
         self._stream_N, self._ends_D = stream_N, ends_D
+        self._owners_D = np.asarray(owners_D)
         self._length = max(1, min(block_length, len(self._stream_N) - 1))
         self._num_blocks = max(1, len(self._stream_N) // self._length)
         sizes = [batch_size or self._num_blocks]
@@ -240,6 +243,12 @@ class TokenStream(Batches):
     def _shift(self, epoch: int) -> int:
         return int(np.random.default_rng([self._seed, epoch, 1]).integers(len(self._stream_N)))
 
+    def _places(self, indices_B: np.ndarray, epoch: int) -> np.ndarray:
+        """Return places_BT: where in the stream the tokens of blocks are."""
+        starts_B1 = self._shift(epoch) + indices_B[:, None] * self._length
+        places_BT: np.ndarray = (starts_B1 + self._offsets_T) % len(self._stream_N)
+        return places_BT
+
     def epoch(self, epoch: int) -> Sequence[np.ndarray]:
         """Return the blocks of each batch of an epoch, in random order."""
         order = np.random.default_rng([self._seed, epoch]).permutation(self._num_blocks)
@@ -248,9 +257,7 @@ class TokenStream(Batches):
 
     def collate(self, indices_B: np.ndarray, epoch: int) -> Batch:
         """Return ``input_ids`` and ``labels``, both (B, T + 1); nothing is padded."""
-        starts_B1 = self._shift(epoch) + indices_B[:, None] * self._length
-        places_BT = (starts_B1 + self._offsets_T) % len(self._stream_N)
-        ids_BT = self._stream_N[places_BT].astype(np.int64)
+        ids_BT = self._stream_N[self._places(indices_B, epoch)].astype(np.int64)
         return self._with_own({"input_ids": ids_BT, "labels": ids_BT}, indices_B, epoch)
 
     def count_tokens(self, indices_B: np.ndarray) -> int:
@@ -262,16 +269,10 @@ class TokenStream(Batches):
         return self.count_tokens(indices_B)
 
     def rows(self, indices_B: np.ndarray, epoch: int) -> list[int]:
-        """Return which texts a batch was made from."""
-        found: set[int] = set()
-        for index in indices_B:
-            start = (self._shift(epoch) + int(index) * self._length) % len(self._stream_N)
-            last = min(start + self._length, len(self._stream_N) - 1)
-            first_row, last_row = (
-                int(np.searchsorted(self._ends_D, place, side="right")) for place in (start, last)
-            )
-            found.update(range(first_row, last_row + 1))
-        return sorted(found)
+        """Return which rows of the split a batch was made from."""
+        places_BT = self._places(indices_B, epoch)
+        texts = np.unique(np.searchsorted(self._ends_D, places_BT, side="right"))
+        return sorted(set(self._owners_D[texts].tolist()))
 
 
 def describe_rows(rows: Sequence[Row], indices: Sequence[int], most: int = 8) -> str:

@@ -21,7 +21,7 @@ from torch.nn import functional
 from llmwright.core.errors import ConfigError
 from llmwright.models import load
 from llmwright.models.config import HubModel, StepModel
-from llmwright.models.spec import match_vocabulary
+from llmwright.models.spec import match_vocabulary, max_context
 from llmwright.tasks.task import TASKS, Batch
 from llmwright.training.objectives.config import OBJECTIVES, DistillationLoss
 from llmwright.training.objectives.cross_entropy import cross_entropies
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SHARED, TARGET_ROWS = "shared", "target_rows"
+DECODER_INPUTS = "decoder_input_ids"
 
 
 class DistillationObjective(Objective):
@@ -40,7 +41,8 @@ class DistillationObjective(Objective):
 
     Raises:
         ConfigError: The teacher is no finished model (``TRAIN-021``), or has another vocabulary
-            (``TRAIN-022``) or other labels (``TRAIN-023``).
+            (``TRAIN-022``) or other labels (``TRAIN-023``), or reads less than the rows are long
+            (``TRAIN-201``).
     """
 
     kind: DistillationLoss
@@ -93,13 +95,25 @@ class DistillationObjective(Objective):
         if self.teacher.device != logits_NC.device:
             self.teacher.to(logits_NC.device)
         with torch.no_grad(), last_hidden(self.teacher) as taught:
-            teacher_NC = self.teachers.logits(self.teacher, tensors)
-        losses_N = (1 - share) * self.own.losses_of(logits_NC, tensors)
-        losses_N = losses_N + share * self._divergence(logits_NC, teacher_NC)
+            teacher_NC = self.teachers.logits(self.teacher, self._begun(tensors))
+        taught_N = share * self._divergence(logits_NC, teacher_NC)
         if self.kind.hidden_weight:
             apart_B = relations_apart(hidden[-1], taught[-1], tensors[SHARED])
-            losses_N = losses_N + self.kind.hidden_weight * apart_B[tensors[TARGET_ROWS]]
-        return losses_N
+            taught_N = taught_N + self.kind.hidden_weight * apart_B[tensors[TARGET_ROWS]]
+        weights_C = self.own.weights_C
+        if weights_C is not None and not self.multi_label:
+            # The step is divided by these weights: the teacher's share is to stay what it is.
+            taught_N = taught_N * weights_C.to(taught_N.device)[tensors["targets"]]
+        return (1 - share) * self.own.losses_of(logits_NC, tensors) + taught_N
+
+    def _begun(self, tensors: Tensors) -> Tensors:
+        """Return tensors in which what is written begins as the teacher learned it."""
+        start = getattr(self.teacher.config, "decoder_start_token_id", None)
+        if DECODER_INPUTS not in tensors or start is None:
+            return tensors
+        ids_BU = tensors[DECODER_INPUTS].clone()
+        ids_BU[:, 0] = start
+        return {**tensors, DECODER_INPUTS: ids_BU}
 
     def _divergence(self, logits_NC: Tensor, teacher_NC: Tensor) -> Tensor:
         """Return the KL divergence from the teacher's probabilities, times temperature squared."""
@@ -115,7 +129,7 @@ class DistillationObjective(Objective):
         log_wanted_NC = (teacher_NC[:, :width].float() / heat).log_softmax(dim=-1)
         wanted_NC = log_wanted_NC.exp()
         entropy_N = -(wanted_NC * log_wanted_NC).sum(dim=-1)
-        losses_N = cross_entropies(logits_NC[:, :width] / heat, wanted_NC.to(logits_NC.dtype))
+        losses_N = cross_entropies(logits_NC[:, :width] / heat, wanted_NC)
         return heat**2 * (losses_N - entropy_N)
 
     def _shared(self, arrays: Batch) -> np.ndarray:
@@ -152,6 +166,7 @@ def load_teacher(
             own_size=len(own),
             token=differs[0][0],
         )
+    refuse_short(teacher, request, folder)
     # Both tokenizers may just have been given a padding token that the teacher never saw.
     match_vocabulary(teacher, request.tokenizer)
     teacher.requires_grad_(False)
@@ -165,6 +180,24 @@ def load_teacher(
             wanted=", ".join(labels),
         )
     return teacher
+
+
+def refuse_short(teacher: PreTrainedModel, request: ObjectiveRequest, folder: Path) -> None:
+    """Refuse a teacher that cannot read the rows as they are cut for the student.
+
+    Raises:
+        ConfigError: Its context is shorter (``TRAIN-201``).
+    """
+    contract, context = request.contract, max_context(teacher.config)
+    longest = max(contract.max_length, contract.max_target_length or 0)
+    if context is not None and context < longest:
+        raise ConfigError(
+            "TRAIN-201",
+            where="train.objective.teacher",
+            teacher=folder,
+            context=context,
+            max_length=longest,
+        )
 
 
 def teacher_folder(kind: DistillationLoss, request: ObjectiveRequest) -> Path:
