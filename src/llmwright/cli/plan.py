@@ -25,7 +25,7 @@ TERMS = (
     "checkpoint",
     "allocator",
 )
-TIMES = ("start", "steps", "evaluations", "checkpoints", "finish")
+TIMES = ("start", "steps", "evaluations", "samples", "checkpoints", "finish")
 SVG_WIDTH = 100
 
 LEARNED, READ, LEARNED_SPECIAL, SPECIAL = "green", "bright_black", "bold green underline", "magenta"

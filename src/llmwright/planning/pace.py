@@ -13,10 +13,11 @@ from llmwright.core.runs import Run
 from llmwright.inference.probes import record_probes
 from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.config import TrainConfig
-from llmwright.training.following.validation import Validation
+from llmwright.training.following.validation import Samples, Validation
+from llmwright.training.footprint.memory import num_shapes
 from llmwright.training.loop import Group, Trainee, groups, one_step
 from llmwright.training.save import save_weights
-from llmwright.training.setup import Material
+from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
 from llmwright.training.train import default_interval
 
@@ -30,6 +31,8 @@ MOST_LOOKS = 5
 # An evaluation that takes longer is not made, but reckoned from steps: forward is a third of one.
 EVALUATION_SECONDS = 6.0
 FORWARD_SHARE = 1 / 3
+# Steps are made beside the writing of a checkpoint for at most so long.
+WRITING_SECONDS = 5.0
 NUM_PROBES = 8
 # No two runs take the same time, whatever was measured.
 LEAST_SPREAD = 0.1
@@ -40,15 +43,18 @@ class Pace:
     """How long each part of a run takes, in seconds.
 
     Attributes:
-        start: Reading, encoding and building, before the first step.
+        start: Reading and building, before the first step; encoding not counted, which the run
+            finds done.
         step: A mean optimizer step.
         steps: All of them.
         evaluations: All of them.
-        checkpoints: What the loop waits for them.
+        samples: Answers to the sample prompts, at each evaluation.
+        checkpoints: What the loop waits for them, or is slower beside them.
         finish: Saving the model and recording its probes.
         spread: How far the truth may be from that, as a share.
         num_steps: Optimizer steps of the run.
         num_evaluations: Evaluations on the validation split.
+        num_checkpoints: How often a checkpoint is written.
         tokens_per_second: Real tokens, padding not counted.
         measured: Steps that were made to find out.
     """
@@ -57,18 +63,21 @@ class Pace:
     step: float
     steps: float
     evaluations: float
+    samples: float
     checkpoints: float
     finish: float
     spread: float
     num_steps: int
     num_evaluations: int
+    num_checkpoints: int
     tokens_per_second: float
     measured: int
 
     @property
     def total(self) -> float:
         """All parts together."""
-        return self.start + self.steps + self.evaluations + self.checkpoints + self.finish
+        beside = self.evaluations + self.samples + self.checkpoints
+        return self.start + self.steps + beside + self.finish
 
 
 @dataclass(frozen=True)
@@ -86,34 +95,66 @@ class Disk:
     free: int
 
 
-def measure_steps(trainee: Trainee, run: Run) -> tuple[float, float, float, int]:
-    """Return seconds of a mean step, its spread as a share, seconds of a new shape, steps made.
+@dataclass(frozen=True)
+class Looks:
+    """What steps took that were made to find out, in seconds.
 
-    A batch of a shape that was not there yet takes longer: kernels are compiled for it.
-
-    The trainee learns: it is of no use afterwards.
+    Attributes:
+        step: A mean step.
+        spread: How far the steps of different looks are apart, as a share.
+        first: What the first steps of all take longer: memory and programs come into being.
+        new_shape: What a step takes longer for each batch of a shape that was not there yet.
+        num_steps: How many were made.
     """
+
+    step: float
+    spread: float
+    first: float
+    new_shape: float
+    num_steps: int
+
+
+def measure_steps(trainee: Trainee, run: Run) -> Looks:
+    """Return what steps take; the trainee learns, and is of no use afterwards."""
     every = [group for group, _, _ in groups(trainee, State())]
-    size_of = [sum(trainee.batches.num_places(batch) for batch in group) for group in every]
-    order = np.argsort(size_of, kind="stable")
+    places = [sum(trainee.batches.num_places(batch) for batch in group) for group in every]
+    order = np.argsort(places, kind="stable")
     parts = [part for part in np.array_split(order, min(NUM_STRATA, len(every))) if len(part)]
-    middles = [int(part[len(part) // 2]) for part in parts]
+    middles = [every[int(part[len(part) // 2])] for part in parts]
     shares = np.array([len(part) for part in parts]) / len(every)
-    for number in range(NUM_WARM_UP):
-        timed(trainee, every[middles[-1 - number % len(middles)]])
+    warmed = [middles[-1 - number % len(middles)] for number in range(NUM_WARM_UP)]
+    warm_up = [timed(trainee, group) for group in warmed]
     seconds: list[list[float]] = []
     started = time.monotonic()
     while len(seconds) < MOST_LOOKS and (
         not seconds or time.monotonic() - started < MEASURING_SECONDS
     ):
         run.progress("plan_steps", len(seconds), None, "steps")
-        seconds.append([timed(trainee, every[index]) for index in middles])
+        seconds.append([timed(trainee, group) for group in middles])
     first, later = np.array(seconds[0]), np.array(seconds[1:] or seconds)
+    usual = np.median(later, axis=0)
     means = later @ shares
     mean = float(np.median(means))
-    new_shape = max(0.0, float((first - np.median(later, axis=0)).mean()))
     spread = float(means.std() / mean) if len(means) > 1 else 0.0
-    return mean, max(LEAST_SPREAD, spread), new_shape, len(seconds) * len(middles)
+    new = new_shapes(trainee, warmed, middles)
+    longer = float((first - usual)[new > 0].sum() / max(1, new.sum()))
+    begun = warm_up[0] - float(usual[-1])
+    num_steps = len(seconds) * len(middles)
+    return Looks(mean, max(LEAST_SPREAD, spread), max(0.0, begun), max(0.0, longer), num_steps)
+
+
+def new_shapes(trainee: Trainee, before: list[Group], now: list[Group]) -> np.ndarray:
+    """Return of each step how many shapes of batches it is the first to have."""
+
+    def shapes(group: Group) -> set[tuple[int, int]]:
+        return {(len(batch), trainee.batches.num_places(batch)) for batch in group}
+
+    known = set().union(*(shapes(group) for group in before))
+    found = []
+    for group in now:
+        found.append(len(shapes(group) - known))
+        known |= shapes(group)
+    return np.array(found)
 
 
 def timed(trainee: Trainee, group: Group) -> float:
@@ -141,17 +182,59 @@ def measure_evaluation(trainee: Trainee, validation: Validation | None, step: fl
     return time.perf_counter() - started
 
 
-def measure_writing(
-    config: TrainConfig, trainee: Trainee, material: Material, folder: Path
-) -> tuple[float, float, int, int]:
-    """Return seconds the loop waits for a checkpoint, seconds of the end, and sizes of both."""
+def measure_samples(
+    config: TrainConfig, problem: Problem, trainee: Trainee, material: Material
+) -> float:
+    """Return the seconds of answering all sample prompts once.
+
+    A model that has not learned seldom stops by itself, so this is mostly the longest it takes.
+    """
+    prompts = config.sample_prompts
+
+    def seconds(count: int) -> float:
+        started = time.perf_counter()
+        samples = Samples(problem.task, material.tokenizer, material.contract, prompts[:count])
+        samples.write(trainee)
+        return time.perf_counter() - started
+
+    if not prompts:
+        return 0.0
+    reckoned = seconds(1) * len(prompts)
+    return reckoned if reckoned > EVALUATION_SECONDS else seconds(len(prompts))
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What writing takes.
+
+    Attributes:
+        waited: Seconds that training is longer for a checkpoint.
+        checkpoint: Seconds until it is on the disk.
+        finish: Seconds of saving the model and recording its probes.
+        checkpoint_bytes: Of one checkpoint.
+        artifact_bytes: Of the model.
+    """
+
+    waited: float
+    checkpoint: float
+    finish: float
+    checkpoint_bytes: int
+    artifact_bytes: int
+
+
+def measure_writing(trainee: Trainee, material: Material, folder: Path) -> Writing:
+    """Return what a checkpoint and the end of a run take."""
     kept = folder / "checkpoints"
     with Checkpoints(kept, {}) as checkpoints:
+        checkpoints.prepare(trainee)
+        checkpoints.finish()
         started = time.perf_counter()
         checkpoints.save(trainee, State(step=1))
-        waited = time.perf_counter() - started
         checkpoints.finish()
-        checkpoint = size_of(kept)
+        written = time.perf_counter() - started
+        waited = measure_waiting(trainee, checkpoints, written)
+        checkpoints.finish()
+        checkpoint_bytes = size_of(kept)
     artifact = folder / "artifact"
     artifact.mkdir()
     started = time.perf_counter()
@@ -162,7 +245,83 @@ def measure_writing(
     record_probes(artifact, rows, material.contract, material.probes.source, len(rows))
     recorded = time.perf_counter() - started
     finish = saved + recorded * math.ceil(len(material.probes.rows) / max(1, len(rows)))
-    return waited, finish, checkpoint, size_of(artifact)
+    return Writing(waited, written, finish, checkpoint_bytes, size_of(artifact))
+
+
+def measure_waiting(trainee: Trainee, checkpoints: Checkpoints, written: float) -> float:
+    """Return how much longer steps take while a checkpoint is written beside them.
+
+    Args:
+        trainee: Learns meanwhile.
+        checkpoints: Where to.
+        written: Seconds that it takes to write one.
+    """
+    group = next(groups(trainee, State()))[0]
+    usual = min(timed(trainee, group) for _ in range(2))
+    started, num_steps = time.perf_counter(), 0
+    checkpoints.save(trainee, State(step=2))
+    begun = passed = time.perf_counter() - started
+    while passed < min(written, WRITING_SECONDS) or not num_steps:
+        timed(trainee, group)
+        num_steps += 1
+        passed = time.perf_counter() - started
+    return max(begun, passed - num_steps * usual)
+
+
+def measured_pace(
+    config: TrainConfig,
+    problem: Problem,
+    material: Material,
+    trainee: Trainee,
+    validation: Validation | None,
+    start: float,
+    folder: Path,
+    run: Run,
+) -> tuple[Pace, Writing]:
+    """Return how long a run takes, and what it writes.
+
+    Args:
+        config: What would be trained.
+        problem: What is to be learned.
+        material: Model and rows.
+        trainee: Of no use afterwards.
+        validation: None where there is no validation split.
+        start: Seconds before the first step.
+        folder: Takes a checkpoint and a model.
+        run: Gets the progress.
+    """
+    looks = measure_steps(trainee, run)
+    evaluation = measure_evaluation(trainee, validation, looks.step)
+    answering = measure_samples(config, problem, trainee, material)
+    writing = measure_writing(trainee, material, folder)
+    steps = total_steps(trainee, looks.step)
+    learning = looks.step * steps + looks.first + looks.new_shape * num_shapes(trainee)
+    if trainee.budget.max_seconds is not None:
+        # The last step may begin just before.
+        learning = min(learning, trainee.budget.max_seconds + looks.step)
+    every = config.evaluate_every_steps or default_interval(config, trainee)
+    times = num_intervals(steps, every)
+    interval = config.checkpoint_every_steps or every
+    beside = (evaluation + answering) * interval / every
+    kept = num_checkpoints(config, steps, interval, looks.step * interval + beside)
+    # One is written at a time: where the next comes earlier, it waits.
+    apart = (learning + (evaluation + answering) * times) / kept
+    found = Pace(
+        start=start,
+        step=looks.step,
+        steps=learning,
+        evaluations=evaluation * times,
+        samples=answering * times,
+        checkpoints=max(writing.waited, writing.checkpoint - apart) * kept,
+        finish=writing.finish,
+        spread=looks.spread,
+        num_steps=steps,
+        num_evaluations=times if validation is not None else 0,
+        num_checkpoints=kept,
+        tokens_per_second=trainee.budget.tokens_per_step / looks.step,
+        measured=looks.num_steps,
+    )
+    return found, writing
 
 
 def size_of(folder: Path) -> int:
@@ -179,7 +338,20 @@ def total_steps(trainee: Trainee, step: float) -> int:
     return max(1, round(steps))
 
 
-def num_evaluations(config: TrainConfig, trainee: Trainee, steps: int) -> int:
-    """Return how often a run is evaluated: at its interval, and after the last step."""
-    every = config.evaluate_every_steps or default_interval(config, trainee)
+def num_intervals(steps: int, every: int) -> int:
+    """Return how often something is done at an interval, and after the last step."""
     return steps // every + (steps % every > 0)
+
+
+def num_checkpoints(config: TrainConfig, steps: int, interval: int, seconds: float) -> int:
+    """Return how often a run writes a checkpoint: at its interval, and by the clock within it.
+
+    Args:
+        config: Says after how many minutes.
+        steps: Optimizer steps of the run.
+        interval: Steps between checkpoints.
+        seconds: How long such an interval takes.
+    """
+    # The clock begins anew with each checkpoint; one that is due then comes anyway.
+    within = max(0, math.ceil(seconds / (60 * config.checkpoint_every_minutes)) - 1)
+    return num_intervals(steps, interval) + int(within * steps / interval)

@@ -16,17 +16,17 @@ from typing import Any
 
 from llmwright.core import files
 from llmwright.core.artifacts import Artifact
-from llmwright.core.events import Emit
+from llmwright.core.events import Emit, Event, Progress
 from llmwright.core.locale import text
 from llmwright.core.project import Project
 from llmwright.core.runs import Run
-from llmwright.planning import pace
-from llmwright.planning.pace import Disk, Pace
+from llmwright.planning.pace import Disk, Pace, measured_pace
 from llmwright.planning.rows import ShownRow, StopCheck, check_stops, sample_rows
 from llmwright.training import setup
+from llmwright.training.acceleration.allocation import kept_memory
 from llmwright.training.config import TrainConfig
 from llmwright.training.footprint.check import foreseen, remedies
-from llmwright.training.footprint.memory import Memory, num_shapes
+from llmwright.training.footprint.memory import Memory, surely_fits
 from llmwright.training.loop import Trainee
 from llmwright.training.runtimes.config import SingleRuntime
 from llmwright.training.setup import Material, Problem
@@ -108,7 +108,8 @@ def plan(
         config: What would be trained.
         inputs: As `train` gets them.
         project: Its disk is written to, and cleaned again.
-        measure: Make a few steps, an evaluation and a checkpoint, to know how long they take.
+        measure: Make a few steps, an evaluation, answers to sample prompts and a checkpoint, to
+            know how long they take.
             Not done where the run does not fit into memory.
         consumers: Receive progress and what the run would say.
 
@@ -118,7 +119,7 @@ def plan(
     with files.disk_errors(project.home):
         project.home.mkdir(parents=True, exist_ok=True)
         # On the disk that the run would write to.
-        with tempfile.TemporaryDirectory(prefix="plan-", dir=project.home) as folder:
+        with tempfile.TemporaryDirectory(prefix="plan-", dir=project.home) as folder, kept_memory():
             return _planned(config, inputs, project, Path(folder), measure, consumers)
 
 
@@ -131,8 +132,9 @@ def _planned(
     consumers: tuple[Emit, ...],
 ) -> Plan:
     said: list[str] = []
-    listeners = [*consumers, lambda event: said.append(getattr(event, "text", ""))]
-    run = Run("plan", folder, project.root, project.store, listeners)
+    encoding = Encoding()
+    run = Run("plan", folder, project.root, project.store, [*consumers, encoding])
+    run.follow(lambda event: said.append(getattr(event, "text", "")))
     started = time.monotonic()
     if config.runtime.launcher:
         # One process stands for each of several: they do the same, each with its share of a batch.
@@ -144,35 +146,40 @@ def _planned(
     set_seed(config.seed)
     validation = make_validation(config, problem, material)
     trainee = make_trainee(config, problem, material, runtime, run, validation)
-    start = time.monotonic() - started
+    # The run looks at its memory only where that is in doubt.
+    start = time.monotonic() - started - encoding.seconds
+    looks = config.memory_check != "off" and not surely_fits(trainee)
+    started = time.monotonic()
     memory = foreseen(trainee, run.notice)
+    start += time.monotonic() - started if looks else 0.0
     notices = [sentence for sentence in said if sentence]
     found: Pace | None = None
     disk: Disk | None = None
     if measure and (memory is None or memory.fits):
-        step, spread, new_shape, made = pace.measure_steps(trainee, run)
-        evaluation = pace.measure_evaluation(trainee, validation, step)
-        waited, finish, checkpoint, artifact = pace.measure_writing(
-            config, trainee, material, folder
-        )
-        steps = pace.total_steps(trainee, step)
-        count = pace.num_evaluations(config, trainee, steps)
-        found = Pace(
-            start=start,
-            step=step,
-            steps=step * steps + new_shape * num_shapes(trainee),
-            evaluations=evaluation * count if validation is not None else 0.0,
-            checkpoints=waited * count,
-            finish=finish,
-            spread=spread,
-            num_steps=steps,
-            num_evaluations=count if validation is not None else 0,
-            tokens_per_second=tokens_per_step(trainee) / step,
-            measured=made,
+        found, writing = measured_pace(
+            config, problem, material, trainee, validation, start, folder, run
         )
         # While one is being written, the one before is still there, and the best weights.
-        disk = Disk(2 * checkpoint + artifact, artifact, shutil.disk_usage(project.home).free)
+        most = 2 * writing.checkpoint_bytes + writing.artifact_bytes
+        disk = Disk(most, writing.artifact_bytes, shutil.disk_usage(project.home).free)
     return _put_together(config, problem, material, trainee, memory, found, disk, notices)
+
+
+class Encoding:
+    """Adds up the seconds in which rows were encoded: the run finds them in the token cache."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, list[float]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        if isinstance(event, Progress) and event.stage.startswith("encode_"):
+            self._times.setdefault(event.stage, []).append(time.monotonic())
+
+    @property
+    def seconds(self) -> float:
+        """All of them."""
+        return sum(times[-1] - times[0] for times in self._times.values())
 
 
 def tokens_per_step(trainee: Trainee) -> float:

@@ -1,0 +1,72 @@
+"""Planned time has every part of a run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import llmwright
+from llmwright.core.events import Progress
+from llmwright.planning.pace import new_shapes, num_checkpoints
+from llmwright.planning.plan import Encoding
+from llmwright.training.config import TrainConfig
+
+PAIRS = [{"input": f"two times {n} is ", "target": str(2 * n)} for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "interval", "minutes", "seconds", "count"),
+    [
+        (100, 10, 5, 1, 10),
+        (105, 10, 5, 1, 11),
+        (100, 100, 5, 300, 1),
+        # By the clock: after 5, 10 and 15 minutes, then the interval itself.
+        (100, 100, 5, 20 * 60, 4),
+        (100, 50, 1, 90, 4),
+    ],
+)
+def test_checkpoints_are_counted_by_steps_and_by_the_clock(
+    steps: int, interval: int, minutes: float, seconds: float, count: int
+) -> None:
+    config = TrainConfig(checkpoint_every_minutes=minutes)
+    assert num_checkpoints(config, steps, interval, seconds) == count
+
+
+def test_sample_prompts_and_checkpoints_take_their_time(project: Any) -> None:
+    prompts = {"sample_prompts": ["two times 7 is ", "two times 8 is "]}
+    root = project(PAIRS, "text-generation", max_steps=40, evaluate_every_steps=10, **prompts)
+    pace = llmwright.plan(root)["train"]["pace"]
+    assert pace["samples"] > 0
+    assert (pace["num_evaluations"], pace["num_checkpoints"]) == (4, 4)
+    parts = ("start", "steps", "evaluations", "samples", "checkpoints", "finish")
+    assert pace["total"] == pytest.approx(sum(pace[part] for part in parts))
+    often = llmwright.plan(root, overrides={"train.checkpoint_every_steps": 2})["train"]["pace"]
+    assert (often["num_evaluations"], often["num_checkpoints"]) == (4, 20)
+    assert llmwright.plan(root, overrides={"train.sample_prompts": []})["train"]["pace"][
+        "samples"
+    ] == 0  # fmt: skip
+
+
+def test_what_the_run_finds_encoded_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([1.0, 2.0, 5.0, 10.0, 11.0])
+    monkeypatch.setattr("llmwright.planning.plan.time.monotonic", lambda: next(clock))
+    encoding = Encoding()
+    for stage in ("encode_train", "encode_train", "encode_train", "encode_validation"):
+        encoding(Progress(stage, 0, 9, "rows"))
+    encoding(Progress("encode_validation", 9, 9, "rows"))
+    assert encoding.seconds == 4 + 1
+
+
+def test_a_shape_is_new_once() -> None:
+    trainee: Any = SimpleNamespace(
+        batches=SimpleNamespace(num_places=lambda indices_B: int(indices_B[0]) * len(indices_B))
+    )
+
+    def group(*lengths: int) -> list[np.ndarray]:
+        return [np.array([length, length]) for length in lengths]
+
+    found = new_shapes(trainee, [group(9)], [group(5), group(5), group(9), group(7, 8)])
+    assert found.tolist() == [1, 0, 0, 2]
