@@ -8,6 +8,7 @@ import pytest
 
 from llmwright.core import hardware
 from llmwright.core.artifacts import Store
+from llmwright.core.errors import CheckError
 from llmwright.core.events import ArtifactSaved, Event, Notice, Progress
 from llmwright.core.runs import Run, interrupt_on_terminate, killed_for_memory
 
@@ -102,6 +103,31 @@ def test_kills_for_lack_of_memory_are_counted_and_others_are_not(
     assert start(10, dies=True) == 2
     run.forget_kills()
     assert start(11, dies=False) == 0
+
+
+def test_who_loses_a_process_beside_it_knows_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = run.folder / "vmstat"
+    monkeypatch.setattr(hardware, "MACHINE_COUNTS", counts)
+    monkeypatch.setattr(hardware, "PROCESS_CGROUP", run.folder / "none")
+
+    def fail(error: Exception, later: int) -> None:
+        with run.recoverable():
+            counts.write_text(f"oom_kill {later}\n")
+            raise error
+
+    def lose(error: Exception, later: int) -> int:
+        counts.write_text("oom_kill 5\n")
+        with pytest.raises(type(error)):
+            fail(error, later)
+        return run.num_kills()
+
+    assert lose(RuntimeError("connection closed"), later=5) == 0
+    assert lose(CheckError("CORE-032", identity="x", path="y", files="z"), later=6) == 0
+    assert lose(RuntimeError("connection closed"), later=6) == 1
+    # It is counted once.
+    counts.write_text("oom_kill 7\n")
+    with run.recoverable():
+        assert run.num_kills() == 1
 
 
 def test_a_kill_elsewhere_on_the_machine_is_not_ours(

@@ -45,6 +45,7 @@ class Bench:
         runtime = config.runtime.build()
         self.material = setup.prepare(config, problem, inputs, run)
         self.trainee = training.make_trainee(config, problem, self.material, runtime, run)
+        training.prepare_objective(self.trainee, None, run)
         training.set_seed(config.seed)
 
     def losses(self) -> list[float]:

@@ -105,8 +105,6 @@ def test_killed_and_stopped_runs_end_with_the_very_same_weights(project) -> None
         for lines in (whole, killed, resumed)
     ]
     assert record[0] == record[1] == record[2]
-    for folder in ("whole", "killed", "stopped"):
-        assert not (project / folder / "run" / "checkpoints").exists()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from llmwright.core import files, hardware
 from llmwright.core.artifacts import Draft, Store
-from llmwright.core.errors import ResourceError, StoppedError
+from llmwright.core.errors import LLMwrightError, ResourceError, StoppedError
 from llmwright.core.events import ArtifactSaved, Emit, Event, Notice, Progress
 
 # In a run's folder: how often it was killed because memory ran out, and, while a process is at
@@ -129,12 +129,17 @@ class Run:
         path = self.folder / KILLS
         kills = self.num_kills() + killed_for_memory(self.folder)
         files.write_json(path, {"kills": kills, "counters": hardware.memory_kills()})
+        lost = False
         try:
             yield
+        except Exception as error:
+            # Who works beside a process that was killed ends by a lost connection.
+            lost = not isinstance(error, LLMwrightError) and killed_for_memory(self.folder)
+            raise
         finally:
             # What ends in good order was not killed. On a full disk, what ended it matters more.
             with contextlib.suppress(ResourceError, OSError):
-                files.write_json(path, {"kills": self.num_kills()})
+                files.write_json(path, {"kills": self.num_kills() + lost})
 
     def num_kills(self) -> int:
         """Return how often this run was killed because memory ran out."""

@@ -44,7 +44,7 @@ from llmwright.training.objectives.config import OBJECTIVES, ObjectiveKind
 from llmwright.training.save import save_weights
 from llmwright.training.setup import Material
 from llmwright.training.state import State
-from llmwright.training.train import make_trainee, set_seed, train
+from llmwright.training.train import make_trainee, prepare_objective, set_seed, train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -268,6 +268,7 @@ def prepare(place: Bench, config: TrainConfig, inputs: Mapping[str, Artifact]) -
     material = setup.prepare(config, problem, inputs, run)
     set_seed(config.seed)
     trainee = make_trainee(config, problem, material, config.runtime.build(), run)
+    prepare_objective(trainee, None, run)
     name = f"{config.adapter.kind} with {problem.objective.kind}"
     return Trial(name, material, trainee)
 

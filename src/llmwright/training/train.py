@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import ResourceError
 from llmwright.core.events import Notice
 from llmwright.core.locale import text
-from llmwright.core.runs import Run
+from llmwright.core.runs import CHECKPOINTS, Run
 from llmwright.models.config import ScratchModel
 from llmwright.training import setup
 from llmwright.training.acceleration.allocation import kept_memory
@@ -80,12 +81,6 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
         StoppedError: The user stopped the run; the next start goes on (``CORE-060``).
     """
     check_packages(config.sinks)
-    with run.recoverable():
-        return learn_here_or_there(config, inputs, run)
-
-
-def learn_here_or_there(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact:
-    """Train where the runtime says; arguments and errors as for `train`."""
     if config.runtime.launcher:
         # What all processes read is made once, before they start.
         said: set[str] = set()
@@ -112,39 +107,45 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     set_seed(config.seed + RANK_STRIDE * runtime.rank)
     validation = make_validation(config, problem, material)
     trainee = make_trainee(config, problem, material, runtime, run, validation)
-    meter.predicted = check_memory(config, trainee, run.notice)
     # Other machines have runs of their own; the one of process 0 counts.
-    folder = Path(runtime.collected(str(run.folder))[0]) / "checkpoints"
+    folder = Path(runtime.collected(str(run.folder))[0]) / CHECKPOINTS
     decides = {**identity(config, problem, inputs), "batches": type(trainee.batches).__name__}
     with Checkpoints(folder, decides, runtime.rank) as checkpoints:
-        state = checkpoints.restore(trainee, run.notice) or State()
-        if state.step:
-            run.notice(text("training.resumed", step=state.step))
-        spare_memory(trainee, state, run)
-        callbacks = make_callbacks(
-            config, problem, trainee, material, validation, checkpoints, state, run
-        )
-        sinks = [] if runtime.rank else config.sinks
-        with writing(sinks, run, config.model_dump(mode="json"), state.step):
-            run_to_end(trainee, state, callbacks, run)
+        # Smaller micro-batches help from here on. Process 0 counts for all.
+        with contextlib.nullcontext() if runtime.rank else run.recoverable():
+            spared = spare_memory(checkpoints.state(runtime) or State(), trainee, run)
+            most = spared.micro_batch_tokens
+            meter.predicted = check_memory(config, trainee, run.notice, most)
+            prepare_objective(trainee, validation, run, most)
+            state = checkpoints.restore(trainee, run.notice) or State()
+            state.micro_batch_tokens, state.num_kills = most, spared.num_kills
+            if state.step:
+                run.notice(text("training.resumed", step=state.step))
+            callbacks = make_callbacks(
+                config, problem, trainee, material, validation, checkpoints, state, run
+            )
+            sinks = [] if runtime.rank else config.sinks
+            with writing(sinks, run, config.model_dump(mode="json"), state.step):
+                run_to_end(trainee, state, callbacks, run)
         # After the last step the best weights are mostly those that are there.
         if state.best_step not in (None, state.step):
             checkpoints.load_best(trainee, state.best_step)
-        artifact = save_model_artifact(config, problem, material, trainee, state, meter, run)
-        if artifact is not None:
-            checkpoints.remove()
-    return artifact
+        # The checkpoints go when this run is written down as finished.
+        return save_model_artifact(config, problem, material, trainee, state, meter, run)
 
 
-def spare_memory(trainee: Trainee, state: State, run: Run) -> None:
+def spare_memory(state: State, trainee: Trainee, run: Run) -> State:
     """Halve the micro-batch for each time the run was killed because memory ran out.
+
+    Returns:
+        The state, changed.
 
     Raises:
         ResourceError: It cannot be halved any more (``TRAIN-130``).
     """
     [kills] = map(int, trainee.runtime.agreed([run.num_kills()]))
     if kills <= state.num_kills:
-        return
+        return state
     try:
         state.micro_batch_tokens = after_kills(
             trainee.batches, state.micro_batch_tokens, kills - state.num_kills, state.epoch
@@ -155,6 +156,7 @@ def spare_memory(trainee: Trainee, state: State, run: Run) -> None:
     state.num_kills = kills
     sentence = text("training.killed", kills=kills, tokens=state.micro_batch_tokens)
     run.notice(sentence, "warning")
+    return state
 
 
 def run_to_end(
@@ -178,7 +180,7 @@ def make_trainee(
     run: Run,
     validation: Validation | None = None,
 ) -> Trainee:
-    """Return everything that takes part in training, ready for the first step."""
+    """Return everything that takes part in training, as it is before `prepare_objective`."""
     model = runtime.place(material.model)
     use_kernels(config.kernels, model, runtime.device, run.notice)
     if config.checkpointing:
@@ -192,10 +194,10 @@ def make_trainee(
     if use_plain_attention(model, runtime):
         run.notice(text("training.plain_attention"))
     batches = make_batches(config, problem, material, packing, run)
+    for split in splits_of(batches, validation).values():
+        objective.expect(model, split)
     budget = Budget.of(config, batches)
     learner = make_learner(config, model, objective, budget, runtime, run)
-    with runtime.whole(learner):
-        prepare_objective(objective, model, batches, validation, runtime, run)
     lr = config.lr or default_lr(config, problem)
     if config.lr is None:
         run.notice(text("training.default_lr", lr=f"{lr:g}"))
@@ -263,19 +265,38 @@ def make_objective(
     return objective
 
 
+def splits_of(batches: Batches, validation: Validation | None) -> dict[str, Batches]:
+    """Return what an objective looks at before training."""
+    return {"train": batches} | ({"validation": validation.batches} if validation else {})
+
+
 def prepare_objective(
-    objective: Objective,
-    model: PreTrainedModel,
-    batches: Batches,
-    validation: Validation | None,
-    runtime: Runtime,
-    run: Run,
+    trainee: Trainee, validation: Validation | None, run: Run, max_tokens: int | None = None
 ) -> None:
-    """Let the objective look at both splits while the model is what it was before training."""
-    splits = {"train": batches} | ({"validation": validation.batches} if validation else {})
-    for name, split in splits.items():
-        report = partial(run.progress, f"prepare_{name}", unit="batches")
-        objective.prepare(model, split, runtime, report)
+    """Let the objective look at both splits while the model is what it was before training.
+
+    Args:
+        trainee: Before its first step.
+        validation: Has the other split.
+        run: Is told how far it is, and may be stopped.
+        max_tokens: Most tokens that memory holds at once, as far as that is known.
+
+    Raises:
+        ResourceError: Memory is not enough (``TRAIN-130``, ``TRAIN-131``).
+        StoppedError: The user stopped the run (``CORE-060``).
+    """
+
+    def report(name: str, done: int, total: int) -> None:
+        run.progress(f"prepare_{name}", done, total, "batches")
+        # Processes that a launcher started hear of it here only.
+        if run.should_stop():
+            raise run.stop()
+
+    with trainee.runtime.whole(trainee.learner):
+        for name, split in splits_of(trainee.batches, validation).items():
+            trainee.objective.prepare(
+                trainee.model, split, trainee.runtime, partial(report, name), max_tokens
+            )
 
 
 def batch_limits(

@@ -205,8 +205,8 @@ def _cross_validate(work: Assignment, emit: Emit, judge: Judge) -> dict[str, Any
             metrics = _metrics(_train_in(work, folder, {"dataset": dataset}, emit))
             # Models of folds are only measured; what they were is gone with the fold.
             shutil.rmtree(folder / STORE)
-            discard_checkpoints(folder)
             files.write_json(result, metrics)
+            discard_checkpoints(folder)
         found.append(files.read_json(result))
         values = [one[metric] for one in found]
         if judge(number, sum(values) / len(values)) and number < len(work.folds):

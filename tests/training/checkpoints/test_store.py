@@ -18,6 +18,7 @@ from llmwright.training.checkpoints.snapshot import write_values
 from llmwright.training.checkpoints.store import Checkpoints, complete_folder
 from llmwright.training.checkpoints.tensors import TensorFile, host_buffer
 from llmwright.training.runtimes.config import SingleRuntime
+from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.state import State
 
 MINE = {"lr": 0.1, "inputs": {"dataset": "dataset-1"}}
@@ -204,6 +205,53 @@ def test_behind_a_damaged_checkpoint_an_older_one_is_taken(kept, name, share) ->
     damage(3)
     with pytest.raises(InputError, match="TRAIN-016"):
         kept.restore()
+
+
+class Beside(Runtime):
+    """A process beside another that sees other checkpoints and cannot read the first one it tries.
+
+    It is process 1; the other one speaks through `heard`.
+    """
+
+    rank, world = 1, 2
+
+    def __init__(self, heard) -> None:
+        super().__init__(torch.device("cpu"), 1)
+        self.heard = heard
+
+    def collected(self, value):
+        return [self.heard.pop(0), value]
+
+
+def test_several_processes_take_what_process_0_sees_and_all_can_read(kept) -> None:
+    names = ["step-00000005", "step-00000003"]
+    # It cannot read the newest, though this one can; the older one both read and put into place.
+    runtime = Beside([names, "OSError: gone", "", ""])
+    trainee = SimpleNamespace(model=kept.model, optimizer=kept.optimizer, runtime=runtime)
+    with Checkpoints(kept.folder, MINE, rank=1) as checkpoints:
+        found = checkpoints.restore(trainee, lambda *_: None)
+    assert found.step == kept.model.weight[0, 0].item() == 3
+    assert runtime.heard == []
+    # Process 0 alone tidies up.
+    assert kept.names() == sorted(names)
+
+
+def test_what_is_still_being_written_is_no_checkpoint_to_any_process(kept) -> None:
+    shutil.copytree(kept.folder / "step-00000005", kept.folder / "step-00000007.12.tmp")
+    with Checkpoints(kept.folder, MINE, rank=1) as checkpoints:
+        assert checkpoints.latest().name == "step-00000005"
+
+
+def test_the_state_alone_is_read_where_the_rest_is_not_wanted_yet(kept) -> None:
+    runtime = kept.trainee.runtime
+    torch.nn.init.constant_(kept.model.weight, 9)
+    (kept.folder / "step-00000005" / "state.json").write_text("{")
+    assert kept.checkpoints().state(runtime).step == 3
+    assert kept.model.weight[0, 0].item() == 9
+    with pytest.raises(InputError, match="TRAIN-010"):
+        kept.checkpoints(lr=0.125).state(runtime)
+    shutil.rmtree(kept.folder)
+    assert kept.checkpoints().state(runtime) is None
 
 
 def test_damaged_best_weights_are_said(kept) -> None:

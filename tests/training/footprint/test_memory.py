@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from llmwright.core.errors import ResourceError
+from llmwright.training.footprint import memory as footprint
 from llmwright.training.footprint.check import check_memory, refuse
 from llmwright.training.footprint.memory import largest_group, predict_memory
 from llmwright.training.loop import one_step
+from llmwright.training.objectives.causal_lm import CausalLMObjective
 from llmwright.training.state import State
 
 TEXTS = ["the cat sat on the mat", "a dog barks at the moon", "it rains"] * 8
@@ -85,6 +87,57 @@ def test_what_does_not_fit_is_refused_with_what_would_help(
     refuse(warned, trainee, short, lambda *words: said.append(words))
     assert said[0][1] == "warning"
     assert check_memory(config.model_copy(update={"memory_check": "off"}), trainee, print) is None
+
+
+def test_a_run_that_is_known_to_need_smaller_parts_is_judged_by_them(
+    begin: Callable[..., Any], texts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {**SPEC, "architecture": "decoder", "hidden_size": 64}
+    config, trainee = begin(*texts, {"model": model, "batch_size": 24})
+    (whole,) = largest_group(trainee)
+    most = trainee.batches.count_tokens(whole) // 8
+    parts = largest_group(trainee, most)
+    # The second part meets the gradients of the first.
+    assert len(parts) == 2
+    assert all(trainee.batches.count_tokens(part) <= most for part in parts)
+    few, many = predict_memory(trainee, most), predict_memory(trainee)
+    assert few.still_to_take < many.still_to_take
+    between = (few.still_to_take + many.still_to_take) // 2
+    monkeypatch.setattr(footprint, "available_bytes", lambda device: between)
+    assert check_memory(config, trainee, print, most) is not None
+    with pytest.raises(ResourceError, match="TRAIN-150"):
+        check_memory(config, trainee, print)
+
+
+@pytest.mark.parametrize("name", ["dpo", "kto"])
+def test_nobody_waits_for_a_reference_to_know_what_a_step_takes(
+    begin: Callable[..., Any], bench: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    said = {"prompt": [{"role": "user", "content": "hi"}]}
+    rows = {
+        "dpo": [{**said, "chosen": "good day", "rejected": "go away"}] * 8,
+        "kto": [{**said, "completion": "good day", "flag": n % 2 == 0} for n in range(8)],
+    }[name]
+    kind = "preference" if name == "dpo" else "flag"
+    dataset = bench.dataset("text-generation", kind, train=rows, validation=rows)
+    values = {"model": {**SPEC, "architecture": "decoder"}, "objective": {"kind": name}}
+    read: list[int] = []
+    monkeypatch.setattr(CausalLMObjective, "plain_losses", counted(read))
+    _, trainee = begin(dataset, bench.tokenizer(["hi", "good day", "go away"]), values)
+    assert read == []
+    assert predict_memory(trainee).still_to_take > 0
+    # The step alone was tried.
+    assert len(read) <= 2
+
+
+def counted(calls: list[int]) -> Callable[..., Any]:
+    plain = CausalLMObjective.plain_losses
+
+    def count(self: Any, model: Any, tensors: Any) -> Any:
+        calls.append(1)
+        return plain(self, model, tensors)
+
+    return count
 
 
 @pytest.mark.slow

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from llmwright.core.errors import ConfigError
+from llmwright.core.errors import ConfigError, ResourceError, StoppedError
 from llmwright.evaluation.asking import Asked, Asking
 from llmwright.inference.predictor import Predictor
 from llmwright.models.load import load_model, load_tokenizer
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.preference import Flags, Pairs
 from llmwright.tasks.task import IGNORE
+from llmwright.training import setup
+from llmwright.training.config import TrainConfig
 from llmwright.training.objectives.config import OBJECTIVES
 from llmwright.training.objectives.objective import ObjectiveRequest
+from llmwright.training.train import make_trainee, prepare_objective, set_seed
 
 TEXTS = ["hi", "good day", "go away", "bye", "so long", "get lost"]
 PAIRS = [
@@ -29,6 +32,7 @@ FLAGS = [
     for row in PAIRS
     for name in ("chosen", "rejected")
 ]
+CPU = {"kind": "single", "device": "cpu", "num_threads": 1}
 FAST = {"lr": 3e-3, "batch_size": 4, "weight_decay": 0.0, "schedule": "constant"}
 
 
@@ -292,3 +296,43 @@ def test_the_reference_point_of_kto_is_that_of_the_whole_step(kto) -> None:
     # The validation split is cut otherwise, too.
     for one, two in zip(cut["evaluations"], whole["evaluations"], strict=True):
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)
+
+
+def test_the_reference_is_read_in_parts_that_fit_and_can_be_stopped(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "preference", train=PAIRS)
+    values = {"model": tiny(), "objective": {"kind": "dpo"}, "batch_size": 8}
+    config = TrainConfig.model_validate({**values, "precision": "float32", "runtime": CPU})
+    inputs, run = {"dataset": dataset, "tokenizer": bench.tokenizer(TEXTS)}, bench.run()
+    problem = setup.define(config, inputs, run)
+    material = setup.prepare(config, problem, inputs, run)
+
+    failed = []
+
+    def reference(most: int | None = None, max_tokens: int | None = None):
+        set_seed(0)
+        trainee = make_trainee(config, problem, material, config.runtime.build(), run)
+
+        def fail(module, arguments, output):
+            if most is not None and len(output[0]) > most:
+                failed.append(len(output[0]))
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+        hook = trainee.model.base_model.register_forward_hook(fail)
+        try:
+            prepare_objective(trainee, None, run, max_tokens)
+        finally:
+            hook.remove()
+        return trainee.batches.collate(np.arange(8), 0)["reference"]
+
+    whole = reference()
+    assert (whole < 0).all()
+    # Each row is two texts.
+    assert reference(most=4) == pytest.approx(whole, abs=1e-5)
+    assert failed == [16, 8]
+    assert reference(most=4, max_tokens=1) == pytest.approx(whole, abs=1e-5)
+    assert failed == [16, 8]
+    with pytest.raises(ResourceError, match="TRAIN-130"):
+        reference(most=1)
+    run._stop.set()
+    with pytest.raises(StoppedError):
+        reference()

@@ -39,6 +39,8 @@ def trainees(bench, tiny) -> Callable[..., Trainee]:
         problem = setup.define(config, inputs, run)
         runtime = config.runtime.build()
         material = setup.prepare(config, problem, inputs, run)
-        return training.make_trainee(config, problem, material, runtime, run)
+        trainee = training.make_trainee(config, problem, material, runtime, run)
+        training.prepare_objective(trainee, None, run)
+        return trainee
 
     return make

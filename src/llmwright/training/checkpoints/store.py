@@ -13,12 +13,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from llmwright.core import files
 from llmwright.core.errors import InputError, LLMwrightError
@@ -39,6 +41,40 @@ from llmwright.training.checkpoints.writer import Release, Writer
 from llmwright.training.loop import Trainee
 from llmwright.training.safety.randomness import set_random_states
 from llmwright.training.state import State
+
+if TYPE_CHECKING:
+    from llmwright.training.runtimes.runtime import Runtime
+
+T = TypeVar("T")
+
+# How the name of a folder ends that is still being written.
+UNFINISHED = ".tmp"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was read from a checkpoint.
+
+    Attributes:
+        state: Of the loop.
+        weights: Those that learn.
+        optimizer: Its state.
+        random: For each process, the states of its random number generators.
+    """
+
+    state: State
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    random: list[dict[str, Any]]
+
+    def put_into(self, trainee: Trainee) -> None:
+        """Bring it back."""
+        runtime = trainee.runtime
+        runtime.load_weights(trainee.model, self.weights)
+        runtime.load_optimizer(trainee.model, trainee.optimizer, self.optimizer)
+        # With more processes than before, the new ones keep what their seed gave them.
+        if runtime.rank < len(self.random):
+            set_random_states(self.random[runtime.rank])
 
 
 class Checkpoints:
@@ -61,7 +97,7 @@ class Checkpoints:
             return
         with files.disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        for unfinished in folder.glob("*.tmp"):
+        for unfinished in folder.glob(f"*{UNFINISHED}"):
             shutil.rmtree(unfinished)
 
     def __enter__(self) -> Self:
@@ -74,7 +110,12 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """Return the newest complete checkpoint."""
-        return max(self._folder.glob("step-*"), default=None)
+        return next(iter(self._complete()), None)
+
+    def _complete(self) -> list[Path]:
+        """Return all complete checkpoints, the newest first."""
+        found = (path for path in self._folder.glob("step-*") if path.suffix != UNFINISHED)
+        return sorted(found, reverse=True)
 
     def check(self) -> None:
         """Raise what went wrong in writing since the last call.
@@ -154,10 +195,30 @@ class Checkpoints:
             if old not in kept:
                 shutil.rmtree(old)
 
+    def state(self, runtime: Runtime) -> State | None:
+        """Return the state that training will most likely go on from; None when there is none.
+
+        Only that is read: what a run found out about memory, before it takes any.
+
+        Args:
+            runtime: All its processes ask; what process 0 sees counts.
+
+        Raises:
+            InputError: It was made by another run (``TRAIN-010``).
+        """
+        state = None
+        for path in self._complete():
+            with _unless_damaged():
+                state = self._state(path)
+                break
+        found: State | None = runtime.collected(state)[0]
+        return found
+
     def restore(self, trainee: Trainee, notice: Callable[..., None]) -> State | None:
         """Bring the newest checkpoint back; return its state, or None when there is none.
 
-        A damaged one is removed where an older one is sound; that is said.
+        A damaged one is removed where an older one is sound; that is said. Several processes go by
+        what process 0 sees in the folder, and take none that one of them cannot read.
 
         Args:
             trainee: Gets weights and optimizer state.
@@ -168,9 +229,13 @@ class Checkpoints:
                 (``TRAIN-016``).
         """
         damaged: list[InputError] = []
-        for path in sorted(self._folder.glob("step-*"), reverse=True):
+        runtime = trainee.runtime
+        for name in runtime.collected([path.name for path in self._complete()])[0]:
+            path = self._folder / name
             try:
-                state = self._read(path, trainee)
+                kept = together(runtime, path, partial(self._read, path))
+                # When this is over, nobody reads any more what is removed below.
+                together(runtime, path, partial(kept.put_into, trainee))
             except InputError as error:
                 if error.code != "TRAIN-016":
                     raise
@@ -178,31 +243,29 @@ class Checkpoints:
                 continue
             for problem in damaged:
                 notice(text("training.damaged_checkpoint", reason=problem.message), "warning")
-            if not trainee.runtime.rank:
-                best = None if state.best_step is None else self._best(state.best_step)
+            if not runtime.rank:
+                best = None if kept.state.best_step is None else self._best(kept.state.best_step)
                 self._remove_all_but(path, best)
-            return state
+            return kept.state
         if damaged:
             raise damaged[0]
-        if not trainee.runtime.rank:
+        if not runtime.rank:
             self._remove_all_but()
         return None
 
-    def _read(self, path: Path, trainee: Trainee) -> State:
+    def _state(self, path: Path) -> State:
         with sound(path):
             values: dict[str, Any] = files.read_json(path / STATE)
             changes = differences(values.pop("identity"), self._identity)
             if changes:
                 raise InputError("TRAIN-010", path=path, changes=changes)
-            state = State.from_json(values)
-            kept = torch.load(path / VALUES, weights_only=True)
-            optimizer = put_back(kept["optimizer"], load_file(path / OPTIMIZER))
-            trainee.runtime.load_weights(trainee.model, load_file(path / WEIGHTS))
-            trainee.runtime.load_optimizer(trainee.model, trainee.optimizer, optimizer)
-            # With more processes than before, the new ones keep what their seed gave them.
-            if trainee.runtime.rank < len(kept["random"]):
-                set_random_states(kept["random"][trainee.runtime.rank])
-        return state
+            return State.from_json(values)
+
+    def _read(self, path: Path) -> Kept:
+        state = self._state(path)
+        values = torch.load(path / VALUES, weights_only=True)
+        optimizer = put_back(values["optimizer"], load_file(path / OPTIMIZER))
+        return Kept(state, load_file(path / WEIGHTS), optimizer, values["random"])
 
     def load_best(self, trainee: Trainee, step: int) -> None:
         """Bring the best weights back.
@@ -215,13 +278,9 @@ class Checkpoints:
         # The others wait here until process 0 has written.
         trainee.runtime.agreed([step])
         path = self._best(step)
-        with sound(path):
-            trainee.runtime.load_weights(trainee.model, load_file(path / WEIGHTS))
-
-    def remove(self) -> None:
-        """Delete all checkpoints."""
-        self._writer.finish(check=False)
-        shutil.rmtree(self._folder)
+        weights = together(trainee.runtime, path, partial(load_file, path / WEIGHTS))
+        load = partial(trainee.runtime.load_weights, trainee.model, weights)
+        together(trainee.runtime, path, load)
 
     def _best(self, step: int) -> Path:
         return self._folder / f"best-{step:08d}"
@@ -242,7 +301,7 @@ def complete_folder(path: Path) -> Iterator[Path]:
     Raises:
         ResourceError: The disk is full (``CORE-020``) or not writable (``CORE-021``).
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         with files.disk_errors(path):
             temporary.mkdir()
@@ -254,6 +313,38 @@ def complete_folder(path: Path) -> Iterator[Path]:
             files.sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def together(runtime: Runtime, path: Path, work: Callable[[], T]) -> T:
+    """Return what reading a part of a checkpoint returns, once all processes have done it.
+
+    Bringing weights back is work that they share: none may go on alone.
+
+    Raises:
+        InputError: One of them finds it damaged (``TRAIN-016``).
+    """
+    reason = ""
+    try:
+        with sound(path):
+            made = work()
+    except InputError as error:
+        if error.code != "TRAIN-016":
+            raise
+        reason = str(error.values["reason"])
+    for found in runtime.collected(reason):
+        if found:
+            raise InputError("TRAIN-016", path=path, reason=found)
+    return made
+
+
+@contextlib.contextmanager
+def _unless_damaged() -> Iterator[None]:
+    """Leave out what is damaged: whoever reads all of it says so."""
+    try:
+        yield
+    except InputError as error:
+        if error.code != "TRAIN-016":
+            raise
 
 
 @contextlib.contextmanager

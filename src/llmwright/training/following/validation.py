@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmwright.core.errors import ResourceError
 from llmwright.data.records import Row
 from llmwright.inference.generation import write_all
 from llmwright.inference.sampling import Settings
@@ -23,7 +22,7 @@ from llmwright.training.data.batching import BucketedRows
 from llmwright.training.loop import Trainee, survey
 from llmwright.training.objectives.objective import SURVEY, Tensors
 from llmwright.training.runtimes.runtime import Share
-from llmwright.training.safety.memory import Attempt, in_fitting_parts
+from llmwright.training.safety.memory import in_fitting_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -111,14 +110,9 @@ class Validation:
                 other processes would wait (``TRAIN-131``).
         """
         for indices_B in self.batches.epoch(0):
-            if trainee.runtime.repeats:
-                most = self._micro_batch_tokens
-                self._micro_batch_tokens = in_fitting_parts(self.batches, indices_B, most, add)
-                continue
-            attempt = Attempt()
-            attempt(partial(add, indices_B))
-            if attempt.failed:
-                raise ResourceError("TRAIN-131")
+            self._micro_batch_tokens = in_fitting_parts(
+                self.batches, indices_B, self._micro_batch_tokens, add, trainee.runtime.repeats
+            )
 
     def _add_batch(
         self, trainee: Trainee, sums_S4: Tensor, known: Tensors, indices_B: np.ndarray

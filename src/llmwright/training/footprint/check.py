@@ -20,32 +20,35 @@ Notice = Callable[..., None]
 SPARED = 0.1
 
 
-def check_memory(config: TrainConfig, trainee: Trainee, notice: Notice) -> Memory | None:
+def check_memory(
+    config: TrainConfig, trainee: Trainee, notice: Notice, max_tokens: int | None = None
+) -> Memory | None:
     """Return the memory that a run will take; None where that need not or cannot be foreseen.
 
     Args:
         config: Says what happens to a run that does not fit.
         trainee: Before its first step.
         notice: Receives sentences.
+        max_tokens: Most tokens of a micro-batch, where the run is known to need smaller ones.
 
     Raises:
         ResourceError: It does not fit (``TRAIN-150``).
     """
-    if config.memory_check == "off" or surely_fits(trainee):
+    if config.memory_check == "off" or surely_fits(trainee, max_tokens):
         return None
     if trainee.runtime.world > 1:
         notice(text("training.memory_shared"))
         return None
-    memory = foreseen(trainee, notice)
+    memory = foreseen(trainee, notice, max_tokens)
     if memory is not None and not memory.fits:
         refuse(config, trainee, memory, notice)
     return memory
 
 
-def foreseen(trainee: Trainee, notice: Notice) -> Memory | None:
+def foreseen(trainee: Trainee, notice: Notice, max_tokens: int | None = None) -> Memory | None:
     """Return the memory that a run will take; None, and why, where its step cannot be simulated."""
     try:
-        return predict_memory(trainee)
+        return predict_memory(trainee, max_tokens)
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         # A model that looks at its own values, or a kernel that torch cannot run without them.
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]

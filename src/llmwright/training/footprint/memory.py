@@ -28,6 +28,7 @@ from llmwright.core.hardware import memory
 from llmwright.training.learner import Learner
 from llmwright.training.loop import Group, Trainee, clip, gradients
 from llmwright.training.objectives.objective import Objective
+from llmwright.training.safety.memory import micro_batches
 from llmwright.training.safety.randomness import random_states, set_random_states
 from llmwright.training.state import State
 
@@ -144,14 +145,14 @@ class Count(TorchDispatchMode):
             self.peak, self.peak_logits = self.live, self._live_logits
 
 
-def surely_fits(trainee: Trainee) -> bool:
-    """Say whether a run is so small that nobody need simulate it.
+def surely_fits(trainee: Trainee, max_tokens: int | None = None) -> bool:
+    """Say whether a run is so small that nobody need simulate it; arguments as `predict_memory`.
 
     Holds as long as each matrix's output is not kept more than eight times, and each matrix makes
     no more than 64 values for each pair of tokens.
     """
     batches, model = trainee.batches, trainee.model
-    group = largest_group(trainee)
+    group = largest_group(trainee, max_tokens)
     places, width = batches.num_places(group[0]), batches.num_places(group[0][:1])
     matrices = [w for w in model.parameters() if w.ndim >= 2]
     outputs = sum(int(w.shape[0]) for w in matrices)
@@ -161,29 +162,32 @@ def surely_fits(trainee: Trainee) -> bool:
     return bool(bound < CERTAIN_SHARE * available_bytes(trainee.runtime.device))
 
 
-def predict_memory(trainee: Trainee) -> Memory:
+def predict_memory(trainee: Trainee, max_tokens: int | None = None) -> Memory:
     """Return what the largest step of a run takes, which has not begun.
 
     Args:
         trainee: As training begins with it; nothing of it is changed.
+        max_tokens: Most tokens of a micro-batch; None for whole batches.
     """
     before = random_states()
-    found = simulate(trainee, largest_group(trainee))
+    found = simulate(trainee, largest_group(trainee, max_tokens))
     set_random_states(before)
     return found
 
 
-def largest_group(trainee: Trainee) -> Group:
-    """Return the batches of the step that takes most."""
+def largest_group(trainee: Trainee, max_tokens: int | None = None) -> Group:
+    """Return the parts of the step that takes most; arguments as `predict_memory`."""
     batches = trainee.batches
-    found = [b for epoch in range(EPOCHS_LOOKED_AT) for b in batches.epoch(epoch)]
+    whole = [b for epoch in range(EPOCHS_LOOKED_AT) for b in batches.epoch(epoch)]
+    found = [part for b in whole for part in micro_batches(batches, b, max_tokens)]
     most = max(batches.num_places(indices_B) for indices_B in found)
     # Of those that are about as large, the one with the longest rows: attention may take the
     # square of the length.
     near = [b for b in found if batches.num_places(b) >= ABOUT_AS_LARGE * most]
     widest = max(near, key=lambda indices_B: batches.num_places(indices_B) / len(indices_B))
-    # Where several batches make a step, the second one meets the gradients of the first.
-    return [widest] * min(trainee.accumulate, 2)
+    # Where several parts make a step, the second one meets the gradients of the first.
+    several = trainee.accumulate > 1 or len(found) > len(whole)
+    return [widest] * (2 if several else 1)
 
 
 def simulate(trainee: Trainee, group: Group) -> Memory:

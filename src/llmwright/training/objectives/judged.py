@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from llmwright.tasks.task import Batch
 from llmwright.training.objectives.causal_lm import CausalLMObjective
 from llmwright.training.objectives.objective import Tensors
+from llmwright.training.safety.memory import in_fitting_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,6 +62,15 @@ class JudgedObjective(CausalLMObjective):
         counts_S = zeros_S.index_add(0, sequences_N, torch.ones_like(losses_N))
         return zeros_S.index_add(0, sequences_N, -losses_N), counts_S.clamp(min=1)
 
+    def expect(self, model: PreTrainedModel, batches: Batches) -> None:
+        """Put a reference of zeros in place.
+
+        Nothing is dropped out from here on: what is left of a gain would be noise.
+        """
+        if self.needs_reference:
+            without_dropout(model)
+            batches.attach(REFERENCE, np.zeros((batches.num_examples, 2), dtype=np.float32))
+
     @torch.no_grad()
     def prepare(
         self,
@@ -68,26 +78,29 @@ class JudgedObjective(CausalLMObjective):
         batches: Batches,
         runtime: Runtime,
         report: Callable[[int, int], None],
+        max_tokens: int | None = None,
     ) -> None:
         """Note what the model says of all answers before it learns: the reference it is kept to.
 
         So no second model is held, and each answer is read once only, however many the epochs.
-        Nothing is dropped out from here on: what is left of a gain would be noise.
         """
         if not self.needs_reference:
             return
-        without_dropout(model)
         reference_N2 = np.zeros((batches.num_examples, 2), dtype=np.float32)
-        planned = batches.epoch(0)
-        model.eval()
-        for done, indices_B in enumerate(planned):
-            report(done, len(planned))
+
+        def note(indices_B: np.ndarray) -> None:
             share = runtime.share(indices_B)
             tensors = runtime.tensors(self.arrays(batches.collate(share.indices_B, 0)))
             with runtime.autocast():
                 log_probs_S, _ = self.log_probs(model, tensors)
             if share.counts:
                 reference_N2[share.indices_B] = log_probs_S.cpu().numpy().reshape(2, -1).T
+
+        planned = batches.epoch(0)
+        model.eval()
+        for done, indices_B in enumerate(planned):
+            report(done, len(planned))
+            max_tokens = in_fitting_parts(batches, indices_B, max_tokens, note, runtime.repeats)
         model.train()
         report(len(planned), len(planned))
         # Each process knows its own rows; the others are 0 with it.

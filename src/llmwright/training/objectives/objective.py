@@ -115,12 +115,24 @@ class Objective(ABC):
         weights_C = class_weights(request) if self.weighs_classes else None
         self.weights_C = None if weights_C is None else torch.from_numpy(weights_C)
 
+    def expect(self, model: PreTrainedModel, batches: Batches) -> None:
+        """Put something in the place of what `prepare` will find, so that a step can be tried.
+
+        What a run takes is foreseen by that, before anybody waits. Nothing by default.
+
+        Args:
+            model: Is made as it will be in training.
+            batches: Of a split; of the same shapes as after `prepare`.
+        """
+        return
+
     def prepare(
         self,
         model: PreTrainedModel,
         batches: Batches,
         runtime: Runtime,
         report: Callable[[int, int], None],
+        max_tokens: int | None = None,
     ) -> None:
         """Look at a split before training, with the model as it is then; nothing by default.
 
@@ -128,7 +140,12 @@ class Objective(ABC):
             model: In train mode before and after.
             batches: Of the split; what is found is attached to its examples.
             runtime: Where the model runs.
-            report: Called with batches done and all batches.
+            report: Called with batches done and all batches; what it raises ends the work.
+            max_tokens: Most tokens that memory holds at once, as far as that is known.
+
+        Raises:
+            ResourceError: Memory ran out and no smaller batch is possible (``TRAIN-130``), or
+                other processes would wait (``TRAIN-131``).
         """
         return
 

@@ -130,6 +130,7 @@ def in_fitting_parts(
     indices_B: np.ndarray,
     max_tokens: int | None,
     work: Callable[[np.ndarray], None],
+    repeats: bool,
 ) -> int | None:
     """Do something with each part of a batch, cut smaller wherever memory runs out.
 
@@ -138,23 +139,27 @@ def in_fitting_parts(
         indices_B: The batch.
         max_tokens: Most tokens in a part to begin with; None for the whole batch.
         work: Is done for each part; what fails must leave nothing behind.
+        repeats: Whether it may be done again: other processes may wait for this one.
 
     Returns:
         The most tokens in a part at the end.
 
     Raises:
-        ResourceError: A single row does not fit (``TRAIN-130``).
+        ResourceError: A single row does not fit (``TRAIN-130``), or what failed cannot be done
+            again (``TRAIN-131``).
     """
     left = micro_batches(batches, indices_B, max_tokens)
     while left:
         attempt = Attempt()
         attempt(partial(work, left[0]))
-        if attempt.failed:
-            max_tokens = halved(batches, left[:1], attempt.reason)
-            left[:1] = micro_batches(batches, left[0], max_tokens)
-            free()
-        else:
+        if not attempt.failed:
             left.pop(0)
+            continue
+        if not repeats:
+            raise ResourceError("TRAIN-131")
+        max_tokens = halved(batches, left[:1], attempt.reason)
+        left = [part for i_B in left for part in micro_batches(batches, i_B, max_tokens)]
+        free()
     return max_tokens
 
 
