@@ -83,6 +83,11 @@ def test_a_step_after_another_waits_for_its_model(project: Any) -> None:
     assert found["first"]["parameters"] > 0
     assert found["second"]["error"]["code"] == "CORE-031"
     assert set(llmwright.plan(root, measure=False, only=["first"])) == {"first"}
+    # What no step is called is a mistake.
+    for wrong in ({"train.second.model.name": "frist"}, {"train.second.dataset": "prepaer"}):
+        with pytest.raises(ConfigError) as caught:
+            llmwright.plan(root, measure=False, only=["second"], overrides=wrong)
+        assert caught.value.code == "CORE-031"
     with pytest.raises(ConfigError) as caught:
         llmwright.plan(root, only=["third"])
     assert caught.value.code == "CORE-059"

@@ -158,6 +158,10 @@ def sample_lines(body: Mapping[str, Any], marked: bool) -> list[Text]:
         cut = f", {text('cli.plan_cut')}" if row["truncated"] else ""
         lines.append(Text(f"\n{row['where']}  {counts}{cut}", style="bold"))
         lines.append(coloured(row["read"], marked))
+        if row["rejected"]:
+            lines.append(
+                Text.assemble(f"{text('cli.plan_rejected')} ", coloured(row["rejected"], marked))
+            )
         if row["target"]:
             lines.append(Text.assemble("→ ", coloured(row["target"], marked)))
         if row["answer"]:

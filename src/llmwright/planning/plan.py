@@ -21,7 +21,7 @@ from llmwright.core.locale import text
 from llmwright.core.project import Project
 from llmwright.core.runs import Run
 from llmwright.planning.pace import Disk, Pace, measured_pace
-from llmwright.planning.rows import ShownRow, StopCheck, check_stops, sample_rows
+from llmwright.planning.rows import Reader, ShownRow, StopCheck, check_stops, sample_rows
 from llmwright.training import setup
 from llmwright.training.acceleration.allocation import kept_memory
 from llmwright.training.config import TrainConfig
@@ -204,6 +204,7 @@ def _put_together(
     short = memory is not None and not memory.fits
     writes = problem.task.generates and all(e.labels is not None for e in material.train.examples)
     train, tokenizer, contract = material.train, material.tokenizer, material.contract
+    reader = Reader(tokenizer, contract, problem.encoding, trainee.objective)
     return Plan(
         task=problem.task.name,
         objective=problem.objective.kind,
@@ -221,7 +222,7 @@ def _put_together(
         remedies=remedies(config, trainee, memory) if memory is not None and short else [],
         pace=found,
         disk=disk,
-        samples=sample_rows(train, tokenizer, contract),
+        samples=sample_rows(train, reader),
         stops=check_stops(train, tokenizer, contract) if writes else None,
         notices=notices,
     )

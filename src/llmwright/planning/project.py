@@ -46,12 +46,13 @@ def plans_of(
     unknown = only - set(trained)
     if unknown:
         raise ConfigError("CORE-059", step=", ".join(sorted(unknown)), steps=", ".join(trained))
+    steps = {section.step for section, _ in sections}
     done: list[Done] = []
     found: dict[str, dict[str, Any]] = {}
     for section, config in sections:
         operation = table[section.verb]
         if section.verb == VERB and (not only or section.step in only):
-            found[section.step] = _one(project, config, done, measure, consumers)
+            found[section.step] = _one(project, config, done, steps, measure, consumers)
         elif operation.makes in NEEDED:
             before = pipeline.execute(
                 project, operation, config, section.step, consumers, False, done
@@ -64,15 +65,19 @@ def _one(
     project: Project,
     config: Config,
     done: Sequence[Done],
+    steps: set[str],
     measure: bool,
     consumers: Sequence[Emit],
 ) -> dict[str, Any]:
+    """Return a step's plan, or why there is none yet: it needs the model of one of ``steps``."""
     assert isinstance(config, TrainConfig)
     try:
         inputs = pipeline.resolve_inputs(project, config, done)
     except LLMwrightError as error:
-        if config.model.kind != "step":
+        # The models it goes on with, or learns from, are made by steps that have not been run.
+        unmade = error.code == "CORE-031" and error.values["identity"] in steps
+        unknown = error.code == "CORE-062" and str(error.values["field"]).endswith(".name")
+        if not unmade and not unknown:
             raise
-        # The model it goes on with is made by a step that has not been run.
         return {"error": {"code": error.code, "message": error.message, "fix": error.fix}}
     return plan(config, inputs, project, measure, tuple(consumers)).to_json()
