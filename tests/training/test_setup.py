@@ -14,6 +14,7 @@ from transformers import LlamaConfig
 from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.events import Notice, Progress
+from llmwright.data.records import Dataset, Numbers
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 from llmwright.tasks.text_generation import TextGeneration
@@ -21,6 +22,7 @@ from llmwright.training.config import TrainConfig
 from llmwright.training.runtimes import precision
 from llmwright.training.runtimes.precision import choose_precision
 from llmwright.training.runtimes.runtime import Runtime
+from llmwright.training.setup import continued
 from llmwright.training.train import batch_limits, train
 
 FAST = {"max_steps": 1, "batch_size": 4}
@@ -290,3 +292,19 @@ def test_styles_of_what_writes_nothing_are_refused(bench, tiny) -> None:
     values = {**FAST, "model": tiny("encoder"), "objective": "masked_lm"}
     with pytest.raises(ConfigError, match="TRAIN-200.*tone.*masked_lm"):
         bench.train(values, dataset, bench.tokenizer(["red ok"]))
+
+
+def test_a_number_stays_in_the_unit_it_was_learned_in(bench, tiny) -> None:
+    rows = [{"text": "red", "value": 0.5}, {"text": "blue", "value": 1.5}]
+    dataset = bench.dataset("text-regression", "regression", train=rows)
+    info = Dataset.open(dataset.path).info
+    info = info.model_copy(update={"numbers": Numbers(mean=1, std=0.5, min=0.5, max=1.5)})
+    values = {**FAST, "model": tiny("encoder")}
+    made = bench.train(values, dataset, bench.tokenizer(["red blue"], "cls_sep", "word"))
+    unit = Numbers(mean=300, std=50, min=200, max=400)
+    earlier = Contract.open(made.path).model_copy(update={"numbers": unit})
+    task = TASKS.get("text-regression")()
+    found = continued(info, earlier, task, bench.run()).numbers
+    assert found == Numbers(mean=300, std=50, min=0.5, max=1.5)
+    assert continued(info, None, task, bench.run()) == info
+    assert any("spread of 50" in e.text for e in bench.events if isinstance(e, Notice))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, overload
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from llmwright.tasks.task import (
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+# Rows that are looked at for one with another prompt.
+MAX_TRIES = 16
 SECOND_IDS, SECOND_LABELS, FLAG = "second_ids", "second_labels", "flag"
 
 
@@ -98,19 +100,56 @@ class Flags(Judged):
         return with_second(replace(example, extras={FLAG: flag}), example)
 
     def finish(self, examples: Sequence[Example], contract: Contract) -> Sequence[Example]:
-        """Return the examples, each with another one's answer as its second text.
-
-        From half a split away: next to each other often stand answers to the same prompt.
-        """
-        limit, half = contract.max_length, max(1, len(examples) // 2)
-        following = [*examples[half:], *examples[:half]]
-        pairs = zip(examples, following, strict=True)
-        return [with_second(one, _with_answer_of(one, other, limit)) for one, other in pairs]
+        """Return the examples, each with another one's answer as its second text."""
+        return WithOthers(examples, contract.max_length)
 
     def collate(self, examples: Sequence[Example], contract: Contract) -> Batch:
         """Return the texts of `Judged`, and ``flag`` (B): 1 for a good answer, 0 for a bad one."""
         flags_B = np.concatenate([example.extras[FLAG] for example in examples])
         return {**super().collate(examples, contract), FLAG: flags_B}
+
+
+class WithOthers(Sequence[Example]):
+    """Examples, each with the answer to another prompt as its second text; made when asked for.
+
+    That answer is from half a split away: next to each other often stand answers to one prompt.
+
+    Args:
+        examples: Of one text each.
+        limit: Most tokens of a text.
+    """
+
+    def __init__(self, examples: Sequence[Example], limit: int) -> None:
+        self._examples, self._limit = examples, limit
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._examples)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """Return one example, or a list of those of a slice."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        count = len(self)
+        place = range(count)[index]
+        example = self._examples[place]
+        prompt_T = _prompt_of(example)
+        for far in range(max(1, count // 2), count // 2 + MAX_TRIES):
+            other = self._examples[(place + far) % count]
+            if not np.array_equal(prompt_T, _prompt_of(other)):
+                break
+        return with_second(example, _with_answer_of(example, other, self._limit))
+
+
+def _prompt_of(example: Example) -> np.ndarray:
+    assert example.labels is not None
+    return example.input_ids_T[: int(np.flatnonzero(example.labels != IGNORE)[0])]
 
 
 def encode_answer(
@@ -152,10 +191,9 @@ def with_second(first: Example, second: Example) -> Example:
 
 def _with_answer_of(example: Example, other: Example, limit: int) -> Example:
     """Return the prompt of one example with the answer of another."""
-    assert example.labels is not None
     assert other.labels is not None
-    start = int(np.flatnonzero(example.labels != IGNORE)[0])
+    prompt_T = _prompt_of(example)
     answer_U = other.labels[other.labels != IGNORE]
-    ids_T = np.concatenate([example.input_ids_T[:start], answer_U])
-    labels_T = np.concatenate([np.full(start, IGNORE, dtype=np.int64), answer_U])
+    ids_T = np.concatenate([prompt_T, answer_U])
+    labels_T = np.concatenate([np.full(len(prompt_T), IGNORE, dtype=np.int64), answer_U])
     return Example(ids_T[:limit], labels_T[:limit])

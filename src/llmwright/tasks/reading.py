@@ -30,7 +30,8 @@ INPUT_COLUMNS = {
     "regression": ("text", "text_pair"),
     "tags": ("tokens",),
 }
-MAX_SHOWN = 60  # What a row without a value, and a request that says nothing, is told the model by.
+MAX_SHOWN = 60
+# What a row without a value, and a request that says nothing, is told the model by.
 ANY = "any"
 FIELD = "controls"
 

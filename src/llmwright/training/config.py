@@ -123,7 +123,7 @@ class TrainConfig(Config):
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of a target's probability spread over all classes or tokens, against over-confidence;
-    not used with several labels or by a VAE."""
+    for one label per text, tags, and texts that are written. Refused elsewhere."""
     control_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the training rows without each control (`prepare.controls`), told `any` in its
     place: so a model also answers well when no style is asked for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmwright.core import files
 from llmwright.core.artifacts import Artifact
@@ -32,7 +32,12 @@ from llmwright.training.data import examples
 from llmwright.training.data.cache import TokenCache
 from llmwright.training.data.examples import Examples, OnProgress
 from llmwright.training.following.probing import ProbeInputs, ProbeRequest, choose_probes
-from llmwright.training.objectives.config import BY_ROW_TYPE, OBJECTIVES, ObjectiveKind
+from llmwright.training.objectives.config import (
+    BY_ROW_TYPE,
+    OBJECTIVES,
+    DistillationLoss,
+    ObjectiveKind,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +122,8 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
         run.notice(text("training.default_model", name=spec.architecture.kind, size=spec.size))
     if isinstance(spec, HubModel):
         spec = load.pinned(spec, run.root)
+    if isinstance(kind, DistillationLoss) and isinstance(kind.teacher, HubModel):
+        kind = kind.model_copy(update={"teacher": load.pinned(kind.teacher, run.root)})
     refuse_early(config.adapter, spec)
     info = continued(info, earlier_contract(spec, inputs, run.root), task, run)
     # In one stream a text's controls would belong to others too.
@@ -153,17 +160,26 @@ def earlier_contract(spec: Kind, inputs: Mapping[str, Artifact], root: Path) -> 
 
 
 def continued(info: DatasetInfo, earlier: Contract | None, task: Task, run: Run) -> DatasetInfo:
-    """Return what rows are to a model that goes on learning: its styles stay, new ones follow."""
-    known = earlier.controls if earlier and task.generates else {}
-    if not known:
+    """Return what rows are to a model that goes on learning.
+
+    Its styles stay, new ones follow; and its output stays the number that it was.
+    """
+    if earlier is None:
         return info
-    run.notice(text("training.kept_controls", names=", ".join(known)))
-    new = info.controls
-    controls = {
-        name: list(dict.fromkeys([*known.get(name, []), *new.get(name, [])]))
-        for name in [*known, *new]
-    }
-    return info.model_copy(update={"controls": controls})
+    changes: dict[str, Any] = {}
+    if task.generates and (known := earlier.controls):
+        run.notice(text("training.kept_controls", names=", ".join(known)))
+        new = info.controls
+        changes["controls"] = {
+            name: list(dict.fromkeys([*known.get(name, []), *new.get(name, [])]))
+            for name in [*known, *new]
+        }
+    if earlier.task == task.name and earlier.numbers and info.numbers:
+        unit = earlier.numbers
+        changes["numbers"] = info.numbers.model_copy(update={"mean": unit.mean, "std": unit.std})
+        mean, std = f"{unit.mean:g}", f"{unit.std:g}"
+        run.notice(text("training.kept_numbers", mean=mean, std=std))
+    return info.model_copy(update=changes)
 
 
 def _default_objective(info: DatasetInfo) -> ObjectiveKind:

@@ -15,6 +15,7 @@ from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError, InputError, LLMwrightError
 from llmwright.models.config import ScratchModel
 from llmwright.models.spec import ModelRequest, build_model
+from llmwright.models.vectors.fill import words_of
 from llmwright.tokenization.config import TOKENIZERS, TokenizeConfig
 from llmwright.tokenization.special import Framing
 
@@ -186,3 +187,11 @@ def test_the_file_belongs_to_the_fingerprint(tmp_path: Path) -> None:
     model = {"kind": "scratch", "architecture": {"kind": "recurrent", "vectors": values}}
     config = parse(TrainConfig, {"model": model})
     assert config.local_files(tmp_path) == [tmp_path / "v.txt"]
+
+
+def test_a_piece_within_a_word_is_no_word() -> None:
+    tokenizer = words("bpe", ["raining snowing raining snowing 下雨 下雨"] * 20)
+    assert "in" in tokenizer.get_vocab()
+    found = set(words_of(tokenizer).values())
+    assert {"raining", "下雨", "雨"} <= found
+    assert not found & {"in", "g", "\ufffd"}

@@ -176,6 +176,21 @@ def test_flags_bring_the_answer_of_the_next_row(bench) -> None:
     assert batch["flag"].tolist() == [1, 0]
 
 
+def test_flags_bring_no_answer_to_their_own_prompt(bench) -> None:
+    tokenizer = load_tokenizer(bench.tokenizer(TEXTS).path)
+    encoding, contract = Flags(), contract_of(tokenizer)
+    # Half a split away stands the same prompt again.
+    finished = encoding.finish([encoding.encode(r, tokenizer, contract) for r in FLAGS], contract)
+    assert len(finished) == len(FLAGS)
+    own = {"hi": {"good day", "go away"}, "bye": {"so long", "get lost"}}
+    for row, example in zip(FLAGS, finished, strict=True):
+        labels = example.extras["second_labels"]
+        answer = tokenizer.decode(labels[labels != IGNORE], skip_special_tokens=True)
+        assert answer.strip() not in own[row["prompt"][0]["content"]]
+    first = encoding.collate(finished[:2], contract)["input_ids"]
+    assert (first == encoding.collate([finished[0], finished[1]], contract)["input_ids"]).all()
+
+
 @pytest.mark.parametrize("name", ["dpo", "ipo", "orpo", "simpo", "kto"])
 def test_the_good_answer_becomes_likelier_than_the_bad_one(name, bench, tiny) -> None:
     kind, rows = ("flag", FLAGS) if name == "kto" else ("preference", PAIRS)

@@ -70,7 +70,7 @@ def merge(model: PreTrainedModel) -> int:
     """Work an adapter into the weights, in place: the model answers alike and is a plain one.
 
     Returns:
-        How many layers, or modules that were trained whole, are not the base's any more.
+        How many adapted layers are not the base's any more.
 
     Raises:
         InputError: There is none (``MODEL-055``), or it changes no weights (``MODEL-056``).
@@ -80,4 +80,4 @@ def merge(model: PreTrainedModel) -> int:
         raise InputError("MODEL-055", model=type(model).__name__)
     if adapter.type != "LORA":
         raise InputError("MODEL-056", kind=adapter.type.lower().replace("_", " "))
-    return merge_lora(model) + len(adapter.whole)
+    return merge_lora(model)

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerFast
 
+# How a token begins that begins a word, where tokens are pieces (SentencePiece, byte-level BPE).
+BEGINS = "▁Ġ"
+# From here on stand the scripts of China and Japan.
+UNSPACED = "\u2e80"
+# What stands for bytes that are no whole character.
+BROKEN = "\ufffd"
 # Token id → vector, shape (E,).
 Vectors = Mapping[int, np.ndarray]
 
@@ -47,14 +53,17 @@ class VectorRequest:
 def words_of(tokenizer: PreTrainedTokenizerFast) -> dict[int, str]:
     """Return token id → the word it stands for; special tokens and white space are no words.
 
-    A token of pieces that begins a word (``▁rain``, ``Ġrain``) counts as that word.
+    A token of pieces that begins a word (``▁rain``, ``Ġrain``) counts as that word; one that goes
+    on with it (``ing``) does not, but in scripts that write no spaces.
     """
-    special = set(tokenizer.all_special_ids)
+    special, vocabulary = set(tokenizer.all_special_ids), tokenizer.get_vocab()
+    marks = any(len(token) > 1 and token[0] in BEGINS for token in vocabulary)
     found: dict[int, str] = {}
-    for token, index in tokenizer.get_vocab().items():
+    for token, index in vocabulary.items():
         if index not in special:
             word = tokenizer.convert_tokens_to_string([token]).strip()
-            if word:
+            begins = not marks or token[0] in BEGINS or max(word, default="") >= UNSPACED
+            if word and begins and BROKEN not in word:
                 found[index] = word
     return dict(sorted(found.items()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import util
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import torch
 from llmwright.core.errors import ResourceError
 from llmwright.core.locale import text
 from llmwright.models.adapters import parts
-from llmwright.models.adapters.attached import attached_to, own_weights
+from llmwright.models.adapters.attached import attached_to, is_own, own_weights
 from llmwright.models.adapters.lora import adapted_layers, add_lora
 from llmwright.training.adapters.adapter import AdapterRequest
 from llmwright.training.adapters.config import QloraAdapter
@@ -54,7 +55,7 @@ def build(adapter: QloraAdapter, request: AdapterRequest) -> PreTrainedModel:
     else:
         base = request.base()
         attached = new_adapter(adapter, model, base.rounded_to("nf4"))
-    store_in_4_bits(model)
+    store_in_4_bits(model, attached.whole)
     model.to(DEVICE)
     # By this PEFT knows which layers it finds.
     model.is_loaded_in_4bit = True
@@ -68,11 +69,18 @@ def build(adapter: QloraAdapter, request: AdapterRequest) -> PreTrainedModel:
     return model
 
 
-def store_in_4_bits(model: PreTrainedModel) -> None:
-    """Replace the linear layers of the stacks by 4-bit ones; moving to the GPU rounds them."""
+def store_in_4_bits(model: PreTrainedModel, whole: Sequence[str]) -> None:
+    """Replace the linear layers of the stacks by 4-bit ones; moving to the GPU rounds them.
+
+    Args:
+        model: On the processor.
+        whole: Names of modules that are trained whole: they stay what they are.
+    """
     import bitsandbytes
 
     for name in parts.linear_layers_of_stacks(model):
+        if is_own(f"{name}.weight", whole):
+            continue
         layer: Any = model.get_submodule(name)
         stored = bitsandbytes.nn.Linear4bit(
             layer.in_features,

@@ -5,8 +5,6 @@ Shapes: B rows, T tokens, N targets, D hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from llmwright.core.errors import ConfigError
@@ -20,9 +18,6 @@ from llmwright.training.objectives.objective import (
     is_autoencoder,
 )
 from llmwright.training.objectives.trials import looks_ahead, needs_mask
-
-if TYPE_CHECKING:
-    pass
 
 
 class CausalLMObjective(HeadedObjective):

@@ -182,8 +182,8 @@ class VaeLoss(ObjectiveKind):
     """Share of the run over which that weight grows linearly from 0. Growing slowly lets the
     decoder learn to use the latent vector before it is made costly."""
     free_bits: float = Field(0.0, ge=0)
-    """Nats of KL divergence per latent dimension that cost nothing, averaged over the batch: a
-    floor that keeps the latent vector from being ignored."""
+    """Nats of KL divergence per latent dimension that cost nothing, averaged over the texts
+    computed together: a floor that keeps the latent vector from being ignored."""
 
 
 class DistillationLoss(ObjectiveKind):
