@@ -91,6 +91,13 @@ class Config(BaseModel):
         """
         return self.model_dump(mode="json")
 
+    def part(self) -> int:
+        """Return which part of the work this is, where several machines do it at the same time.
+
+        Each part is a run of its own; 0 is the one that makes the result, and the only one mostly.
+        """
+        return 0
+
     def local_files(self, root: Path) -> list[Path]:
         """Return the local files this config reads, whose hashes enter the step's fingerprint."""
         found: list[Path] = []

@@ -462,16 +462,16 @@ def fingerprint_of(
         inputs: Artifacts by dotted field.
         local: What `local_hashes` returns.
     """
-    return files.sha256_json(
-        {
-            "operation": operation.verb,
-            "version": operation.version,
-            "config": config.deciding(),
-            "inputs": {name: artifact.id for name, artifact in inputs.items()},
-            "files": local,
-            "plugins": plugins.project_hashes(project) | installed_plugins(),
-        }
-    )
+    decides = {
+        "operation": operation.verb,
+        "version": operation.version,
+        "config": config.deciding(),
+        "inputs": {name: artifact.id for name, artifact in inputs.items()},
+        "files": local,
+        "plugins": plugins.project_hashes(project) | installed_plugins(),
+    }
+    # The parts of one work make the same, but none of them is another one's doing.
+    return files.sha256_json(decides | ({"part": config.part()} if config.part() else {}))
 
 
 def library_versions() -> dict[str, str]:

@@ -185,6 +185,10 @@ class TrainConfig(Config):
         """Say no for the tokenizer of a model that brings its own."""
         return field != "tokenizer" or self.model.kind not in ("hub", "step")
 
+    def part(self) -> int:
+        """Return the number of this machine among those that train together."""
+        return self.runtime.machine
+
     def deciding(self) -> dict[str, Any]:
         """Return all settings but the runtime and the sinks."""
         return {n: v for n, v in super().deciding().items() if n not in ("runtime", "sinks")}

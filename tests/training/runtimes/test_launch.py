@@ -127,3 +127,9 @@ def test_what_cannot_be_started_is_said(together, monkeypatch) -> None:
         together("succeed")
     with pytest.raises(ConfigError, match="TRAIN-121"):
         SingleRuntime(device="cpu").build()
+
+
+def test_each_machine_has_a_run_of_its_own_of_the_same_training() -> None:
+    first, second = (TrainConfig(runtime=TorchrunRuntime(num_nodes=2, node_rank=n)) for n in (0, 1))
+    assert first.deciding() == second.deciding() == TrainConfig().deciding()
+    assert [first.part(), second.part(), TrainConfig().part()] == [0, 1, 0]

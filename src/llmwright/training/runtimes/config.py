@@ -31,6 +31,11 @@ class RuntimeKind(Kind):
 
     launcher: ClassVar[str] = ""
 
+    @property
+    def machine(self) -> int:
+        """Number of this machine among those that train together."""
+        return 0
+
     def launch(self, *args: Any) -> Any:
         """Import the launcher and call it with this config first."""
         return load_object(self.launcher)(self, *args)
@@ -76,3 +81,8 @@ class TorchrunRuntime(RuntimeKind):
     """Address of machine 0; with several machines only."""
     master_port: int = Field(29500, ge=1, le=65535)
     """Free port on machine 0; with several machines only."""
+
+    @property
+    def machine(self) -> int:
+        """Number of this machine among those that train together."""
+        return self.node_rank

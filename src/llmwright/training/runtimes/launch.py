@@ -49,8 +49,8 @@ def launch(kind: TorchrunRuntime, assignment: Assignment) -> Artifact:
         ConfigError: No number of processes is given and there is no GPU (``TRAIN-120``), the
             machine's number does not exist (``TRAIN-125``), or somebody else started several of
             these processes (``TRAIN-121``).
-        ResourceError: A process was killed (``TRAIN-123``), or processes of an earlier start do not
-            end (``TRAIN-124``).
+        ResourceError: A process was killed (``TRAIN-123``), processes of an earlier start do not
+            end (``TRAIN-124``), or one of several machines lost the others (``TRAIN-190``).
         LLMwrightError: What one of the processes raised.
         RuntimeError: One of them failed through a defect.
     """
@@ -67,7 +67,7 @@ def launch(kind: TorchrunRuntime, assignment: Assignment) -> Artifact:
         )
     )
     with tempfile.TemporaryDirectory(prefix="llmwright-") as meeting:
-        ranks = Ranks(folder, assignment.said)
+        ranks = Ranks(folder, assignment.said, kind.num_nodes)
         try:
             start(ranks, kind, num_processes, Path(meeting))
             watch(ranks, assignment.run)
@@ -122,10 +122,12 @@ class Ranks:
         processes: The processes.
         said: Sentences that are not passed on.
         read_bytes: How much of their events is passed on.
+        num_machines: On how many machines there are processes.
     """
 
     folder: Path
     said: Collection[str] = ()
+    num_machines: int = 1
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     read_bytes: int = 0
 
@@ -180,6 +182,11 @@ class Ranks:
                 log = self.folder / f"rank-{rank}.log"
                 raise ResourceError("TRAIN-123", rank=rank, exit_code=code, log=log)
         rank, ending = min(endings.items(), key=lambda item: item[1].when)
+        if self.num_machines > 1:
+            # Most likely the connection was lost; the other machine knows why.
+            reason = ending.reason.strip().rpartition("\n")[2][:200]
+            record = self.folder / f"rank-{rank}.json"
+            raise ResourceError("TRAIN-190", rank=rank, reason=reason, path=record)
         raise RuntimeError(f"process {rank}: {ending.reason}")
 
     def result(self) -> Artifact:
