@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 import llmwright
 from llmwright.core.events import Progress
-from llmwright.planning.pace import new_shapes, num_checkpoints
+from llmwright.planning.pace import OtherPrograms, new_shapes, num_checkpoints
 from llmwright.planning.plan import Encoding
 from llmwright.training.config import TrainConfig
 
@@ -70,3 +72,14 @@ def test_a_shape_is_new_once() -> None:
 
     found = new_shapes(trainee, [group(9)], [group(5), group(5), group(9), group(7, 8)])
     assert found.tolist() == [1, 0, 0, 2]
+
+
+def test_other_programs_are_noticed() -> None:
+    work = "import time\nwhile time.process_time() < 0.5: pass"
+    measured = OtherPrograms()
+    before = measured._read()
+    subprocess.run([sys.executable, "-c", work], check=True)
+    whole, used, own = (now - then for now, then in zip(measured._read(), before, strict=True))
+    assert whole > 0.4
+    assert used - own > 0.3
+    assert 0.0 < measured.share() <= 1.0

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
+from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.inference.probes import record_probes
 from llmwright.training.checkpoints.store import Checkpoints
@@ -52,6 +54,7 @@ class Pace:
         checkpoints: What the loop waits for them, or is slower beside them.
         finish: Saving the model and recording its probes.
         spread: How far the truth may be from that, as a share.
+        others: Share of the processor that other programs used while this was measured.
         num_steps: Optimizer steps of the run.
         num_evaluations: Evaluations on the validation split.
         num_checkpoints: How often a checkpoint is written.
@@ -67,6 +70,7 @@ class Pace:
     checkpoints: float
     finish: float
     spread: float
+    others: float
     num_steps: int
     num_evaluations: int
     num_checkpoints: int
@@ -104,6 +108,7 @@ class Looks:
         spread: How far the steps of different looks are apart, as a share.
         first: What the first steps of all take longer: memory and programs come into being.
         new_shape: What a step takes longer for each batch of a shape that was not there yet.
+        others: Share of the processor that other programs used meanwhile.
         num_steps: How many were made.
     """
 
@@ -111,7 +116,32 @@ class Looks:
     spread: float
     first: float
     new_shape: float
+    others: float
     num_steps: int
+
+
+class OtherPrograms:
+    """Measures, from its making on, which share of the processor is used by other programs."""
+
+    def __init__(self) -> None:
+        self._begun = self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float, float]:
+        """Return seconds of all cores: all, those that were used, and those that we used."""
+        found = psutil.cpu_times()
+        whole = sum(found)
+        # Linux counts the time of guests twice, once as a user's.
+        whole -= getattr(found, "guest", 0.0) + getattr(found, "guest_nice", 0.0)
+        own = psutil.Process().cpu_times()
+        idle = found.idle + getattr(found, "iowait", 0.0)
+        return whole, whole - idle, own.user + own.system
+
+    def share(self) -> float:
+        """Return the share until now."""
+        pairs = zip(self._read(), self._begun, strict=True)
+        whole, used, own = (now - before for now, before in pairs)
+        return max(0.0, min(1.0, (used - own) / whole)) if whole > 0 else 0.0
 
 
 def measure_steps(trainee: Trainee, run: Run) -> Looks:
@@ -122,6 +152,7 @@ def measure_steps(trainee: Trainee, run: Run) -> Looks:
     parts = [part for part in np.array_split(order, min(NUM_STRATA, len(every))) if len(part)]
     middles = [every[int(part[len(part) // 2])] for part in parts]
     shares = np.array([len(part) for part in parts]) / len(every)
+    beside = OtherPrograms()
     warmed = [middles[-1 - number % len(middles)] for number in range(NUM_WARM_UP)]
     warm_up = [timed(trainee, group) for group in warmed]
     seconds: list[list[float]] = []
@@ -135,12 +166,16 @@ def measure_steps(trainee: Trainee, run: Run) -> Looks:
     usual = np.median(later, axis=0)
     means = later @ shares
     mean = float(np.median(means))
+    # On a GPU they are hardly in the way.
+    others = beside.share() if trainee.runtime.device.type == "cpu" else 0.0
     spread = float(means.std() / mean) if len(means) > 1 else 0.0
+    # When they end, or more come, it is another time.
+    spread = max(LEAST_SPREAD, spread, others)
     new = new_shapes(trainee, warmed, middles)
     longer = float((first - usual)[new > 0].sum() / max(1, new.sum()))
     begun = warm_up[0] - float(usual[-1])
     num_steps = len(seconds) * len(middles)
-    return Looks(mean, max(LEAST_SPREAD, spread), max(0.0, begun), max(0.0, longer), num_steps)
+    return Looks(mean, spread, max(0.0, begun), max(0.0, longer), others, num_steps)
 
 
 def new_shapes(trainee: Trainee, before: list[Group], now: list[Group]) -> np.ndarray:
@@ -291,6 +326,8 @@ def measured_pace(
         run: Gets the progress.
     """
     looks = measure_steps(trainee, run)
+    if looks.others > LEAST_SPREAD:
+        run.notice(text("training.plan_others", share=f"{looks.others:.0%}"), "warning")
     evaluation = measure_evaluation(trainee, validation, looks.step)
     answering = measure_samples(config, problem, trainee, material)
     writing = measure_writing(trainee, material, folder)
@@ -315,6 +352,7 @@ def measured_pace(
         checkpoints=max(writing.waited, writing.checkpoint - apart) * kept,
         finish=writing.finish,
         spread=looks.spread,
+        others=looks.others,
         num_steps=steps,
         num_evaluations=times if validation is not None else 0,
         num_checkpoints=kept,
