@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from llmwright.core.errors import InputError
+from llmwright.inference.probes import MAX_PROMPT_CHARACTERS, probe_rows
 from llmwright.tasks.fill_mask import mask_tokens
 from llmwright.tasks.task import IGNORE, Output
 from llmwright.tokenization.special import ensure_mask
@@ -104,3 +105,14 @@ def test_a_tokenizer_without_mask_gets_one(make) -> None:
     assert ensure_mask(tokenizer)
     assert tokenizer("the <mask>")["input_ids"][-1] == tokenizer.mask_token_id == before
     assert not ensure_mask(tokenizer)
+
+
+def test_a_probe_keeps_the_mask_that_it_came_with(filler) -> None:
+    task, _, contract = filler()
+    cleaning = contract.model_copy(update={"preprocessing": [{"kind": "html"}]})
+    texts = ["the cat sat " * 40 + "on the <mask> dog", "the <mask> sat " + "on the mat " * 60]
+    rows = [task.read({"text": f"<b>{text}</b>"}, cleaning) for text in texts]
+    (first,), (second,) = (probe_rows([row], cleaning, 8) for row in rows)
+    assert first["text"].endswith("on the <mask> dog")
+    assert second["text"].startswith("the <mask> sat on")
+    assert len(second["text"]) <= MAX_PROMPT_CHARACTERS

@@ -179,7 +179,11 @@ def probe_rows(rows: Sequence[Row], contract: Contract, count: int) -> list[Row]
     candidates = evenly(rows, count * CANDIDATES_PER_PROBE)
     if contract.row_type == "text":
         num_pieces = -(-count * CANDIDATES_PER_PROBE // max(1, len(candidates)))
-        candidates = [piece for row in candidates for piece in _pieces(row, num_pieces)]
+        candidates = [
+            piece
+            for row in candidates
+            for piece in ([row] if _has_mask(row, contract) else _pieces(row, num_pieces))
+        ]
     found = {repr(kept): kept for row in candidates if (kept := _input_of(row, contract))}
     return evenly(list(found.values()), count)
 
@@ -220,11 +224,18 @@ def _input_of(row: Row, contract: Contract) -> Row | None:
     if styles := {name: value for name, value in (row.get("controls") or {}).items() if value}:
         kept["controls"] = styles
     if contract.row_type == "text":
-        kept["text"] = kept["text"][:MAX_PROMPT_CHARACTERS]
+        # What is asked is what stands behind the mask: it is not cut away.
+        start = kept["text"].find(contract.mask_token) if _has_mask(kept, contract) else 0
+        start = max(0, start - MAX_PROMPT_CHARACTERS // 2)
+        kept["text"] = kept["text"][start : start + MAX_PROMPT_CHARACTERS]
     # Cutting and redacting change a text: what is recorded is what a server makes of it again.
     kept = cleaned(kept, contract)
     stays = cleaned(kept, contract) == kept
     return task.posed(kept, contract) if kept and stays and all(kept.values()) else None
+
+
+def _has_mask(row: Row, contract: Contract) -> bool:
+    return bool(contract.mask_token) and contract.mask_token in row["text"]
 
 
 def record_probes(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from llmwright.core.errors import InputError
-from llmwright.data.clean import preprocess
 from llmwright.data.records import DatasetInfo, Row
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import IGNORE, Example, Output, Task, softmax, stepped, value_of
@@ -26,8 +25,6 @@ SHARE = 0.15
 # Of the chosen tokens: behind the mask, and replaced by a random token; the others stay.
 MASKED, RANDOM = 0.8, 0.1
 NUM_FILLS = 5
-# Stands for a mask while a text is cleaned: no cleaner takes a word for markup.
-PLACE = "llmwrightmaskedplace"
 # How a continued word begins (WordPiece).
 CONTINUES = "##"
 
@@ -58,15 +55,9 @@ class FillMask(Task):
         Raises:
             InputError: As `Task.read`; there is no mask in the text (``TASK-020``).
         """
-        mask = contract.mask_token
-        row = self.row_of(values, contract)
-        if "text" in row and contract.preprocessing:
-            hidden = row["text"].replace(mask, PLACE)
-            cleaned = preprocess(hidden, contract.preprocessing)
-            row = {"text": cleaned.replace(PLACE, mask)}
-        self.refuse_missing(row, values, contract)
-        if mask not in row["text"]:
-            raise InputError("TASK-020", mask=mask)
+        row = super().read(values, contract)
+        if contract.mask_token not in row["text"]:
+            raise InputError("TASK-020", mask=contract.mask_token)
         return row
 
     def encode(self, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract) -> Example:

@@ -33,6 +33,8 @@ INPUT_COLUMNS = {
 MAX_SHOWN = 60
 # What a row without a value, and a request that says nothing, is told the model by.
 ANY = "any"
+# Stands for a mask while a text is cleaned: no cleaner takes a word for markup.
+PLACE = "llmwrightmaskedplace"
 FIELD = "controls"
 
 
@@ -82,7 +84,14 @@ def cleaned(row: Row, contract: Contract) -> Row:
     if "tokens" in row:
         # Without tags, no token may vanish: the answer has one tag for each.
         return {"tokens": [preprocess(token, contract.preprocessing) for token in row["tokens"]]}
-    return map_texts(row, lambda text: preprocess(text, contract.preprocessing))
+    mask = contract.mask_token
+
+    def clean(text: str) -> str:
+        if mask not in text or not mask:
+            return preprocess(text, contract.preprocessing)
+        return preprocess(text.replace(mask, PLACE), contract.preprocessing).replace(PLACE, mask)
+
+    return map_texts(row, clean)
 
 
 def _given_as(column: str, values: Values, contract: Contract) -> str | None:

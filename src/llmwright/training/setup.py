@@ -293,6 +293,8 @@ def prepare(
         train = examples.cut_again(train, encoding, tokenizer, contract, "train", cache)
     train = replace(train, examples=encoding.finish(train.examples, contract))
     examples.report(train, "train", contract, run.notice)
+    if warning := problem.objective.warning(rows):
+        run.notice(warning, "warning")
     profile = profile_of(problem.info, rows, train.examples, tokenizer)
     model = adapt(
         config.adapter,

@@ -287,6 +287,18 @@ def test_the_first_loss_of_a_model_with_dropout_is_that_of_no_gain(bench, tiny) 
     assert entry["loss"] == pytest.approx(math.log(2), abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [([1, 0, 1, 0], ""), ([1, 1, 1, 0], "good_weight: 0.333 "), ([1, 1], "2 good, 0 bad")],
+)
+def test_good_and_bad_answers_that_weigh_otherwise_are_said(flags, said) -> None:
+    rows = [{"flag": bool(flag)} for flag in flags]
+    found = OBJECTIVES.get("kto")().warning(rows)
+    assert said in found
+    assert bool(found) == bool(said)
+    assert not OBJECTIVES.get("kto")(good_weight=1 / 3).warning([{"flag": f} for f in [1, 1, 1, 0]])
+
+
 @pytest.fixture
 def kto(bench, tiny):
     """Return a function that learns from eight flags by KTO and returns the record."""

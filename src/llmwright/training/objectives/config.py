@@ -11,7 +11,9 @@ from llmwright.core.registry import Registry, load_object
 from llmwright.models.config import ModelSpec
 
 if TYPE_CHECKING:
-    from llmwright.data.records import DatasetInfo
+    from collections.abc import Iterable
+
+    from llmwright.data.records import DatasetInfo, Row
     from llmwright.tasks.task import Encoding, Task
 
 _CONFIG = "llmwright.training.objectives.config"
@@ -85,6 +87,10 @@ class ObjectiveKind(Kind):
         """
         names = self.in_loss if figure == "loss" else self.in_accuracy
         return {name: getattr(self, name) for name in names}
+
+    def warning(self, rows: Iterable[Row]) -> str:
+        """Return what is to be said of the training rows before they are learned."""
+        return ""
 
     def encoding(self, task: Task) -> Encoding:
         """Return how its rows become examples."""

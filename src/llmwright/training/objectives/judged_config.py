@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from llmwright.core.locale import text
 from llmwright.training.objectives.config import ObjectiveKind
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmwright.data.records import Row
+
+# How far the weights of all good and of all bad answers may be apart.
+MOST_APART = 4 / 3
 _JUDGED = "llmwright.training.objectives"
 
 
@@ -100,6 +108,22 @@ class KtoLoss(ObjectiveKind):
     4:3 of each other."""
     bad_weight: float = Field(1.0, gt=0)
     """Weight of answers that are bad."""
+
+    def warning(self, rows: Iterable[Row]) -> str:
+        """Return a sentence where good and bad answers do not weigh about the same.
+
+        Source: Ethayarajh et al. 2024 (arXiv:2402.01306), on the choice of weights.
+        """
+        flags = [bool(row["flag"]) for row in rows]
+        num_good, num_bad = sum(flags), len(flags) - sum(flags)
+        if not num_good or not num_bad:
+            return text("training.kto_one_kind", good=num_good, bad=num_bad)
+        ratio = num_good * self.good_weight / (num_bad * self.bad_weight)
+        if MOST_APART >= ratio >= 1 / MOST_APART:
+            return ""
+        suited = f"{num_bad * self.bad_weight / num_good:.3g}"
+        shown = f"{ratio:.2g}"
+        return text("training.kto_weights", good=num_good, bad=num_bad, ratio=shown, suited=suited)
 
 
 class RewardLoss(PairLoss):
