@@ -101,6 +101,14 @@ def test_the_budget_counts_all_that_ended(tmp_path) -> None:
     assert opened(tmp_path).num_wanted() == 20
 
 
+def test_the_time_of_a_killed_trial_counts(tmp_path) -> None:
+    study = opened(tmp_path, num_trials=None, max_minutes=1)
+    number, _, _ = study.begin()
+    before = study.seconds
+    study.judge(number, 1, 1.0)
+    assert opened(tmp_path, num_trials=None, max_minutes=before / 60).is_over()
+
+
 def test_what_did_nothing_but_fail_is_tried_again(tmp_path) -> None:
     def fail(study, times):
         tried = []

@@ -166,3 +166,13 @@ def test_sinks_keep_the_curves_of_every_trial(tune, project) -> None:
     tune(sampler="grid", train={"sinks": ["tensorboard"]})
     folders = (project / ".llmwright" / "runs").glob("*-tune-*/tensorboard/*")
     assert sorted(folder.name.partition("-trial-")[2] for folder in folders) == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_sinks_keep_the_curves_of_every_fold_and_of_the_final_training(tune, project) -> None:
+    pytest.importorskip("tensorboard")
+    space = {"train.lr": {"choices": [0.01, 0.02]}}
+    tune(space=space, num_trials=1, num_folds=2, train={"sinks": ["tensorboard"]})
+    folders = (project / ".llmwright" / "runs").glob("*-tune-*/tensorboard/*")
+    names = sorted(folder.name.partition("-tune-")[2].partition("-")[2] for folder in folders)
+    assert names == ["final", "trial-1-fold-1", "trial-1-fold-2"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError
 from llmwright.core.events import Emit, Event, Progress
 from llmwright.core.locale import text
 from llmwright.core.runs import Run, discard_checkpoints
+from llmwright.training.config import TrainConfig
 from llmwright.tuning.study import Study
 from llmwright.tuning.trial import Assignment, Outcome
 from llmwright.tuning.workers import Workers
@@ -95,7 +95,7 @@ class Search:
         work = Assignment(
             number=number,
             run=f"{self._run.id}-trial-{self._study.place(number)}",
-            config=self._settings(values),
+            config=kept_curves(self._study.config.point(values), self._run).model_dump(mode="json"),
             inputs=self._inputs,
             folds=self._folds,
             goal={"metric": self._study.goal.metric},
@@ -103,14 +103,6 @@ class Search:
             root=str(self._run.root),
         )
         self._workers.start(work)
-
-    def _settings(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the settings of a trial; what sinks write of it stays when its folder goes."""
-        settings = self._study.config.point(values).model_dump(mode="json")
-        for sink in settings["sinks"]:
-            if "folder" in sink and sink["folder"] is None:
-                sink["folder"] = str(self._run.folder / sink["kind"])
-        return settings
 
     def _end(self, number: int, outcome: Outcome) -> None:
         before = self._study.best
@@ -182,6 +174,17 @@ class Search:
             limits.append(config.max_minutes * 60 - study.seconds)
         left = min(limits)
         return left if left > 0 else None
+
+
+def kept_curves(config: TrainConfig, run: Run) -> TrainConfig:
+    """Return settings of a training whose sinks write where it stays when its folder goes."""
+    sinks = [
+        sink.model_copy(update={"folder": str(run.folder / sink.kind)})
+        if getattr(sink, "folder", "") is None
+        else sink
+        for sink in config.sinks
+    ]
+    return config.model_copy(update={"sinks": sinks})
 
 
 def nothing_found(study: Study) -> CheckError:

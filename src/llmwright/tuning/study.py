@@ -180,6 +180,8 @@ class Study:
         trial = self._running[number]
         if step not in self._study.get_trials(deepcopy=False)[number].intermediate_values:
             trial.report(value, step)
+            # A trial that is killed has cost its time, too.
+            self._study.set_user_attr("seconds", self.seconds)
         return trial.should_prune()
 
     def end(self, number: int, outcome: Outcome) -> None:

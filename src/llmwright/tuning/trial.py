@@ -10,7 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -202,7 +202,9 @@ def _cross_validate(work: Assignment, emit: Emit, judge: Judge) -> dict[str, Any
         folder = Path(work.folder) / f"fold-{number}"
         result = folder / RESULT_FILE
         if not result.is_file():
-            metrics = _metrics(_train_in(work, folder, {"dataset": dataset}, emit))
+            # To whoever keeps curves, each fold is a training of its own.
+            part = replace(work, run=f"{work.run}-fold-{number}")
+            metrics = _metrics(_train_in(part, folder, {"dataset": dataset}, emit))
             # Models of folds are only measured; what they were is gone with the fold.
             shutil.rmtree(folder / STORE)
             files.write_json(result, metrics)

@@ -20,7 +20,7 @@ from llmwright.tuning.crossval import make_folds
 from llmwright.tuning.extending import take_over
 from llmwright.tuning.goal import goal_of
 from llmwright.tuning.report import save_study
-from llmwright.tuning.search import TRIALS, Search, nothing_found
+from llmwright.tuning.search import TRIALS, Search, kept_curves, nothing_found
 from llmwright.tuning.space import PREFIX
 from llmwright.tuning.study import Study
 from llmwright.tuning.trial import STORE
@@ -94,7 +94,7 @@ def keep_model(
         return _copied(own, made_by)
     run.notice(text("tuning.final"))
     made_by.folder.mkdir(exist_ok=True)
-    return train(config.point(best.params), inputs, made_by)
+    return train(kept_curves(config.point(best.params), run), inputs, made_by)
 
 
 def _as_training(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Run:
@@ -102,7 +102,7 @@ def _as_training(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) 
     project = Project(run.root)
     local = pipeline.local_hashes(project, config)
     lock = locks.of_part(run.origin, "train", project, config, inputs, local)
-    return Run(run.id, run.folder / FINAL, run.root, run.store, [run.emit], lock)
+    return Run(f"{run.id}-{FINAL}", run.folder / FINAL, run.root, run.store, [run.emit], lock)
 
 
 def _copied(model: Artifact, run: Run) -> Artifact:
