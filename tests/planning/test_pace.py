@@ -12,7 +12,12 @@ import pytest
 
 import llmwright
 from llmwright.core.events import Progress
-from llmwright.planning.pace import OtherPrograms, new_shapes, num_checkpoints
+from llmwright.planning.pace import (
+    OtherPrograms,
+    new_shapes,
+    num_checkpoints,
+    reckoned_reference,
+)
 from llmwright.planning.plan import Encoding
 from llmwright.training.config import TrainConfig
 
@@ -83,3 +88,21 @@ def test_other_programs_are_noticed() -> None:
     assert whole > 0.4
     assert used - own > 0.3
     assert 0.0 < measured.share() <= 1.0
+
+
+def test_the_reference_is_a_third_of_the_steps_of_an_epoch_and_asked_for_both_splits() -> None:
+    def split(num_batches: int) -> Any:
+        batches = [np.arange(8)] * num_batches
+        return SimpleNamespace(
+            epoch=lambda _: batches, num_places=len, num_batches=lambda _: num_batches
+        )
+
+    def seconds(needs_reference: bool) -> float:
+        objective = SimpleNamespace(needs_reference=needs_reference)
+        trainee: Any = SimpleNamespace(batches=split(12), accumulate=2, objective=objective)
+        validation: Any = SimpleNamespace(batches=split(4))
+        return reckoned_reference(trainee, validation, step=3.0)
+
+    # Six steps an epoch; the other split has a third of the rows.
+    assert seconds(needs_reference=True) == pytest.approx(6 * 3.0 / 3 * (1 + 1 / 3))
+    assert seconds(needs_reference=False) == 0

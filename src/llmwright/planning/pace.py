@@ -15,13 +15,14 @@ from llmwright.core.runs import Run
 from llmwright.inference.probes import record_probes
 from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.config import TrainConfig
+from llmwright.training.data.batching import Batches
 from llmwright.training.following.validation import Samples, Validation
 from llmwright.training.footprint.memory import num_shapes
 from llmwright.training.loop import Group, Trainee, groups, one_step
 from llmwright.training.save import save_weights
 from llmwright.training.setup import Material, Problem
 from llmwright.training.state import State
-from llmwright.training.train import default_interval
+from llmwright.training.train import default_interval, splits_of
 
 # Lengths decide what a step takes: steps are measured at the middles of so many equal parts of all
 # steps, by size.
@@ -45,8 +46,8 @@ class Pace:
     """How long each part of a run takes, in seconds.
 
     Attributes:
-        start: Reading and building, before the first step; encoding not counted, which the run
-            finds done.
+        start: Reading and building, before the first step, and what the model is asked before it
+            learns; encoding not counted, which the run finds done.
         step: A mean optimizer step.
         steps: All of them.
         evaluations: All of them.
@@ -206,15 +207,28 @@ def measure_evaluation(trainee: Trainee, validation: Validation | None, step: fl
     """Return the seconds of one evaluation: measured where that is quick, else reckoned."""
     if validation is None:
         return 0.0
-    places = sum(trainee.batches.num_places(batch) for batch in trainee.batches.epoch(0))
-    steps = math.ceil(trainee.batches.num_batches(0) / trainee.accumulate)
-    own = sum(validation.batches.num_places(batch) for batch in validation.batches.epoch(0))
-    reckoned = FORWARD_SHARE * step * steps * own / max(1, places)
+    reckoned = reckoned_reading(trainee, validation.batches, step)
     if reckoned > EVALUATION_SECONDS:
         return reckoned
     started = time.perf_counter()
     validation.measure(trainee)
     return time.perf_counter() - started
+
+
+def reckoned_reading(trainee: Trainee, batches: Batches, step: float) -> float:
+    """Return the seconds in which a model reads a split once, reckoned from those of a step."""
+    places = sum(trainee.batches.num_places(batch) for batch in trainee.batches.epoch(0))
+    steps = math.ceil(trainee.batches.num_batches(0) / trainee.accumulate)
+    own = sum(batches.num_places(batch) for batch in batches.epoch(0))
+    return FORWARD_SHARE * step * steps * own / max(1, places)
+
+
+def reckoned_reference(trainee: Trainee, validation: Validation | None, step: float) -> float:
+    """Return the seconds in which the model is asked what it says before it learns."""
+    if not trainee.objective.needs_reference:
+        return 0.0
+    splits = splits_of(trainee.batches, validation).values()
+    return sum(reckoned_reading(trainee, split, step) for split in splits)
 
 
 def measure_samples(
@@ -344,7 +358,7 @@ def measured_pace(
     # One is written at a time: where the next comes earlier, it waits.
     apart = (learning + (evaluation + answering) * times) / kept
     found = Pace(
-        start=start,
+        start=start + reckoned_reference(trainee, validation, looks.step),
         step=looks.step,
         steps=learning,
         evaluations=evaluation * times,

@@ -28,11 +28,7 @@ REFERENCE = "reference"
 
 
 class JudgedObjective(CausalLMObjective):
-    """Losses of rows that have two texts each.
-
-    Attributes:
-        needs_reference: Whether it asks what the model said before training.
-    """
+    """Losses of rows that have two texts each."""
 
     smooths_labels: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = True

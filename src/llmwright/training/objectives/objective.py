@@ -95,6 +95,8 @@ class Objective(ABC):
         kind: Its own settings.
         weighs_classes: Whether `class_weights` means something to it.
         smooths_labels: Whether `label_smoothing` means something to it.
+        needs_reference: Whether it asks what the model said before training: `prepare` then reads
+            each split once.
         surveys: Whether its losses must know something of all targets of a step.
         grid: The array whose rows and columns its positions count.
     """
@@ -102,6 +104,7 @@ class Objective(ABC):
     kind: ObjectiveKind
     weighs_classes: ClassVar[bool] = False
     smooths_labels: ClassVar[bool] = True
+    needs_reference: ClassVar[bool] = False
     surveys: ClassVar[bool] = False
     grid: ClassVar[str] = "input_ids"
 
