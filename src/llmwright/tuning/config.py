@@ -149,7 +149,8 @@ class TuneConfig(Config):
     on the validation split, or at each fold."""
     num_trials: int | None = Field(None, ge=1)
     """Trials, the pruned and failed ones included; a trial that was interrupted is repeated and
-    counts once. When neither this nor `max_minutes` is given, 20, or all points of a grid."""
+    counts once. With more than last time the search goes on from the trials that are there. When
+    neither this nor `max_minutes` is given, 20, or all points of a grid."""
     max_minutes: float | None = Field(None, gt=0)
     """Minutes after which no trial begins; those that run are finished. The time before an
     interruption counts."""
@@ -159,7 +160,8 @@ class TuneConfig(Config):
     given, trials are judged on the validation split."""
     num_parallel: int = Field(1, ge=1)
     """Trials that run at the same time, each in a process of its own with its share of the
-    processor's cores. Only searches of one at a time repeat exactly."""
+    processor's cores; memory, and a GPU, they share. Only searches of one at a time repeat
+    exactly."""
     seed: int = Field(42, ge=0)
     """Seed of the search and of the folds; training has its own, the same in each trial."""
 
