@@ -21,7 +21,6 @@ from llmwright.core.locale import text
 from llmwright.core.runs import CHECKPOINTS, Run
 from llmwright.models.config import ScratchModel
 from llmwright.training import setup
-from llmwright.training.acceleration.allocation import kept_memory
 from llmwright.training.acceleration.attention import use_plain_attention
 from llmwright.training.acceleration.compilation import choose_compiled
 from llmwright.training.acceleration.parts import choose_packing, use_checkpointing, use_kernels
@@ -93,7 +92,6 @@ def train(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     return artifact
 
 
-@kept_memory()
 def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Artifact | None:
     """Train in this process, be it alone or one of several; return the model.
 

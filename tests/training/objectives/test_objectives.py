@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from llmwright.models.vae.modeling import kl_divergence
 from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import IGNORE
 from llmwright.training.config import TrainConfig
 from llmwright.training.objectives import cross_entropy
 from llmwright.training.objectives.config import OBJECTIVES
@@ -25,20 +26,26 @@ WEIGHTS = torch.linspace(0.5, 2.0, 7)
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("kind", ["class", "some without", "probabilities"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_cross_entropies_are_torchs(weights, smoothing, chunked, monkeypatch) -> None:
+def test_cross_entropies_are_torchs(weights, smoothing, kind, chunked, monkeypatch) -> None:
     if chunked:
-        monkeypatch.setattr(cross_entropy, "PLAIN_VALUES", 0)
         monkeypatch.setattr(cross_entropy, "CHUNK_VALUES", 7 * 8)
-    ours = LOGITS.clone().requires_grad_()
-    theirs = LOGITS.clone().requires_grad_()
-    loss = cross_entropies(ours, TARGETS, weights, smoothing).sum()
+    targets = TARGETS.clone()
+    if kind == "some without":
+        targets[::3] = IGNORE
+    if kind == "probabilities":
+        # What a teacher keeps of its probabilities need not add up to 1.
+        targets = 0.9 * LOGITS.flip(0).softmax(-1)
+    ours, theirs = (LOGITS.clone().requires_grad_() for _ in range(2))
+    losses = cross_entropies(ours, targets, weights, smoothing)
     expected = functional.cross_entropy(
-        theirs, TARGETS, weights, reduction="sum", label_smoothing=smoothing
+        theirs, targets, weights, reduction="none", label_smoothing=smoothing
     )
-    (loss * 0.5).backward()
-    (expected * 0.5).backward()
-    torch.testing.assert_close(loss, expected)
+    share = torch.linspace(0.1, 2.0, len(targets))
+    (losses * share).sum().backward()
+    (expected * share).sum().backward()
+    torch.testing.assert_close(losses, expected)
     torch.testing.assert_close(ours.grad, theirs.grad)
 
 

@@ -19,7 +19,6 @@ import torch
 
 from llmwright.core.errors import ResourceError
 from llmwright.core.locale import text
-from llmwright.training.acceleration.allocation import give_back
 from llmwright.training.data.batching import Batches
 
 T = TypeVar("T")
@@ -79,7 +78,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 def free() -> None:
     """Give back what nothing refers to any more."""
     gc.collect()
-    give_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
