@@ -23,7 +23,6 @@ from llmwright.core.runs import Run
 from llmwright.planning.pace import Disk, Pace, measured_pace
 from llmwright.planning.rows import Reader, ShownRow, StopCheck, check_stops, sample_rows
 from llmwright.training import setup
-from llmwright.training.acceleration.allocation import kept_memory
 from llmwright.training.config import TrainConfig
 from llmwright.training.footprint.check import foreseen, remedies
 from llmwright.training.footprint.memory import Memory, surely_fits
@@ -119,7 +118,7 @@ def plan(
     with files.disk_errors(project.home):
         project.home.mkdir(parents=True, exist_ok=True)
         # On the disk that the run would write to.
-        with tempfile.TemporaryDirectory(prefix="plan-", dir=project.home) as folder, kept_memory():
+        with tempfile.TemporaryDirectory(prefix="plan-", dir=project.home) as folder:
             return _planned(config, inputs, project, Path(folder), measure, consumers)
 
 
