@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from llmwright.core.errors import InputError
+from llmwright.training import train as training
+
 SCRIPT = Path(__file__).parent / "interrupted.py"
 
 VALUES = {
@@ -118,3 +121,17 @@ def test_a_compiled_run_that_was_killed_ends_with_the_very_same_weights(
     kill_at(start(project, "killed", values), 6, signal.SIGKILL)
     killed = finish(start(project, "killed", values))
     assert weights(killed[-1]) == weights(whole[-1])
+
+
+def test_a_position_of_other_batches_is_refused(bench, tiny, monkeypatch) -> None:
+    rows = [{"text": f"red sun {'snow ' * (n % 5)}", "label": "ab"[n % 2]} for n in range(24)]
+    dataset = bench.dataset("text-classification", "classification", train=rows)
+    tokenizer = bench.tokenizer(["red sun snow"], "cls_sep", "word")
+    values = {"model": tiny("encoder"), "max_steps": 4, "checkpoint_every_steps": 2}
+    monkeypatch.setattr(training, "DEFAULT_BATCH_SIZE", 8)
+    bench.train(values, dataset, tokenizer)
+    assert list((bench.root / "runs" / "run" / "checkpoints").glob("step-*"))
+    # Another version of the program, or another machine, has other limits.
+    monkeypatch.setattr(training, "DEFAULT_BATCH_SIZE", 4)
+    with pytest.raises(InputError, match=r"TRAIN-010.*num_batches: 3 → 6"):
+        bench.train(values, dataset, tokenizer)

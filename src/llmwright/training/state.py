@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,5 +64,12 @@ class State:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> State:
-        """Return the state of a mapping that `to_json` made."""
-        return cls(**values)
+        """Return the state of a mapping that `to_json` made, perhaps read from JSON.
+
+        There a loss that is no number is null.
+        """
+        measured = [
+            {name: math.nan if value is None else value for name, value in each.items()}
+            for each in values.get("evaluations", [])
+        ]
+        return cls(**{**values, "evaluations": measured})

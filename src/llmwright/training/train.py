@@ -107,7 +107,11 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
     trainee = make_trainee(config, problem, material, runtime, run, validation)
     # Other machines have runs of their own; the one of process 0 counts.
     folder = Path(runtime.collected(str(run.folder))[0]) / CHECKPOINTS
-    decides = {**identity(config, problem, inputs), "batches": type(trainee.batches).__name__}
+    decides = identity(config, problem, inputs) | {
+        # What a position in an epoch means.
+        "batches": type(trainee.batches).__name__,
+        "num_batches": trainee.batches.num_batches(0),
+    }
     with Checkpoints(folder, decides, runtime.rank) as checkpoints:
         # Smaller micro-batches help from here on. Process 0 counts for all.
         with contextlib.nullcontext() if runtime.rank else run.recoverable():
