@@ -247,7 +247,7 @@ def train(
     seed: int = 42,
     precision: Literal["auto", "float32", "bf16"] = "auto",
     packing: Literal["auto"] | bool = "auto",
-    checkpointing: bool = False,
+    checkpointing: Literal["auto"] | bool = "auto",
     compile: Literal["auto"] | bool = "auto",
     kernels: Literal["auto"] | bool = "auto",
     memory_check: Literal["refuse", "warn", "off"] = "refuse",

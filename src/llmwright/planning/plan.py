@@ -149,7 +149,7 @@ def _planned(
     start = time.monotonic() - started - encoding.seconds
     looks = config.memory_check != "off" and not surely_fits(trainee)
     started = time.monotonic()
-    memory = foreseen(trainee, run.notice)
+    memory = foreseen(config, trainee, run.notice)
     start += time.monotonic() - started if looks else 0.0
     notices = [sentence for sentence in said if sentence]
     found: Pace | None = None

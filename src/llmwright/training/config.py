@@ -166,9 +166,10 @@ class TrainConfig(Config):
     """Join rows without padding instead of bringing rows of similar length together. `auto` does so
     on a GPU with variable-length attention; on a CPU it is slower. For `causal_lm` on rows; plain
     texts are always one stream."""
-    checkpointing: bool = False
+    checkpointing: Switch = "auto"
     """Keep few activations and compute the others again: about a third slower, much less memory for
-    long inputs."""
+    long inputs, the same results. `auto` does so when the run would not fit into memory
+    otherwise."""
     compile: Switch = "auto"
     """Compile the model's layers (torch.compile): the first steps then take up to a minute longer,
     all others less, and results differ by rounding. `auto` does so on a CPU with a C++ compiler

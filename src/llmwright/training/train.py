@@ -185,8 +185,9 @@ def make_trainee(
     """Return everything that takes part in training, as it is before `prepare_objective`."""
     model = runtime.place(material.model)
     use_kernels(config.kernels, model, runtime.device, run.notice)
-    if config.checkpointing:
-        use_checkpointing(model, run.notice)
+    if config.checkpointing is True:
+        use_checkpointing(model)
+        run.notice(text("training.checkpointing_on"))
     objective = make_objective(config, problem, material, run)
     packing = not material.train.stream and choose_packing(
         config.packing, problem.objective.kind, model, runtime.device, run.notice

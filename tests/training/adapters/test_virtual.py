@@ -85,7 +85,7 @@ def test_joined_rows_and_recomputed_activations(place: Any, refused: Any) -> Non
     cpu, said = torch.device("cpu"), []
     assert choose_packing("auto", "causal_lm", model, cpu, said.append) is False
     refused("TRAIN-031", lambda: choose_packing(True, "causal_lm", model, cpu, said.append))
-    refused("TRAIN-111", lambda: use_checkpointing(model, said.append))
+    refused("TRAIN-111", lambda: use_checkpointing(model))
 
 
 def test_a_model_that_does_not_write_cannot_have_them(place: Any, refused: Any) -> None:

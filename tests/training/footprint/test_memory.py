@@ -109,6 +109,32 @@ def test_a_run_that_is_known_to_need_smaller_parts_is_judged_by_them(
         check_memory(config, trainee, print)
 
 
+def test_few_activations_are_kept_where_memory_asks_for_it(
+    begin: Callable[..., Any], texts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {**SPEC, "architecture": "decoder", "hidden_size": 64, "num_layers": 8}
+    values = {"model": model, "batch_size": 24}
+    said: list[str] = []
+
+    def checked(trainee: Any, config: Any) -> Any:
+        return check_memory(config, trainee, lambda *words: said.append(words[0]))
+
+    config, trainee = begin(*texts, values)
+    whole = predict_memory(trainee)
+    always, saving = begin(*texts, {**values, "checkpointing": True})
+    few = predict_memory(saving)
+    assert few.still_to_take < 0.9 * whole.still_to_take
+    between = (few.still_to_take + whole.still_to_take) // 2
+    monkeypatch.setattr(footprint, "available_bytes", lambda device: between)
+    with pytest.raises(ResourceError, match="TRAIN-150"):
+        checked(trainee, config.model_copy(update={"checkpointing": False}))
+    assert checked(saving, always).fits
+    assert said == []
+    assert checked(trainee, config).activations == few.activations
+    assert "memory" in said[0]
+    assert trainee.model.is_activation_checkpointing
+
+
 @pytest.mark.parametrize("name", ["dpo", "kto"])
 def test_nobody_waits_for_a_reference_to_know_what_a_step_takes(
     begin: Callable[..., Any], bench: Any, monkeypatch: pytest.MonkeyPatch, name: str

@@ -62,7 +62,12 @@ def has_variable_length_attention() -> bool:
     return bool(is_flash_attn_2_available())
 
 
-def use_checkpointing(model: PreTrainedModel, notice: Notice) -> None:
+def can_checkpoint(model: PreTrainedModel) -> bool:
+    """Say whether `use_checkpointing` knows how."""
+    return bool(model.supports_gradient_checkpointing) and not has_prefix(model)
+
+
+def use_checkpointing(model: PreTrainedModel) -> None:
     """Keep few activations: the others are computed a second time in the backward pass.
 
     Raises:
@@ -74,7 +79,6 @@ def use_checkpointing(model: PreTrainedModel, notice: Notice) -> None:
     if not model.supports_gradient_checkpointing:
         raise ConfigError("TRAIN-032", model=type(model).__name__)
     model.activation_checkpointing_enable()
-    notice(text("training.checkpointing_on"))
 
 
 def use_kernels(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from llmwright.core.errors import ResourceError
 from llmwright.core.locale import text
+from llmwright.training.acceleration.parts import can_checkpoint, use_checkpointing
 from llmwright.training.config import TrainConfig
 from llmwright.training.footprint.memory import (
     Memory,
@@ -39,14 +40,30 @@ def check_memory(
     if trainee.runtime.world > 1:
         notice(text("training.memory_shared"))
         return None
-    memory = foreseen(trainee, notice, max_tokens)
+    memory = foreseen(config, trainee, notice, max_tokens)
     if memory is not None and not memory.fits:
         refuse(config, trainee, memory, notice)
     return memory
 
 
-def foreseen(trainee: Trainee, notice: Notice, max_tokens: int | None = None) -> Memory | None:
-    """Return the memory that a run will take; None, and why, where its step cannot be simulated."""
+def foreseen(
+    config: TrainConfig, trainee: Trainee, notice: Notice, max_tokens: int | None = None
+) -> Memory | None:
+    """Return the memory that a run will take; None, and why, where its step cannot be simulated.
+
+    Where that is more than there is, and it is left open whether activations are kept, the model
+    keeps few of them from here on. Arguments as for `check_memory`.
+    """
+    memory = _simulated(trainee, notice, max_tokens)
+    fits = memory is None or memory.fits
+    if fits or config.checkpointing != "auto" or not can_checkpoint(trainee.model):
+        return memory
+    use_checkpointing(trainee.model)
+    notice(text("training.checkpointing_needed"))
+    return _simulated(trainee, notice, max_tokens)
+
+
+def _simulated(trainee: Trainee, notice: Notice, max_tokens: int | None) -> Memory | None:
     try:
         return predict_memory(trainee, max_tokens)
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
@@ -97,7 +114,7 @@ def remedies(config: TrainConfig, trainee: Trainee, memory: Memory) -> list[str]
         tokens = int(memory.places * share)
         times = -(-memory.places // tokens) * config.accumulate
         found.append(text("training.memory_batch", tokens=tokens, accumulate=times))
-    if not config.checkpointing:
+    if config.checkpointing is False:
         found.append(text("training.memory_checkpointing"))
     learned = memory.gradients + memory.optimizer
     if config.adapter.kind == "full":
