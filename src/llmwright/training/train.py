@@ -23,6 +23,7 @@ from llmwright.models.config import ScratchModel
 from llmwright.training import setup
 from llmwright.training.acceleration.attention import use_plain_attention
 from llmwright.training.acceleration.compilation import choose_compiled
+from llmwright.training.acceleration.dropout import use_quick_dropout
 from llmwright.training.acceleration.parts import choose_packing, use_checkpointing, use_kernels
 from llmwright.training.budget import Budget, steps_in
 from llmwright.training.checkpoints.store import Checkpoints
@@ -194,6 +195,7 @@ def make_trainee(
     )
     runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
     run.notice(sentence)
+    use_quick_dropout(model, runtime)
     if use_plain_attention(model, runtime):
         run.notice(text("training.plain_attention"))
     batches = make_batches(config, problem, material, packing, run)

@@ -17,6 +17,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from llmwright.training.acceleration.dropout import quick_dropout
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -93,5 +95,5 @@ def attend(
         scores_BHTS = scores_BHTS.masked_fill(~attention_mask, lowest)
     else:
         scores_BHTS = scores_BHTS + attention_mask
-    weights_BHTS = functional.dropout(functional.softmax(scores_BHTS, dim=-1), dropout)
+    weights_BHTS = quick_dropout(functional.softmax(scores_BHTS, dim=-1), dropout)
     return torch.matmul(weights_BHTS, value).transpose(1, 2).contiguous(), None
