@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from llmwright.core import registry
+from llmwright.core import pipeline, registry
 from llmwright.core.artifacts import Artifact
 from llmwright.core.config import Choice, Config, Input, Kind, Name
 from llmwright.core.errors import CheckError
@@ -202,3 +203,51 @@ TABLE = {
 def load(root: Path, **overrides: object) -> Project:
     """The project of a folder, read anew."""
     return Project.load(root / "llmwright.yaml", TABLE, overrides=dict(overrides))
+
+
+RUN = """
+import sys
+from pathlib import Path
+from tiny_table import TABLE
+from llmwright.core import pipeline
+from llmwright.core.errors import LLMwrightError
+from llmwright.core.project import Project
+project = Project.load(Path(sys.argv[1]) / "llmwright.yaml", TABLE)
+try:
+    for done in pipeline.run_project(project, TABLE):
+        print(done.step, done.reused)
+except LLMwrightError as error:
+    print(error.code)
+"""
+
+
+def run(project: Project, **settings: object) -> list[pipeline.Done]:
+    fresh = load(project.root, **settings)
+    return pipeline.run_project(fresh, TABLE)
+
+
+def reused(done: list[pipeline.Done]) -> list[bool]:
+    return [one.reused for one in done]
+
+
+def text_of(done: pipeline.Done) -> str:
+    assert done.artifact is not None
+    return (done.artifact.path / "text.txt").read_text(encoding="utf-8")
+
+
+def rewrite(project: Project, text: str) -> None:
+    (project.root / "llmwright.yaml").write_text(text, encoding="utf-8")
+
+
+def waiting_run(project: Project) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(project.root)],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 20
+    while not (project.root / "waiting").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process

@@ -11,12 +11,13 @@ import bisect
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from llmwright.core import files
 from llmwright.core.errors import ConfigError, InputError, closest
+from llmwright.data.lazy import LazyList
 
 if TYPE_CHECKING:
     import polars as pl
@@ -240,7 +241,7 @@ class Dataset:
         return self.frame(split).to_dicts()
 
 
-class Rows(Sequence[Row]):
+class Rows(LazyList[Row]):
     """The rows of a split, few of them in memory at a time.
 
     Args:
@@ -256,17 +257,8 @@ class Rows(Sequence[Row]):
         """Return how many there are."""
         return self._dataset.info.counts[self._split]
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        """Return one row, or a list of those of a slice; neighbours are read together."""
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+    def item(self, place: int) -> Row:
+        """Return one row; neighbours are read together."""
         if not self._start <= place < self._start + len(self._block):
             self._start = place - place % BLOCK_ROWS
             self._block = self._dataset.slice(self._split, self._start, BLOCK_ROWS)

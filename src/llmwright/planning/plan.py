@@ -181,11 +181,6 @@ class Encoding:
         return sum(times[-1] - times[0] for times in self._times.values())
 
 
-def tokens_per_step(trainee: Trainee) -> float:
-    """Return the tokens of a mean optimizer step, padding not counted."""
-    return trainee.budget.tokens_per_step
-
-
 def _put_together(
     config: TrainConfig,
     problem: Problem,
@@ -199,7 +194,7 @@ def _put_together(
     weights = list(trainee.model.parameters())
     known = trainee.budget.total_steps(State())
     steps = found.num_steps if found else round(known) if math.isfinite(known) else None
-    tokens = None if steps is None else round(steps * tokens_per_step(trainee))
+    tokens = None if steps is None else round(steps * trainee.budget.tokens_per_step)
     short = memory is not None and not memory.fits
     writes = problem.task.generates and all(e.labels is not None for e in material.train.examples)
     train, tokenizer, contract = material.train, material.tokenizer, material.contract

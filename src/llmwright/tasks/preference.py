@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, overload
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from llmwright.data.lazy import LazyList
 from llmwright.data.records import Row
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
@@ -109,7 +110,7 @@ class Flags(Judged):
         return {**super().collate(examples, contract), FLAG: flags_B}
 
 
-class WithOthers(Sequence[Example]):
+class WithOthers(LazyList[Example]):
     """Examples, each with the answer to another prompt as its second text; made when asked for.
 
     That answer is from half a split away: next to each other often stand answers to one prompt.
@@ -126,19 +127,9 @@ class WithOthers(Sequence[Example]):
         """Return how many there are."""
         return len(self._examples)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """Return one example, or a list of those of a slice."""
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        count = len(self)
-        place = range(count)[index]
-        example = self._examples[place]
+    def item(self, place: int) -> Example:
+        """Return one example."""
+        count, example = len(self), self._examples[place]
         prompt_T = _prompt_of(example)
         for far in range(max(1, count // 2), count // 2 + MAX_TRIES):
             other = self._examples[(place + far) % count]

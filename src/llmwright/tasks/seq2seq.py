@@ -19,6 +19,7 @@ from llmwright.tasks.task import (
     Output,
     Task,
     stepped,
+    target_limit,
     token_ids,
     value_of,
 )
@@ -44,7 +45,7 @@ class Seq2Seq(Task):
         read = self.encode_input(row, tokenizer, contract)
         target = stepped(value_of(row, "target", contract), contract)
         ids = target_ids(tokenizer, target)
-        limit = contract.max_target_length or contract.max_length
+        limit = target_limit(contract)
         cut = len(ids) > limit
         labels = np.array(ids[:limit], dtype=np.int64)
         return replace(read, labels=labels, truncated=read.truncated or cut)

@@ -132,7 +132,7 @@ class Encoding(ABC):
         labels = [e.labels for e in examples if e.labels is not None]
         if len(labels) == len(examples):
             apart = self.target_length(examples[0]) > 0
-            limit = contract.max_target_length if apart else contract.max_length
+            limit = target_limit(contract) if apart else contract.max_length
             batch["labels"] = pad_rows(labels, IGNORE, limit, self.ahead)
         return batch
 
@@ -153,7 +153,7 @@ class Encoding(ABC):
         target = self.target_length(example)
         return (
             padded_width(self.input_length(example), contract.max_length, self.ahead),
-            padded_width(target, contract.max_target_length) if target else 0,
+            padded_width(target, target_limit(contract)) if target else 0,
         )
 
     def has_target(self, example: Example) -> bool:
@@ -338,6 +338,11 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, text: str, special: bool = Tru
     encoding = tokenizer(text, add_special_tokens=special, verbose=False)
     ids: list[int] = encoding["input_ids"]
     return ids
+
+
+def target_limit(contract: Contract) -> int:
+    """Return the longest target in tokens, where it is a sequence of its own."""
+    return contract.max_target_length or contract.max_length
 
 
 def pad_inputs(examples: Sequence[Example], contract: Contract, ahead: int = 0) -> Batch:

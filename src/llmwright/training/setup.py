@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmwright.core import files
@@ -32,12 +33,7 @@ from llmwright.training.data import examples
 from llmwright.training.data.cache import TokenCache
 from llmwright.training.data.examples import Examples, OnProgress
 from llmwright.training.following.probing import ProbeInputs, ProbeRequest, choose_probes
-from llmwright.training.objectives.config import (
-    BY_ROW_TYPE,
-    OBJECTIVES,
-    DistillationLoss,
-    ObjectiveKind,
-)
+from llmwright.training.objectives.config import BY_ROW_TYPE, OBJECTIVES, ObjectiveKind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,8 +118,7 @@ def define(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Pro
         run.notice(text("training.default_model", name=spec.architecture.kind, size=spec.size))
     if isinstance(spec, HubModel):
         spec = load.pinned(spec, run.root)
-    if isinstance(kind, DistillationLoss) and isinstance(kind.teacher, HubModel):
-        kind = kind.model_copy(update={"teacher": load.pinned(kind.teacher, run.root)})
+    kind = kind.pinned(partial(load.pinned, root=run.root))
     refuse_early(config.adapter, spec)
     info = continued(info, earlier_contract(spec, inputs, run.root), task, run)
     # In one stream a text's controls would belong to others too.

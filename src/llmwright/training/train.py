@@ -405,6 +405,7 @@ def identity(
     return {
         **config.deciding(),
         "model": problem.spec.model_dump(mode="json"),
+        "objective": problem.objective.model_dump(mode="json"),
         "inputs": {name: artifact.id for name, artifact in inputs.items()},
     }
 

@@ -13,11 +13,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self, overload
+from typing import IO, Any, Self
 
 import numpy as np
 
 from llmwright.core import files
+from llmwright.data.lazy import LazyList
 from llmwright.tasks.task import Example
 
 FORMAT = 1
@@ -221,7 +222,7 @@ def mapped(path: Path, dtype: str, length: int) -> np.ndarray:
     return np.memmap(path, dtype=dtype, mode="r")
 
 
-class StoredExamples(Sequence[Example]):
+class StoredExamples(LazyList[Example]):
     """Encoded rows of a folder that `write` filled; each is made anew when it is asked for.
 
     Attributes:
@@ -270,17 +271,8 @@ class StoredExamples(Sequence[Example]):
         }
         return Example(**plain, truncated=truncated, extras=extras)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """Return one example, or a list of those of a slice."""
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(self._count))]
-        place = range(self._count)[index]
+    def item(self, place: int) -> Example:
+        """Return one example."""
         return self.between(place, place + 1)[0]
 
     def __iter__(self) -> Iterator[Example]:

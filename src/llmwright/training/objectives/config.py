@@ -8,10 +8,10 @@ from pydantic import Field
 
 from llmwright.core.config import Kind
 from llmwright.core.registry import Registry, load_object
-from llmwright.models.config import ModelSpec
+from llmwright.models.config import HubModel, ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from llmwright.data.records import DatasetInfo, Row
     from llmwright.tasks.task import Encoding, Task
@@ -87,6 +87,14 @@ class ObjectiveKind(Kind):
         """
         names = self.in_loss if figure == "loss" else self.in_accuracy
         return {name: getattr(self, name) for name in names}
+
+    def pinned(self, pin: Callable[[HubModel], HubModel]) -> ObjectiveKind:
+        """Return it with every hub model that it reads at its present commit.
+
+        Args:
+            pin: Returns a hub model so.
+        """
+        return self
 
     def warning(self, rows: Iterable[Row]) -> str:
         """Return what is to be said of the training rows before they are learned."""
@@ -217,3 +225,9 @@ class DistillationLoss(ObjectiveKind):
     hidden_weight: float = Field(0.0, ge=0)
     """Weight of the difference between student and teacher in how alike the last hidden states of a
     text's tokens are (Tung and Mori 2019); the sizes of the two may differ. 0 leaves it out."""
+
+    def pinned(self, pin: Callable[[HubModel], HubModel]) -> ObjectiveKind:
+        """Return it with its teacher at its present commit, where that is a hub model."""
+        if not isinstance(self.teacher, HubModel):
+            return self
+        return self.model_copy(update={"teacher": pin(self.teacher)})

@@ -22,7 +22,7 @@ from llmwright.core.errors import ConfigError
 from llmwright.models import load
 from llmwright.models.config import HubModel, StepModel
 from llmwright.models.spec import match_vocabulary, max_context
-from llmwright.tasks.task import TASKS, Batch
+from llmwright.tasks.task import TASKS, Batch, target_limit
 from llmwright.training.objectives.config import OBJECTIVES, DistillationLoss
 from llmwright.training.objectives.cross_entropy import cross_entropies
 from llmwright.training.objectives.objective import Objective, ObjectiveRequest, Score, Tensors
@@ -189,7 +189,7 @@ def refuse_short(teacher: PreTrainedModel, request: ObjectiveRequest, folder: Pa
         ConfigError: Its context is shorter (``TRAIN-201``).
     """
     contract, context = request.contract, max_context(teacher.config)
-    longest = max(contract.max_length, contract.max_target_length or 0)
+    longest = max(contract.max_length, target_limit(contract))
     if context is not None and context < longest:
         raise ConfigError(
             "TRAIN-201",
