@@ -28,8 +28,11 @@ def main() -> None:
     def steps(*arguments):
         if more_bytes:
             limit = psutil.Process().memory_info().vms + more_bytes
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        yield from loop.fit(*arguments)
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        try:
+            yield from loop.fit(*arguments)
+        finally:  # What follows training (saving, probes) starts threads, and needs room for them.
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
 
     training.fit = steps
     (root / "run").mkdir(parents=True, exist_ok=True)

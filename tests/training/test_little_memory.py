@@ -132,7 +132,7 @@ def test_a_job_killed_by_the_system_goes_on_with_less_memory(tmp_path: Path, gro
         "train": VALUES,
     }
     (tmp_path / "llmwright.yaml").write_text(json.dumps(sections))
-    asked = [sys.executable, "-c", START, IN_GROUP, str(group), str(200 << 20)]
+    asked = [sys.executable, "-c", START, IN_GROUP, str(group), str(100 << 20)]
     said = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert said.returncode == 0, said.stderr
     home = tmp_path / ".llmwright"

@@ -28,7 +28,7 @@ from llmwright.training.acceleration.parts import choose_packing, use_checkpoint
 from llmwright.training.budget import Budget, steps_in
 from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.config import TrainConfig
-from llmwright.training.data.batching import Batches, BucketedRows, TokenStream
+from llmwright.training.data.batching import Batches, BucketedRows, TokenStream, padding_share
 from llmwright.training.data.examples import label_counts
 from llmwright.training.data.packing import PackedRows
 from llmwright.training.data.stored import StoredExamples
@@ -195,9 +195,12 @@ def make_trainee(
     )
     runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
     run.notice(sentence)
-    use_quick_dropout(model, runtime)
+    if use_quick_dropout(model, runtime):
+        run.notice(text("training.quick_dropout"))
     if use_plain_attention(model, runtime):
         run.notice(text("training.plain_attention"))
+    for sentence in objective.economies():
+        run.notice(sentence)
     batches = make_batches(config, problem, material, packing, run)
     for split in splits_of(batches, validation).values():
         objective.expect(model, split)
@@ -209,6 +212,8 @@ def make_trainee(
     factor_of = lr_factors(model, config.lr_factors, config.adapter)
     groups = parameter_groups(model, config.weight_decay, factor_of)
     optimizer = config.optimizer.build(groups, lr)
+    fused = "fused" if optimizer.defaults.get("fused") else "unfused"
+    run.notice(text(f"training.optimizer_{fused}", optimizer=config.optimizer.kind))
     sentence = text(
         "training.start",
         steps=budget.describe(),
@@ -334,9 +339,12 @@ def make_batches(
         length = material.contract.max_length
         return TokenStream(stream_N, ends_D, train.owners, length, size, tokens, config.seed)
     kind = PackedRows if packing else BucketedRows
-    return kind(
+    batches = kind(
         train.examples, train.owners, problem.encoding, material.contract, size, tokens, config.seed
     )
+    if not packing:
+        run.notice(text("training.padding", share=f"{padding_share(batches):.1%}"))
+    return batches
 
 
 def make_validation(config: TrainConfig, problem: Problem, material: Material) -> Validation | None:

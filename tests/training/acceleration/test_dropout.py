@@ -59,9 +59,10 @@ def test_only_torchs_own_dropout_is_replaced() -> None:
         nn.Dropout(0.3), nn.Dropout(0.3, inplace=True), Other(0.3), nn.Linear(2, 2)
     )
     names = list(model.state_dict())
-    use_quick_dropout(model, SimpleNamespace(device=torch.device("cuda")))
+    assert not use_quick_dropout(model, SimpleNamespace(device=torch.device("cuda")))
     assert type(model[0]) is nn.Dropout
-    use_quick_dropout(model, CPU)
+    assert use_quick_dropout(model, CPU)
+    assert not use_quick_dropout(nn.Sequential(nn.Dropout(0.0)), CPU)
     assert [type(part) for part in model] == [QuickDropout, nn.Dropout, Other, nn.Linear]
     assert list(model.state_dict()) == names
     values = torch.ones(SHAPE)

@@ -33,13 +33,16 @@ class QuickDropout(nn.Dropout):
         return quick_dropout(values, self.p, self.training)
 
 
-def use_quick_dropout(model: PreTrainedModel, runtime: Runtime) -> None:
-    """Let a model on a processor draw its dropout quickly."""
+def use_quick_dropout(model: PreTrainedModel, runtime: Runtime) -> bool:
+    """Let a model on a processor draw its dropout quickly; say whether it drops anything out."""
     if runtime.device.type != "cpu":
-        return
+        return False
+    found = False
     for module in model.modules():
         if type(module) is nn.Dropout and not module.inplace:
             module.__class__ = QuickDropout
+            found = found or module.p > 0
+    return found
 
 
 def quick_dropout(values: Tensor, probability: float, training: bool = True) -> Tensor:

@@ -97,8 +97,7 @@ def use_kernels(
     if device.type != "cuda" or not installed:
         if wanted is True:
             raise ResourceError("TRAIN-033", device=str(device))
-        if device.type == "cuda":
-            notice(text("training.kernels_missing"))
+        notice(text(f"training.kernels_{'missing' if device.type == 'cuda' else 'elsewhere'}"))
         return
     from liger_kernel.transformers import _apply_liger_kernel_to_instance
 

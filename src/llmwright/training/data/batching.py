@@ -77,6 +77,12 @@ class Batches(ABC):
         return {**batch, **own, "keys": keys_B2}
 
 
+def padding_share(batches: Batches) -> float:
+    """Return how many of the first epoch's places for tokens hold padding, 0 to 1."""
+    planned = batches.epoch(0)
+    return 1 - sum(map(batches.count_tokens, planned)) / sum(map(batches.num_places, planned))
+
+
 class BucketedRows(Batches):
     """Batches of rows of similar length, within limits of rows and tokens.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from llmwright.core.errors import ConfigError
+from llmwright.core.locale import text
 from llmwright.tasks.task import IGNORE, Batch
 from llmwright.training.data.packing import rows_of_positions
 from llmwright.training.objectives.config import ObjectiveKind
@@ -36,6 +37,11 @@ class CausalLMObjective(HeadedObjective):
         if looks_ahead(request.model):
             raise ConfigError("TRAIN-018", model=name)
         self.needs_mask = needs_mask(request.model)
+
+    def economies(self) -> list[str]:
+        """Say besides whether padding is hidden by a mask."""
+        mask = "training.mask_needed" if self.needs_mask else "training.mask_left_out"
+        return [text(mask), *super().economies()]
 
     def arrays(self, batch: Batch) -> Batch:
         """Return all tokens but the last as input, all but the first as targets."""

@@ -60,6 +60,10 @@ class DistillationObjective(Objective):
         if getattr(self.teachers, "needs_mask", False):
             self.own.needs_mask = True
 
+    def economies(self) -> list[str]:
+        """Return what the task's objective returns."""
+        return self.own.economies()
+
     def arrays(self, batch: Batch) -> Batch:
         """Return what the task's objective takes; for relations also which tokens take part."""
         arrays = self.own.arrays(batch)

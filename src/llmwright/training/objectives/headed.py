@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from llmwright.core.locale import text
 from llmwright.tasks.padding import padded_width
 from llmwright.tasks.task import IGNORE
 from llmwright.training.objectives.config import ObjectiveKind
@@ -41,6 +42,10 @@ class HeadedObjective(Objective):
         super().__init__(kind, request)
         self.head: nn.Module | None = find_head(request.model)
         self._options = call_options(request.model)
+
+    def economies(self) -> list[str]:
+        """Say for which tokens logits are made, and how many at once."""
+        return [text("training.logits_all" if self.head is None else "training.logits_learned")]
 
     def logits(self, model: PreTrainedModel, tensors: Tensors) -> Tensor:
         """Return logits_NV at the labelled positions only."""

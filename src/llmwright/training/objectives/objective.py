@@ -118,6 +118,10 @@ class Objective(ABC):
         weights_C = class_weights(request) if self.weighs_classes else None
         self.weights_C = None if weights_C is None else torch.from_numpy(weights_C)
 
+    def economies(self) -> list[str]:
+        """Return sentences on what it leaves out or does in parts to be quick and small."""
+        return []
+
     def expect(self, model: PreTrainedModel, batches: Batches) -> None:
         """Put something in the place of what `prepare` will find, so that a step can be tried.
 
