@@ -19,6 +19,7 @@ from llmwright.core.artifacts import Artifact, read_manifest
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.events import Notice
 from llmwright.core.origin import lock as locks
+from llmwright.training.config import TrainConfig
 
 TINY = {
     "model": {"kind": "scratch", "architecture": "encoder", "hidden_size": 16, "num_layers": 1}
@@ -163,6 +164,18 @@ def test_paths_within_lists_are_put_back_or_left_out(root: Path, tmp_path: Path)
     elsewhere = {**lock, "run": "20260101-000000-train-0000"}
     again = reproduction.prepare(open_project(root), elsewhere, True)
     assert again.config.model_dump(mode="json")["sinks"] == []
+
+
+def test_a_prompt_that_looks_like_a_path_is_none(root: Path) -> None:
+    values = {
+        "sample_prompts": ["/help", "../up", "~"],
+        "sinks": [{"kind": "wandb", "folder": "../curves"}],
+        "model": {"kind": "hub", "name": "/elsewhere/model"},
+    }
+    kept = locks.without_private(TrainConfig.model_validate(values), root)
+    assert kept["sample_prompts"] == values["sample_prompts"]
+    assert kept["sinks"][0]["folder"] == f"{locks.OUTSIDE}/curves"
+    assert kept["model"]["name"] == f"{locks.OUTSIDE}/model"
 
 
 def test_a_file_that_is_no_lock(root: Path) -> None:

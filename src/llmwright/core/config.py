@@ -323,6 +323,12 @@ def is_secret(cls: type[BaseModel], parts: Sequence[str]) -> bool:
     return any(kind is SecretStr for end in ends for kind, _ in places_at(cls, parts[:end]))
 
 
+def is_path(cls: type[BaseModel], parts: Sequence[str]) -> bool:
+    """Say whether a value at a dotted place may name a file, a folder or an artifact."""
+    marks = [mark for _, found in places_at(cls, parts) for mark in found]
+    return any(isinstance(mark, LocalPath | Input) for mark in marks)
+
+
 def inputs_of(config: Config, prefix: str = "") -> Iterator[tuple[str, Input, str | None]]:
     """Yield dotted field, annotation and given reference of each `Input`, nested ones too."""
     for name, info in type(config).model_fields.items():

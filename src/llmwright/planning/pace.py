@@ -145,8 +145,14 @@ class OtherPrograms:
         return max(0.0, min(1.0, (used - own) / whole)) if whole > 0 else 0.0
 
 
-def measure_steps(trainee: Trainee, run: Run) -> Looks:
-    """Return what steps take; the trainee learns, and is of no use afterwards."""
+def measure_steps(trainee: Trainee, run: Run, max_tokens: int | None = None) -> Looks:
+    """Return what steps take; the trainee learns, and is of no use afterwards.
+
+    Args:
+        trainee: Before its first step.
+        run: Is told how far it is.
+        max_tokens: Most tokens of a micro-batch; None for whole batches.
+    """
     every = [group for group, _, _ in groups(trainee, State())]
     places = [sum(trainee.batches.num_places(batch) for batch in group) for group in every]
     order = np.argsort(places, kind="stable")
@@ -155,14 +161,14 @@ def measure_steps(trainee: Trainee, run: Run) -> Looks:
     shares = np.array([len(part) for part in parts]) / len(every)
     beside = OtherPrograms()
     warmed = [middles[-1 - number % len(middles)] for number in range(NUM_WARM_UP)]
-    warm_up = [timed(trainee, group) for group in warmed]
+    warm_up = [timed(trainee, group, max_tokens) for group in warmed]
     seconds: list[list[float]] = []
     started = time.monotonic()
     while len(seconds) < MOST_LOOKS and (
         not seconds or time.monotonic() - started < MEASURING_SECONDS
     ):
         run.progress("plan_steps", len(seconds), None, "steps")
-        seconds.append([timed(trainee, group) for group in middles])
+        seconds.append([timed(trainee, group, max_tokens) for group in middles])
     first, later = np.array(seconds[0]), np.array(seconds[1:] or seconds)
     usual = np.median(later, axis=0)
     means = later @ shares
@@ -193,10 +199,10 @@ def new_shapes(trainee: Trainee, before: list[Group], now: list[Group]) -> np.nd
     return np.array(found)
 
 
-def timed(trainee: Trainee, group: Group) -> float:
-    """Return the seconds of one optimizer step."""
+def timed(trainee: Trainee, group: Group, max_tokens: int | None = None) -> float:
+    """Return the seconds of one optimizer step, in micro-batches of so many tokens at most."""
     started = time.perf_counter()
-    result = one_step(trainee, State(), group)
+    result = one_step(trainee, State(micro_batch_tokens=max_tokens), group)
     if result is not None:
         # Where a GPU works by itself, its result is waited for.
         float(result.loss)
@@ -271,8 +277,10 @@ class Writing:
     artifact_bytes: int
 
 
-def measure_writing(trainee: Trainee, material: Material, folder: Path) -> Writing:
-    """Return what a checkpoint and the end of a run take."""
+def measure_writing(
+    trainee: Trainee, material: Material, folder: Path, max_tokens: int | None = None
+) -> Writing:
+    """Return what a checkpoint and the end of a run take; ``max_tokens`` as `measure_steps`."""
     kept = folder / "checkpoints"
     with Checkpoints(kept, {}) as checkpoints:
         checkpoints.prepare(trainee)
@@ -281,7 +289,7 @@ def measure_writing(trainee: Trainee, material: Material, folder: Path) -> Writi
         checkpoints.save(trainee, State(step=1))
         checkpoints.finish()
         written = time.perf_counter() - started
-        waited = measure_waiting(trainee, checkpoints, written)
+        waited = measure_waiting(trainee, checkpoints, written, max_tokens)
         checkpoints.finish()
         checkpoint_bytes = size_of(kept)
     artifact = folder / "artifact"
@@ -297,21 +305,24 @@ def measure_writing(trainee: Trainee, material: Material, folder: Path) -> Writi
     return Writing(waited, written, finish, checkpoint_bytes, size_of(artifact))
 
 
-def measure_waiting(trainee: Trainee, checkpoints: Checkpoints, written: float) -> float:
+def measure_waiting(
+    trainee: Trainee, checkpoints: Checkpoints, written: float, max_tokens: int | None = None
+) -> float:
     """Return how much longer steps take while a checkpoint is written beside them.
 
     Args:
         trainee: Learns meanwhile.
         checkpoints: Where to.
         written: Seconds that it takes to write one.
+        max_tokens: As `measure_steps`.
     """
     group = next(groups(trainee, State()))[0]
-    usual = min(timed(trainee, group) for _ in range(2))
+    usual = min(timed(trainee, group, max_tokens) for _ in range(2))
     started, num_steps = time.perf_counter(), 0
     checkpoints.save(trainee, State(step=2))
     begun = passed = time.perf_counter() - started
     while passed < min(written, WRITING_SECONDS) or not num_steps:
-        timed(trainee, group)
+        timed(trainee, group, max_tokens)
         num_steps += 1
         passed = time.perf_counter() - started
     return max(begun, passed - num_steps * usual)
@@ -326,6 +337,7 @@ def measured_pace(
     start: float,
     folder: Path,
     run: Run,
+    max_tokens: int | None = None,
 ) -> tuple[Pace, Writing]:
     """Return how long a run takes, and what it writes.
 
@@ -338,13 +350,14 @@ def measured_pace(
         start: Seconds before the first step.
         folder: Takes a checkpoint and a model.
         run: Gets the progress.
+        max_tokens: As `measure_steps`.
     """
-    looks = measure_steps(trainee, run)
+    looks = measure_steps(trainee, run, max_tokens)
     if looks.others > LEAST_SPREAD:
         run.notice(text("training.plan_others", share=f"{looks.others:.0%}"), "warning")
     evaluation = measure_evaluation(trainee, validation, looks.step)
     answering = measure_samples(config, problem, trainee, material)
-    writing = measure_writing(trainee, material, folder)
+    writing = measure_writing(trainee, material, folder, max_tokens)
     steps = total_steps(trainee, looks.step)
     learning = looks.step * steps + looks.first + looks.new_shape * num_shapes(trainee)
     if trainee.budget.max_seconds is not None:

@@ -149,14 +149,14 @@ def _planned(
     start = time.monotonic() - started - encoding.seconds
     looks = config.memory_check != "off" and not surely_fits(trainee)
     started = time.monotonic()
-    memory = foreseen(config, trainee, run.notice)
+    memory, max_tokens = foreseen(config, trainee, run.notice)
     start += time.monotonic() - started if looks else 0.0
     notices = [sentence for sentence in said if sentence]
     found: Pace | None = None
     disk: Disk | None = None
     if measure and (memory is None or memory.fits):
         found, writing = measured_pace(
-            config, problem, material, trainee, validation, start, folder, run
+            config, problem, material, trainee, validation, start, folder, run, max_tokens
         )
         # While one is being written, the one before is still there, and the best weights.
         most = 2 * writing.checkpoint_bytes + writing.artifact_bytes
@@ -213,7 +213,7 @@ def _put_together(
         device=str(trainee.runtime.device),
         num_threads=trainee.runtime.num_threads,
         memory=memory,
-        remedies=remedies(config, trainee, memory) if memory is not None and short else [],
+        remedies=remedies(config, memory) if memory is not None and short else [],
         pace=found,
         disk=disk,
         samples=sample_rows(train, reader),

@@ -154,7 +154,7 @@ class TrainConfig(Config):
     sinks: list[Annotated[SinkKind, Choice(SINKS)]] = []
     """Experiment trackers that also get losses, learning rate, gradient norm, measurements and
     samples: `tensorboard`, `mlflow`, `wandb`. All of them write local files; none needs an account
-    or a network."""
+    or a network. They follow a run while it trains: a finished one is not written again."""
 
     seed: int = Field(42, ge=0)
     """Seed of first weights, order of rows and dropout: the same seed on the same machine gives the
@@ -177,8 +177,8 @@ class TrainConfig(Config):
     kernels: Switch = "auto"
     """Fused GPU kernels (Liger) for a model's parts; `auto` uses them where they are installed."""
     memory_check: Literal["refuse", "warn", "off"] = "refuse"
-    """What happens when the largest step needs more memory than is available, which is found out
-    before the first one: `refuse` says so and ends, `warn` goes on, `off` does not look."""
+    """What happens when a step needs more memory than is available even row by row, which is found
+    out before the first one: `refuse` says so and ends, `warn` goes on, `off` does not look."""
     probes: ProbesConfig = ProbesConfig()
     """Inputs whose outputs are recorded with the model."""
 

@@ -26,8 +26,8 @@ class State:
         grad_norm: Length of the last step's gradient before clipping; None where not measured.
         history: Training loss: mappings of step, loss, lr and, where it is measured, grad_norm.
         evaluations: Mappings of step, loss and accuracy on the validation split.
-        micro_batch_tokens: Most tokens of a micro-batch, found by running out of memory; None as
-            long as whole batches fit.
+        micro_batch_tokens: Most tokens of a micro-batch, foreseen or found by running out of
+            memory; None as long as whole batches fit.
         num_kills: How many kills for lack of memory that takes into account.
         num_skipped: Steps that changed nothing because their loss was bad.
         skipped_in_row: How many of them were the last ones.

@@ -24,7 +24,12 @@ from llmwright.training import setup
 from llmwright.training.acceleration.attention import use_plain_attention
 from llmwright.training.acceleration.compilation import choose_compiled
 from llmwright.training.acceleration.dropout import use_quick_dropout
-from llmwright.training.acceleration.parts import choose_packing, use_checkpointing, use_kernels
+from llmwright.training.acceleration.parts import (
+    choose_packing,
+    use_checkpointing,
+    use_kernels,
+    use_tf32,
+)
 from llmwright.training.budget import Budget, steps_in
 from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.config import TrainConfig
@@ -117,8 +122,9 @@ def learn(config: TrainConfig, inputs: Mapping[str, Artifact], run: Run) -> Arti
         # Smaller micro-batches help from here on. Process 0 counts for all.
         with contextlib.nullcontext() if runtime.rank else run.recoverable():
             spared = spare_memory(checkpoints.state(runtime) or State(), trainee, run)
-            most = spared.micro_batch_tokens
-            meter.predicted = check_memory(config, trainee, run.notice, most)
+            meter.predicted, most = check_memory(
+                config, trainee, run.notice, spared.micro_batch_tokens
+            )
             prepare_objective(trainee, validation, run, most)
             state = checkpoints.restore(trainee, run.notice) or State()
             state.micro_batch_tokens, state.num_kills = most, spared.num_kills
@@ -186,6 +192,7 @@ def make_trainee(
     """Return everything that takes part in training, as it is before `prepare_objective`."""
     model = runtime.place(material.model)
     use_kernels(config.kernels, model, runtime.device, run.notice)
+    use_tf32(config.precision, runtime.device, run.notice)
     if config.checkpointing is True:
         use_checkpointing(model)
         run.notice(text("training.checkpointing_on"))

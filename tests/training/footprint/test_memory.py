@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from llmwright.core.errors import ResourceError
+from llmwright.core.locale import text
 from llmwright.training.footprint import memory as footprint
 from llmwright.training.footprint.check import check_memory, refuse
 from llmwright.training.footprint.memory import largest_group, predict_memory
 from llmwright.training.loop import one_step
 from llmwright.training.objectives.causal_lm import CausalLMObjective
+from llmwright.training.safety.memory import micro_batches
 from llmwright.training.state import State
 
 TEXTS = ["the cat sat on the mat", "a dog barks at the moon", "it rains"] * 8
@@ -78,15 +80,16 @@ def test_what_does_not_fit_is_refused_with_what_would_help(
     assert memory.fits
     short = replace(memory, available=int(0.9 * memory.still_to_take))
     with pytest.raises(ResourceError) as caught:
-        refuse(config, trainee, short, lambda *_: None)
+        refuse(config, short, lambda *_: None)
     assert caught.value.code == "TRAIN-150"
     assert "activations" in caught.value.message
     assert "lora" in caught.value.fix
     said: list[tuple[str, ...]] = []
     warned = config.model_copy(update={"memory_check": "warn"})
-    refuse(warned, trainee, short, lambda *words: said.append(words))
+    refuse(warned, short, lambda *words: said.append(words))
     assert said[0][1] == "warning"
-    assert check_memory(config.model_copy(update={"memory_check": "off"}), trainee, print) is None
+    unchecked = config.model_copy(update={"memory_check": "off"})
+    assert check_memory(unchecked, trainee, print) == (None, None)
 
 
 def test_a_run_that_is_known_to_need_smaller_parts_is_judged_by_them(
@@ -104,26 +107,47 @@ def test_a_run_that_is_known_to_need_smaller_parts_is_judged_by_them(
     assert few.still_to_take < many.still_to_take
     between = (few.still_to_take + many.still_to_take) // 2
     monkeypatch.setattr(footprint, "available_bytes", lambda device: between)
-    assert check_memory(config, trainee, print, most) is not None
-    with pytest.raises(ResourceError, match="TRAIN-150"):
-        check_memory(config, trainee, print)
+    assert check_memory(config, trainee, print, most) == (few, most)
+
+
+def test_batches_that_would_not_fit_are_computed_in_the_largest_parts_that_do(
+    begin: Callable[..., Any], texts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {**SPEC, "architecture": "decoder", "hidden_size": 64}
+    config, trainee = begin(*texts, {"model": model, "batch_size": 24})
+    whole = predict_memory(trainee)
+    monkeypatch.setattr(footprint, "available_bytes", lambda device: whole.still_to_take - 1)
+    said: list[str] = []
+    memory, tokens = check_memory(config, trainee, said.append)
+    assert memory.fits
+    assert memory.rows == 12
+    assert said == [text("training.parts_foreseen", tokens=tokens)]
+    assert not trainee.model.is_activation_checkpointing
+    # It is the same step.
+    (group,) = largest_group(trainee)
+    state = State(micro_batch_tokens=tokens)
+    result = one_step(trainee, state, [group])
+    _, alike = begin(*texts, {"model": model, "batch_size": 24})
+    assert float(result.loss) == pytest.approx(float(one_step(alike, State(), [group]).loss), 1e-5)
+    assert len(micro_batches(trainee.batches, group, tokens)) == 2
 
 
 def test_few_activations_are_kept_where_memory_asks_for_it(
     begin: Callable[..., Any], texts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = {**SPEC, "architecture": "decoder", "hidden_size": 64, "num_layers": 8}
-    values = {"model": model, "batch_size": 24}
+    # A row cannot be cut.
+    values = {"model": model, "batch_size": 1}
     said: list[str] = []
 
     def checked(trainee: Any, config: Any) -> Any:
-        return check_memory(config, trainee, lambda *words: said.append(words[0]))
+        return check_memory(config, trainee, lambda *words: said.append(words[0])).memory
 
     config, trainee = begin(*texts, values)
     whole = predict_memory(trainee)
     always, saving = begin(*texts, {**values, "checkpointing": True})
     few = predict_memory(saving)
-    assert few.still_to_take < 0.9 * whole.still_to_take
+    assert few.activations < 0.9 * whole.activations
     between = (few.still_to_take + whole.still_to_take) // 2
     monkeypatch.setattr(footprint, "available_bytes", lambda device: between)
     with pytest.raises(ResourceError, match="TRAIN-150"):

@@ -20,7 +20,7 @@ from typing import Any
 
 from llmwright.core import files, layers, plugins
 from llmwright.core.artifacts import MANIFEST, Artifact, read_manifest
-from llmwright.core.config import Config, is_secret
+from llmwright.core.config import Config, is_path, is_secret
 from llmwright.core.errors import InputError, LLMwrightError
 from llmwright.core.hardware import hardware
 from llmwright.core.index import RunRow
@@ -176,8 +176,12 @@ def without_private(config: Config, root: Path) -> dict[str, Any]:
             kept = {k: v for k, v in value.items() if not is_secret(type(config), [*place, k])}
             return {k: cleaned(v, [*place, k]) for k, v in kept.items()}
         if isinstance(value, list):
-            return [cleaned(item, place) for item in value]
-        return _inside(value, root) if isinstance(value, str) else value
+            return [cleaned(item, [*place, "0"]) for item in value]
+        # What a plugin calls text may be a path all the same; a prompt may look like one.
+        hides = isinstance(value, str) and (
+            is_path(type(config), place) or PurePath(value).is_absolute() and _exists(value)
+        )
+        return _inside(value, root) if hides else value
 
     values: dict[str, Any] = cleaned(config.model_dump(mode="json"), [])
     return values
@@ -191,6 +195,13 @@ def _inside(value: str, root: Path) -> str:
     return (
         path.relative_to(root).as_posix() if path.is_relative_to(root) else f"{OUTSIDE}/{path.name}"
     )
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:
+        return False
 
 
 def _file(project: Project, path: str, sha256: str) -> dict[str, str]:

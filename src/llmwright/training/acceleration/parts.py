@@ -84,14 +84,12 @@ def use_checkpointing(model: PreTrainedModel) -> None:
 def use_kernels(
     wanted: Switch, model: PreTrainedModel, device: torch.device, notice: Notice
 ) -> None:
-    """Put fused kernels (Liger) in the place of a model's parts, and let matrices use TF32.
+    """Put fused kernels (Liger) in the place of a model's parts.
 
     Raises:
         ResourceError: They are asked for, and there is no GPU or no package (``TRAIN-033``).
     """
     installed = importlib.util.find_spec("liger_kernel") is not None
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
     if wanted is False:
         return
     if device.type != "cuda" or not installed:
@@ -106,3 +104,12 @@ def use_kernels(
         model=model, fused_linear_cross_entropy=False, cross_entropy=False
     )
     notice(text("training.kernels_on"))
+
+
+def use_tf32(precision: str, device: torch.device, notice: Notice) -> None:
+    """Let a GPU round the factors of float32 products to TF32, unless float32 was asked for."""
+    if device.type != "cuda":
+        return
+    exact = precision == "float32"
+    torch.set_float32_matmul_precision("highest" if exact else "high")
+    notice(text(f"training.tf32_{'off' if exact else 'on'}"))

@@ -16,6 +16,7 @@ from llmwright.data.records import Row
 from llmwright.training.data.batching import describe_rows
 from llmwright.training.loop import StepResult, Trainee
 from llmwright.training.safety.memory import Attempt, micro_batches
+from llmwright.training.safety.randomness import unused_randomness
 
 MAX_SHOWN = 8
 
@@ -61,7 +62,7 @@ def row_losses(
     parts = [p for i_B in result.group for p in micro_batches(batches, i_B, max_tokens)]
     trainee.model.eval()
     try:
-        with torch.random.fork_rng():
+        with unused_randomness():
             losses = [_part_losses(trainee, part, result.epoch) for part in parts]
     finally:
         trainee.model.train()

@@ -23,6 +23,7 @@ from llmwright.training.loop import Trainee, survey
 from llmwright.training.objectives.objective import SURVEY, Tensors
 from llmwright.training.runtimes.runtime import Share
 from llmwright.training.safety.memory import in_fitting_parts
+from llmwright.training.safety.randomness import unused_randomness
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -175,7 +176,7 @@ class Samples:
             stop_token_ids=frozenset(self._contract.stop_token_ids),
             seed=0,
         )
-        with torch.random.fork_rng(), trainee.runtime.whole(trainee.learner):
+        with unused_randomness(), trainee.runtime.whole(trainee.learner):
             engine = TorchEngine(trainee.model, Path(), self._contract)
             outputs = write_all(engine, [e.input_ids_T for e in inputs], [settings] * len(inputs))
         trainee.model.train()

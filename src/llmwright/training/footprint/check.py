@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from llmwright.core.errors import ResourceError
 from llmwright.core.locale import text
@@ -10,21 +11,32 @@ from llmwright.training.acceleration.parts import can_checkpoint, use_checkpoint
 from llmwright.training.config import TrainConfig
 from llmwright.training.footprint.memory import (
     Memory,
+    largest_group,
     predict_memory,
     surely_fits,
 )
 from llmwright.training.loop import Trainee
+from llmwright.training.safety.memory import halved
 
 Notice = Callable[..., None]
 
-# What is proposed keeps this much of the free memory free.
-SPARED = 0.1
+
+class Outlook(NamedTuple):
+    """What is known of a run's memory before its first step.
+
+    Attributes:
+        memory: What it will take; None where that need not or cannot be foreseen.
+        max_tokens: Most tokens of a micro-batch with which it takes that; None for whole batches.
+    """
+
+    memory: Memory | None
+    max_tokens: int | None
 
 
 def check_memory(
     config: TrainConfig, trainee: Trainee, notice: Notice, max_tokens: int | None = None
-) -> Memory | None:
-    """Return the memory that a run will take; None where that need not or cannot be foreseen.
+) -> Outlook:
+    """Return what a run will take, in parts that fit where whole batches do not.
 
     Args:
         config: Says what happens to a run that does not fit.
@@ -36,31 +48,43 @@ def check_memory(
         ResourceError: It does not fit (``TRAIN-150``).
     """
     if config.memory_check == "off" or surely_fits(trainee, max_tokens):
-        return None
+        return Outlook(None, max_tokens)
     if trainee.runtime.world > 1:
         notice(text("training.memory_shared"))
-        return None
-    memory = foreseen(config, trainee, notice, max_tokens)
-    if memory is not None and not memory.fits:
-        refuse(config, trainee, memory, notice)
-    return memory
+        return Outlook(None, max_tokens)
+    outlook = foreseen(config, trainee, notice, max_tokens)
+    if outlook.memory is not None and not outlook.memory.fits:
+        refuse(config, outlook.memory, notice)
+    return outlook
 
 
 def foreseen(
     config: TrainConfig, trainee: Trainee, notice: Notice, max_tokens: int | None = None
-) -> Memory | None:
-    """Return the memory that a run will take; None, and why, where its step cannot be simulated.
+) -> Outlook:
+    """Return what a run will take and in which parts; why, where its step cannot be simulated.
 
-    Where that is more than there is, and it is left open whether activations are kept, the model
-    keeps few of them from here on. Arguments as for `check_memory`.
+    Batches that do not fit are computed in parts: the same result. Where single rows do not fit
+    either, and it is left open whether activations are kept, the model keeps few of them from here
+    on. Arguments as for `check_memory`.
     """
+    found = _in_fitting_parts(trainee, notice, max_tokens)
+    short = found.memory is not None and not found.memory.fits
+    if short and config.checkpointing == "auto" and can_checkpoint(trainee.model):
+        use_checkpointing(trainee.model)
+        notice(text("training.checkpointing_needed"))
+        found = _in_fitting_parts(trainee, notice, max_tokens)
+    if found.max_tokens != max_tokens:
+        notice(text("training.parts_foreseen", tokens=found.max_tokens))
+    return found
+
+
+def _in_fitting_parts(trainee: Trainee, notice: Notice, max_tokens: int | None) -> Outlook:
+    """Return the first of ever smaller parts that fits; single rows where none does."""
     memory = _simulated(trainee, notice, max_tokens)
-    fits = memory is None or memory.fits
-    if fits or config.checkpointing != "auto" or not can_checkpoint(trainee.model):
-        return memory
-    use_checkpointing(trainee.model)
-    notice(text("training.checkpointing_needed"))
-    return _simulated(trainee, notice, max_tokens)
+    while memory is not None and not memory.fits and memory.rows > 1:
+        max_tokens = halved(trainee.batches, largest_group(trainee, max_tokens), "")
+        memory = _simulated(trainee, notice, max_tokens)
+    return Outlook(memory, max_tokens)
 
 
 def _simulated(trainee: Trainee, notice: Notice, max_tokens: int | None) -> Memory | None:
@@ -73,7 +97,7 @@ def _simulated(trainee: Trainee, notice: Notice, max_tokens: int | None) -> Memo
         return None
 
 
-def refuse(config: TrainConfig, trainee: Trainee, memory: Memory, notice: Notice) -> None:
+def refuse(config: TrainConfig, memory: Memory, notice: Notice) -> None:
     """Stop a run that does not fit, or warn of it, with what would help.
 
     Raises:
@@ -83,7 +107,7 @@ def refuse(config: TrainConfig, trainee: Trainee, memory: Memory, notice: Notice
         "needed": gigabytes(memory.still_to_take),
         "available": gigabytes(memory.available),
         "terms": described(memory),
-        "help": text("training.memory_or").join(remedies(config, trainee, memory)),
+        "help": text("training.memory_or").join(remedies(config, memory)),
     }
     if config.memory_check == "refuse":
         raise ResourceError("TRAIN-150", **values)
@@ -102,21 +126,12 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB"
 
 
-def remedies(config: TrainConfig, trainee: Trainee, memory: Memory) -> list[str]:
-    """Return what would make a run fit, with figures, the mildest first."""
+def remedies(config: TrainConfig, memory: Memory) -> list[str]:
+    """Return what would make a run fit that does not even row by row, the mildest first."""
     found = []
-    # What the allocator keeps grows with all that is taken.
-    fixed = memory.gradients + memory.optimizer
-    passing = memory.activations + memory.logits
-    kept = memory.still_to_take / max(1, fixed + passing)
-    share = ((1 - SPARED) * memory.available / kept - fixed) / max(1, passing)
-    if memory.rows > 1 and 1 / memory.rows <= share < 1:
-        tokens = int(memory.places * share)
-        times = -(-memory.places // tokens) * config.accumulate
-        found.append(text("training.memory_batch", tokens=tokens, accumulate=times))
     if config.checkpointing is False:
         found.append(text("training.memory_checkpointing"))
-    learned = memory.gradients + memory.optimizer
     if config.adapter.kind == "full":
-        found.append(text("training.memory_lora", saved=gigabytes(learned)))
-    return found or [text("training.memory_machine")]
+        learned = gigabytes(memory.gradients + memory.optimizer)
+        found.append(text("training.memory_lora", saved=learned))
+    return [*found, text("training.memory_machine")]

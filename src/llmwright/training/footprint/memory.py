@@ -29,7 +29,7 @@ from llmwright.training.learner import Learner
 from llmwright.training.loop import Group, Trainee, clip, gradients
 from llmwright.training.objectives.objective import Objective
 from llmwright.training.safety.memory import micro_batches
-from llmwright.training.safety.randomness import random_states, set_random_states
+from llmwright.training.safety.randomness import unused_randomness
 from llmwright.training.state import State
 
 if TYPE_CHECKING:
@@ -169,10 +169,8 @@ def predict_memory(trainee: Trainee, max_tokens: int | None = None) -> Memory:
         trainee: As training begins with it; nothing of it is changed.
         max_tokens: Most tokens of a micro-batch; None for whole batches.
     """
-    before = random_states()
-    found = simulate(trainee, largest_group(trainee, max_tokens))
-    set_random_states(before)
-    return found
+    with unused_randomness():
+        return simulate(trainee, largest_group(trainee, max_tokens))
 
 
 def largest_group(trainee: Trainee, max_tokens: int | None = None) -> Group:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
+
+
+@contextlib.contextmanager
+def unused_randomness() -> Iterator[None]:
+    """Go back to the present state of every random number generator at the end."""
+    before = random_states()
+    try:
+        yield
+    finally:
+        set_random_states(before)
 
 
 def random_states() -> dict[str, Any]:

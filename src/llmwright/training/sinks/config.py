@@ -9,7 +9,7 @@ from llmwright.core.registry import Registry
 
 _SINKS = "llmwright.training.sinks"
 
-# `build(request)` takes a `SinkRequest` and returns a `Sink`, both of `following.sinks.sink`.
+# `build(request)` takes a `SinkRequest` and returns a `Sink`, both of `sinks.sink`.
 SINKS: Registry[type[SinkKind]] = Registry(
     "sink",
     {
