@@ -44,6 +44,11 @@ def test_a_report_of_what_failed_has_no_tick(capsys: pytest.CaptureFixture[str])
     assert shown(capsys, events.ArtifactSaved("a", "report", "/a", False)) == "  · report a\n"
 
 
+def test_blank_lines_of_a_sample_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    line = shown(capsys, events.Sample("a", "b" + "\n" * 40 + "c\n\nd", 1))
+    assert line.splitlines() == ["  » a → b", "      ⋮", "      c", "      ", "      d"]
+
+
 def test_names_are_shown_in_chinese(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,7 @@ def test_a_step_after_another_waits_for_its_model(project: Any) -> None:
     file.write_text(json.dumps(body), encoding="utf-8")
     found = llmwright.plan(root, measure=False)
     assert found["first"]["parameters"] > 0
-    assert found["second"]["error"]["code"] == "CORE-031"
+    assert found["second"]["error"]["code"] == "TRAIN-210"
     assert set(llmwright.plan(root, measure=False, only=["first"])) == {"first"}
     # What no step is called is a mistake.
     for wrong in ({"train.second.model.name": "frist"}, {"train.second.dataset": "prepaer"}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from llmwright.core.locale import catalogue, language, text
 
 # Without a terminal a progress line is written this often, so that log files stay readable.
 PLAIN_EVERY_SECONDS = 10.0
+# What a model that has hardly learned writes most.
+BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def print_json(value: Any) -> None:
@@ -111,7 +114,7 @@ class Terminal:
             case events.Metric():
                 self._figures.append(event)
             case events.Sample():
-                shown = event.text.replace("\n", "\n      ")
+                shown = BLANK_LINES.sub("\n⋮\n", event.text).replace("\n", "\n      ")
                 self._say(Text.assemble(("  » ", "magenta"), f"{event.prompt} → {shown}"))
             case events.ArtifactSaved():
                 mark = ("  ✓ ", "green") if event.passed else ("  · ", "cyan")

@@ -427,7 +427,8 @@ def _flatten(item: Any, cls: type[BaseModel], also: Sequence[str] = ()) -> Itera
     location = [str(part) for part in item["loc"]]
     hint = ""
     if item["type"] == "extra_forbidden":
-        known = _class_at(cls, item["loc"][:-1]).model_fields
+        fields = _class_at(cls, item["loc"][:-1]).model_fields
+        known = [info.alias or name for name, info in fields.items()]
         beside = also if len(location) == 1 else ()
         hint = closest(location[-1], [*known, *beside])
     yield {

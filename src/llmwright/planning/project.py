@@ -79,5 +79,7 @@ def _one(
         unknown = error.code == "CORE-062" and str(error.values["field"]).endswith(".name")
         if not unmade and not unknown:
             raise
+        if unmade:
+            error = ConfigError("TRAIN-210", needed=error.values["identity"])
         return {"error": {"code": error.code, "message": error.message, "fix": error.fix}}
     return plan(config, inputs, project, measure, tuple(consumers)).to_json()

@@ -35,17 +35,16 @@ from llmwright.training.state import State
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# What glibc's allocator keeps of freed blocks, as a share of what a step takes: where all batches
-# have the same shape, and where each has another one (docs/planning.md has the measurements).
-KEPT_SAME, KEPT_VARIED = 0.2, 0.8
-VARIED_SHAPES = 16
+# What is taken beside activations and logits, as a share of them: freed blocks that glibc keeps, and
+# the copies in which kernels lay them out (docs/planning.md has the measurements).
+KEPT = 0.9
 # oneDNN compiles a kernel for each product of each shape in bf16, and keeps that many.
-KERNEL_BYTES, MOST_KERNELS = 400_000, 1024
+KERNEL_BYTES, MOST_KERNELS = 350_000, 1024
 PRODUCTS_PER_MATRIX = 3
 # A GPU's caching allocator, whose blocks torch keeps and rounds.
 KEPT_ON_GPU = 0.05
 # Kernels, thread pools and scratch space that appear with the first steps: more with larger ones.
-FIRST_STEPS_BYTES, FIRST_STEPS_SHARE, MOST_FIRST_STEPS_BYTES = 20_000_000, 0.4, 180_000_000
+FIRST_STEPS_BYTES, FIRST_STEPS_SHARE, MOST_FIRST_STEPS_BYTES = 20_000_000, 0.4, 90_000_000
 # Runs that cannot take more than this share of what is available are not simulated.
 CERTAIN_SHARE = 0.25
 ABOUT_AS_LARGE = 0.95
@@ -230,7 +229,7 @@ def simulate(trainee: Trainee, group: Group) -> Memory:
         activations=passing - logits,
         logits=logits,
         checkpoint=0 if on_gpu else learned + states,
-        allocator=allocator_bytes(trainee, learned + states + passing),
+        allocator=allocator_bytes(trainee, learned + states, passing),
         available=available_bytes(runtime.device),
         rows=len(group[0]),
         places=trainee.batches.num_places(group[0]),
@@ -243,16 +242,22 @@ def modules_of(objective: Objective) -> list[nn.Module]:
     return [value for value in vars(objective).values() if isinstance(value, nn.Module)]
 
 
-def allocator_bytes(trainee: Trainee, taken: int) -> int:
-    """Return what is taken beside the tensors of a step that takes so many bytes."""
+def allocator_bytes(trainee: Trainee, fixed: int, passing: int) -> int:
+    """Return what is taken beside the tensors of a step.
+
+    Args:
+        trainee: Says where, in which format, and how many shapes batches have.
+        fixed: Bytes of gradients and optimizer.
+        passing: Bytes of activations and logits.
+    """
+    taken = fixed + passing
     first = min(MOST_FIRST_STEPS_BYTES, FIRST_STEPS_BYTES + FIRST_STEPS_SHARE * taken)
     if trainee.runtime.device.type == "cuda":
         return round(KEPT_ON_GPU * taken + first)
     more = num_shapes(trainee) - 1
-    kept = KEPT_SAME + (KEPT_VARIED - KEPT_SAME) * min(1.0, more / VARIED_SHAPES)
     kernels = min(MOST_KERNELS, more * num_products(trainee.model))
     in_bf16 = trainee.runtime.precision == "bf16"
-    return round(kept * taken + first + kernels * KERNEL_BYTES * in_bf16)
+    return round(KEPT * passing + first + kernels * KERNEL_BYTES * in_bf16)
 
 
 def num_shapes(trainee: Trainee) -> int:
