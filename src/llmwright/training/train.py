@@ -21,15 +21,9 @@ from llmwright.core.locale import text
 from llmwright.core.runs import CHECKPOINTS, Run
 from llmwright.models.config import ScratchModel
 from llmwright.training import setup
-from llmwright.training.acceleration.attention import use_plain_attention
 from llmwright.training.acceleration.compilation import choose_compiled
-from llmwright.training.acceleration.dropout import use_quick_dropout
-from llmwright.training.acceleration.parts import (
-    choose_packing,
-    use_checkpointing,
-    use_kernels,
-    use_tf32,
-)
+from llmwright.training.acceleration.parts import choose_packing
+from llmwright.training.acceleration.switching import change_parts, choose_arithmetic
 from llmwright.training.budget import Budget, steps_in
 from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.config import TrainConfig
@@ -46,7 +40,6 @@ from llmwright.training.loop import Trainee, fit
 from llmwright.training.objectives.objective import Objective, ObjectiveRequest
 from llmwright.training.optimizers.build import lr_factors, parameter_groups
 from llmwright.training.runtimes.assignment import Assignment
-from llmwright.training.runtimes.precision import choose_precision
 from llmwright.training.runtimes.runtime import Runtime
 from llmwright.training.safety.guard import Guard
 from llmwright.training.safety.memory import after_kills
@@ -191,21 +184,12 @@ def make_trainee(
 ) -> Trainee:
     """Return everything that takes part in training, as it is before `prepare_objective`."""
     model = runtime.place(material.model)
-    use_kernels(config.kernels, model, runtime.device, run.notice)
-    use_tf32(config.precision, runtime.device, run.notice)
-    if config.checkpointing is True:
-        use_checkpointing(model)
-        run.notice(text("training.checkpointing_on"))
+    change_parts(config, model, runtime, run.notice)
     objective = make_objective(config, problem, material, run)
     packing = not material.train.stream and choose_packing(
         config.packing, problem.objective.kind, model, runtime.device, run.notice
     )
-    runtime.precision, sentence = choose_precision(config.precision, model, runtime.device)
-    run.notice(sentence)
-    if use_quick_dropout(model, runtime):
-        run.notice(text("training.quick_dropout"))
-    if use_plain_attention(model, runtime):
-        run.notice(text("training.plain_attention"))
+    choose_arithmetic(config, model, runtime, run.notice)
     for sentence in objective.economies():
         run.notice(sentence)
     batches = make_batches(config, problem, material, packing, run)

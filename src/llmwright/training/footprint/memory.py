@@ -35,8 +35,8 @@ from llmwright.training.state import State
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# What is taken beside activations and logits, as a share of them: freed blocks that glibc keeps, and
-# the copies in which kernels lay them out (docs/planning.md has the measurements).
+# What is taken beside activations and logits, as a share of them: freed blocks that glibc keeps,
+# and the copies in which kernels lay them out (docs/planning.md has the measurements).
 KEPT = 0.9
 # oneDNN compiles a kernel for each product of each shape in bf16, and keeps that many.
 KERNEL_BYTES, MOST_KERNELS = 350_000, 1024
