@@ -13,7 +13,7 @@ import torch
 from llmwright.core.errors import ResourceError
 from llmwright.core.locale import text
 from llmwright.training.footprint import memory as footprint
-from llmwright.training.footprint.check import check_memory, refuse
+from llmwright.training.footprint.check import check_memory, foreseen, refuse
 from llmwright.training.footprint.memory import largest_group, predict_memory
 from llmwright.training.loop import one_step
 from llmwright.training.objectives.causal_lm import CausalLMObjective
@@ -132,6 +132,31 @@ def test_batches_that_would_not_fit_are_computed_in_the_largest_parts_that_do(
     _, alike = begin(*texts, {"model": model, "batch_size": 24})
     assert float(result.loss) == pytest.approx(float(one_step(alike, State(), [group]).loss), 1e-5)
     assert len(micro_batches(trainee.batches, group, tokens)) == 2
+
+
+def test_what_no_part_could_mend_is_refused_after_two_looks(
+    begin: Callable[..., Any], texts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {**SPEC, "architecture": "decoder"}
+    config, trainee = begin(*texts, {"model": model, "batch_size": 24, "checkpointing": False})
+    fixed = predict_memory(trainee).gradients
+    monkeypatch.setattr(footprint, "available_bytes", lambda device: fixed)
+    looks: list[int] = []
+    simulate = footprint.simulate
+
+    def counted(trainee: Any, group: Any) -> Any:
+        looks.append(len(group[0]))
+        return simulate(trainee, group)
+
+    monkeypatch.setattr(footprint, "simulate", counted)
+    with pytest.raises(ResourceError, match="TRAIN-150"):
+        check_memory(config, trainee, print)
+    assert looks == [24, 1]
+    # Where nobody is to look, a plan cuts nothing either.
+    unchecked = config.model_copy(update={"memory_check": "off"})
+    memory, tokens = foreseen(unchecked, trainee, print)
+    assert not memory.fits
+    assert tokens is None
 
 
 def test_few_activations_are_kept_where_memory_asks_for_it(

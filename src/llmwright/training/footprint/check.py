@@ -21,6 +21,10 @@ from llmwright.training.safety.memory import halved
 Notice = Callable[..., None]
 
 
+# Most tokens of a micro-batch that leave each row alone.
+ROW_BY_ROW = 1
+
+
 class Outlook(NamedTuple):
     """What is known of a run's memory before its first step.
 
@@ -65,15 +69,18 @@ def foreseen(
 
     Batches that do not fit are computed in parts: the same result. Where single rows do not fit
     either, and it is left open whether activations are kept, the model keeps few of them from here
-    on. Arguments as for `check_memory`.
+    on. Nothing is changed where nobody wants memory to be looked at. Arguments as for
+    `check_memory`.
     """
+    if config.memory_check == "off":
+        return Outlook(_simulated(trainee, notice, max_tokens), max_tokens)
     found = _in_fitting_parts(trainee, notice, max_tokens)
     short = found.memory is not None and not found.memory.fits
     if short and config.checkpointing == "auto" and can_checkpoint(trainee.model):
         use_checkpointing(trainee.model)
         notice(text("training.checkpointing_needed"))
         found = _in_fitting_parts(trainee, notice, max_tokens)
-    if found.max_tokens != max_tokens:
+    if found.memory is not None and found.memory.fits and found.max_tokens != max_tokens:
         notice(text("training.parts_foreseen", tokens=found.max_tokens))
     return found
 
@@ -81,6 +88,11 @@ def foreseen(
 def _in_fitting_parts(trainee: Trainee, notice: Notice, max_tokens: int | None) -> Outlook:
     """Return the first of ever smaller parts that fits; single rows where none does."""
     memory = _simulated(trainee, notice, max_tokens)
+    if memory is None or memory.fits or memory.rows == 1:
+        return Outlook(memory, max_tokens)
+    least = _simulated(trainee, notice, ROW_BY_ROW)
+    if least is None or not least.fits:
+        return Outlook(least, ROW_BY_ROW)
     while memory is not None and not memory.fits and memory.rows > 1:
         max_tokens = halved(trainee.batches, largest_group(trainee, max_tokens), "")
         memory = _simulated(trainee, notice, max_tokens)
