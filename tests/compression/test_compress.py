@@ -20,7 +20,7 @@ from llmwright.export.config import ExportConfig
 from llmwright.export.export import export
 from llmwright.inference.config import VerifyConfig
 from llmwright.inference.predictor import Predictor
-from llmwright.inference.verify import verify
+from llmwright.inference.proof.verify import verify
 from llmwright.models import load
 
 Adapted = Callable[..., Artifact]

@@ -10,7 +10,7 @@ from llmwright.core.artifacts import Artifact
 from llmwright.inference.predictor import Predictor
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.model import ServedModel
+from llmwright.serving.served.model import ServedModel
 from llmwright.serving.server import background
 
 SOUNDS = {"cat": "meow", "dog": "woof", "cow": "moo", "owl": "hoot"}

@@ -15,7 +15,7 @@ from llmwright.core.errors import ConfigError
 from llmwright.inference.predictor import Predictor
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.model import ServedModel
+from llmwright.serving.served.model import ServedModel
 from llmwright.serving.server import background
 
 WORDS = {"awful": 0, "poor": 100, "fair": 250, "good": 400, "great": 500}

@@ -11,7 +11,7 @@ from llmwright.core.errors import InputError
 from llmwright.inference.predictor import Predictor
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.model import ServedModel
+from llmwright.serving.served.model import ServedModel
 from llmwright.serving.server import background
 
 THINGS = ["tea", "bread", "soup", "rice", "fish", "cake", "milk", "corn", "plum", "pear"]

@@ -15,7 +15,7 @@ from llmwright.core.errors import InputError
 from llmwright.inference.predictor import Predictor
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.model import ServedModel
+from llmwright.serving.served.model import ServedModel
 from llmwright.serving.server import background
 
 NAMES = ["ann", "bob", "cid", "dee", "eve", "fay", "gus", "hal", "ida", "jon", "kim", "leo"]

@@ -15,7 +15,7 @@ from llmwright.core.events import Event
 from llmwright.core.runs import Run
 from llmwright.export.config import ExportConfig
 from llmwright.export.export import export
-from llmwright.inference.probes import record_probes
+from llmwright.inference.proof.probes import record_probes
 from llmwright.tasks.contract import Contract
 
 _spec = importlib.util.spec_from_file_location(

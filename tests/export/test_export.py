@@ -19,8 +19,8 @@ from llmwright.export.config import ExportConfig
 from llmwright.export.export import check, export, refuse
 from llmwright.inference.config import VerifyConfig
 from llmwright.inference.predictor import Predictor
-from llmwright.inference.probes import Probes
-from llmwright.inference.verify import verify
+from llmwright.inference.proof.probes import Probes
+from llmwright.inference.proof.verify import verify
 from llmwright.tasks.contract import Contract
 
 # One quick export is in every run of the tests: the family whose graph is made quickest.

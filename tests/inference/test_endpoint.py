@@ -19,12 +19,12 @@ from llmwright.core.errors import CheckError, InputError
 from llmwright.core.runs import Run, Store
 from llmwright.inference.config import VerifyConfig
 from llmwright.inference.endpoint import Endpoint
-from llmwright.inference.parity import limits_for
 from llmwright.inference.predictor import Predictor
-from llmwright.inference.probes import Probe, Probes, record_probes
-from llmwright.inference.remote import Judge
-from llmwright.inference.sampling import log_softmax
-from llmwright.inference.verify import verify
+from llmwright.inference.proof.parity import limits_for
+from llmwright.inference.proof.probes import Probe, Probes, record_probes
+from llmwright.inference.proof.remote import Judge
+from llmwright.inference.proof.verify import verify
+from llmwright.inference.writing.sampling import log_softmax
 from llmwright.tasks.contract import Contract
 
 TAGS = ["B-LOC", "I-LOC", "O"]

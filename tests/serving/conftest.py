@@ -14,13 +14,13 @@ import torch
 from llmwright.core.artifacts import Artifact, Store
 from llmwright.data.records import DatasetInfo
 from llmwright.inference.predictor import Predictor
-from llmwright.inference.probes import record_probes
+from llmwright.inference.proof.probes import record_probes
 from llmwright.models.config import ScratchModel
 from llmwright.models.load import save_model
 from llmwright.models.spec import ModelRequest, build_model
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.model import ServedModel
+from llmwright.serving.served.model import ServedModel
 from llmwright.serving.server import background
 from llmwright.tasks.make_contract import ContractRequest, make_contract
 from llmwright.tasks.task import TASKS

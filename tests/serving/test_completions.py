@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from llmwright.serving.model import ServedModel
+from llmwright.serving.served.model import ServedModel
 
 USER = {"role": "user", "content": "hello"}
 

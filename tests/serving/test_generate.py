@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from llmwright.inference.predictor import Predictor
-from llmwright.serving.model import ServedModel
+from llmwright.serving.served.model import ServedModel
 
 Server = Callable[..., Any]
 JSON = "application/json"

@@ -12,8 +12,8 @@ import pytest
 
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.model import ServedModel
 from llmwright.serving.routes import pages
+from llmwright.serving.served.model import ServedModel
 
 NAMES = ("weather", "intents", "names", "poems", "talk")
 # Names of other standards inside the pages, which nothing is loaded from.

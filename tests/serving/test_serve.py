@@ -22,8 +22,8 @@ from llmwright.core.events import Event, Notice
 from llmwright.core.runs import Run
 from llmwright.inference.predictor import Predictor
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.probing import check, examples
 from llmwright.serving.serve import load, serve
+from llmwright.serving.served.probing import check, examples
 
 Artifacts = Callable[[str], Artifact]
 

@@ -8,9 +8,9 @@ import pytest
 
 from llmwright.core.artifacts import Artifact
 from llmwright.inference.endpoint import Endpoint
-from llmwright.inference.probes import Probes
-from llmwright.inference.remote import compare_remote
-from llmwright.serving.model import ServedModel
+from llmwright.inference.proof.probes import Probes
+from llmwright.inference.proof.remote import compare_remote
+from llmwright.serving.served.model import ServedModel
 
 
 @pytest.mark.parametrize("name", ["weather", "poems", "talk", "intents", "names"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llmwright.core.errors import InputError
-from llmwright.inference.probes import MAX_PROMPT_CHARACTERS, probe_rows
+from llmwright.inference.proof.probes import MAX_PROMPT_CHARACTERS, probe_rows
 from llmwright.tasks.fill_mask import mask_tokens
 from llmwright.tasks.task import IGNORE, Output
 from llmwright.tokenization.special import ensure_mask

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertLMHeadModel
 
 from llmwright.core.errors import CheckError, ConfigError, InputError
 from llmwright.core.events import Metric, Notice, Progress, Sample
-from llmwright.inference.probes import Probes
+from llmwright.inference.proof.probes import Probes
 from llmwright.models.load import load_model, load_tokenizer, quiet, save_model
 from llmwright.tasks.contract import Contract
 

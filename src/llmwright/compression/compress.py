@@ -14,11 +14,11 @@ from llmwright.core.artifacts import Artifact, Draft
 from llmwright.core.errors import CheckError
 from llmwright.core.locale import language, text
 from llmwright.core.runs import Run
-from llmwright.inference.page.parity import parity_page
-from llmwright.inference.parity import Check, ParityTable, compare, limits_for
 from llmwright.inference.predictor import Predictor
-from llmwright.inference.probes import Probes
-from llmwright.inference.verify import PAGE_FILE, describe, save_report, summary
+from llmwright.inference.proof.page import parity_page
+from llmwright.inference.proof.parity import Check, ParityTable, compare, limits_for
+from llmwright.inference.proof.probes import Probes
+from llmwright.inference.proof.verify import PAGE_FILE, describe, save_report, summary
 from llmwright.models.adapters.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE_FILE
 from llmwright.tasks.contract import Contract
 

@@ -8,10 +8,10 @@ from llmwright.compression.compress import CompressionRequest
 from llmwright.compression.config import Merge
 from llmwright.core.errors import InputError
 from llmwright.core.locale import text
-from llmwright.inference.opening import open_tokenizer
-from llmwright.inference.parity import Check, compare
+from llmwright.inference.engines.opening import open_tokenizer
+from llmwright.inference.engines.torch_engine import TorchEngine
 from llmwright.inference.predictor import Predictor
-from llmwright.inference.torch_engine import TorchEngine
+from llmwright.inference.proof.parity import Check, compare
 from llmwright.models import load
 from llmwright.models.adapters.attached import attached_to
 from llmwright.models.adapters.base import Base, is_adapter

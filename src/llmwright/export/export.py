@@ -19,12 +19,12 @@ from llmwright.core.runs import Run
 from llmwright.export.config import ExportConfig
 from llmwright.export.support import refuse_unsupported
 from llmwright.export.worker import PROGRESS_FILE, RESULT_FILE
-from llmwright.inference.onnx_engine import EXPORT_FILE
-from llmwright.inference.page.parity import parity_page
-from llmwright.inference.parity import ParityTable, compare, limits_for
+from llmwright.inference.engines.onnx_engine import EXPORT_FILE
 from llmwright.inference.predictor import Predictor
-from llmwright.inference.probes import PROBES_FILE, TENSORS_FILE, Probes
-from llmwright.inference.verify import PAGE_FILE, describe, save_report, summary
+from llmwright.inference.proof.page import parity_page
+from llmwright.inference.proof.parity import ParityTable, compare, limits_for
+from llmwright.inference.proof.probes import PROBES_FILE, TENSORS_FILE, Probes
+from llmwright.inference.proof.verify import PAGE_FILE, describe, save_report, summary
 from llmwright.models.adapters.base import Base, is_adapter
 from llmwright.tasks.contract import CONTRACT_FILE
 

@@ -1,26 +1,13 @@
-"""Configuration of inference: the registered engines and the operation `verify`."""
+"""Configuration of the operation `verify`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from llmwright.core.config import Config, Input
-from llmwright.core.registry import Registry
-
-if TYPE_CHECKING:
-    from llmwright.inference.engine import Engine
-
-# What runs a model's numbers on this machine.
-ENGINES: Registry[type[Engine]] = Registry(
-    "engine",
-    {
-        "torch": "llmwright.inference.torch_engine:TorchEngine",
-        "onnx": "llmwright.inference.onnx_engine:OnnxEngine",
-    },
-)
 
 
 class VerifyConfig(Config):

@@ -27,7 +27,7 @@ from llmwright.data.readers.record import Record, Rejection
 from llmwright.data.records import Row
 from llmwright.inference.predictor import BATCH_SIZE, Predictor
 from llmwright.inference.rows import read_rows
-from llmwright.inference.sampling import Settings
+from llmwright.inference.writing.sampling import Settings
 from llmwright.tasks.task import Example
 
 # Batches between two writes: what a kill may cost.

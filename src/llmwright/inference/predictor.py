@@ -17,12 +17,12 @@ from llmwright.core import artifacts
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError, InputError
 from llmwright.data.records import Row
-from llmwright.inference.detokenize import Detokenizer
-from llmwright.inference.engine import Engine
-from llmwright.inference.generation import FinishReason, Token, generate, write_all
-from llmwright.inference.opening import open_engine, open_tokenizer
-from llmwright.inference.probes import logits_of
-from llmwright.inference.sampling import Settings, log_softmax
+from llmwright.inference.engines.asking import logits_of
+from llmwright.inference.engines.engine import Engine
+from llmwright.inference.engines.opening import open_engine, open_tokenizer
+from llmwright.inference.writing.detokenize import Detokenizer
+from llmwright.inference.writing.generation import FinishReason, Token, generate, write_all
+from llmwright.inference.writing.sampling import Settings, log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, Generation
 from llmwright.tasks.reading import FIELD, refuse_missing

@@ -12,7 +12,7 @@ import psutil
 
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
-from llmwright.inference.probes import record_probes
+from llmwright.inference.proof.probes import record_probes
 from llmwright.training.checkpoints.store import Checkpoints
 from llmwright.training.config import TrainConfig
 from llmwright.training.data.batching import Batches

@@ -9,15 +9,15 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from llmwright.serving import errors
-from llmwright.serving.auth import Keys
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.gate import Gate
+from llmwright.serving.door import errors
+from llmwright.serving.door.auth import Keys
+from llmwright.serving.door.gate import Gate
 from llmwright.serving.metrics import Metrics
-from llmwright.serving.model import ServedModel
 from llmwright.serving.routes import chat, classify, completions, generate, operating, pages
-from llmwright.serving.service import Service
-from llmwright.serving.worker import Worker
+from llmwright.serving.served.model import ServedModel
+from llmwright.serving.work.service import Service
+from llmwright.serving.work.worker import Worker
 
 SKIPPED: dict[str, Any] = {"status": "skipped", "count": 0, "details": {}}
 

@@ -20,11 +20,11 @@ from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.inference.predictor import Predictor
 from llmwright.serving.app import create_app
-from llmwright.serving.auth import read_keys
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.gate import ACCESS
-from llmwright.serving.model import ServedModel
-from llmwright.serving.probing import check, examples
+from llmwright.serving.door.auth import read_keys
+from llmwright.serving.door.gate import ACCESS
+from llmwright.serving.served.model import ServedModel
+from llmwright.serving.served.probing import check, examples
 from llmwright.serving.server import HttpServer, address_of, listen
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmwright.core import files
 from llmwright.core.artifacts import Artifact
 from llmwright.core.runs import Run
-from llmwright.inference.probes import record_probes
+from llmwright.inference.proof.probes import record_probes
 from llmwright.models.adapters.attached import attached_to
 from llmwright.models.adapters.put import save_adapter
 from llmwright.models.load import quiet

@@ -9,7 +9,7 @@ import torch
 
 from llmwright.core.errors import CheckError, ConfigError, InputError
 from llmwright.core.events import Metric, Notice, Progress, Sample
-from llmwright.inference.probes import Probes
+from llmwright.inference.proof.probes import Probes
 from llmwright.models.load import load_model, load_tokenizer
 from llmwright.tasks.contract import Contract
 from llmwright.training.checkpoints.store import Checkpoints

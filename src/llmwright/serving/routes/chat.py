@@ -12,13 +12,13 @@ from fastapi.responses import JSONResponse, Response
 
 from llmwright.serving.bodies.answers import ChatCompletion
 from llmwright.serving.bodies.requests import ChatBody
-from llmwright.serving.call import DONE, Call, EventStream, event
-from llmwright.serving.errors import ApiError
-from llmwright.serving.log_probs import chat_log_probs
+from llmwright.serving.door.errors import ApiError
 from llmwright.serving.routes.completions import usage, wants_usage, writing_of
 from llmwright.serving.routes.documented import answers
-from llmwright.serving.service import service_of
-from llmwright.serving.worker import Job
+from llmwright.serving.served.log_probs import chat_log_probs
+from llmwright.serving.work.call import DONE, Call, EventStream, event
+from llmwright.serving.work.service import service_of
+from llmwright.serving.work.worker import Job
 
 router = APIRouter(tags=["OpenAI"])
 

@@ -11,11 +11,11 @@ from fastapi.responses import JSONResponse, Response
 
 from llmwright.serving.bodies.answers import Classification
 from llmwright.serving.bodies.requests import ClassifyBody
-from llmwright.serving.call import Call
-from llmwright.serving.errors import ApiError
+from llmwright.serving.door.errors import ApiError
 from llmwright.serving.routes.documented import answers
-from llmwright.serving.service import service_of
-from llmwright.serving.worker import Job
+from llmwright.serving.work.call import Call
+from llmwright.serving.work.service import service_of
+from llmwright.serving.work.worker import Job
 
 router = APIRouter(tags=["Classification"])
 

@@ -12,12 +12,12 @@ from fastapi.responses import JSONResponse, Response
 
 from llmwright.serving.bodies.answers import Completion
 from llmwright.serving.bodies.requests import CompletionBody, TextBody
-from llmwright.serving.call import DONE, Call, EventStream, event
-from llmwright.serving.errors import ApiError
-from llmwright.serving.log_probs import completion_log_probs
+from llmwright.serving.door.errors import ApiError
 from llmwright.serving.routes.documented import answers
-from llmwright.serving.service import Service, service_of
-from llmwright.serving.worker import Job
+from llmwright.serving.served.log_probs import completion_log_probs
+from llmwright.serving.work.call import DONE, Call, EventStream, event
+from llmwright.serving.work.service import Service, service_of
+from llmwright.serving.work.worker import Job
 from llmwright.serving.writing import Piece, Writing
 
 router = APIRouter(tags=["OpenAI"])

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from llmwright.serving.bodies.requests import Options
-from llmwright.serving.call import Call
-from llmwright.serving.errors import ApiError
-from llmwright.serving.fields import Fields
+from llmwright.serving.door.errors import ApiError
 from llmwright.serving.routes.documented import refusals, success
-from llmwright.serving.service import Service, service_of
-from llmwright.serving.worker import Job
+from llmwright.serving.served.fields import Fields
+from llmwright.serving.work.call import Call
+from llmwright.serving.work.service import Service, service_of
+from llmwright.serving.work.worker import Job
 
 MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from llmwright.serving.bodies.answers import Health, ModelCard, ModelList
 from llmwright.serving.routes.documented import answers, success
-from llmwright.serving.service import Service, service_of
+from llmwright.serving.work.service import Service, service_of
 
 router = APIRouter(tags=["Operation"])
 

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from llmwright.core import locale
-from llmwright.serving.service import Service, service_of
+from llmwright.serving.work.service import Service, service_of
 
 router = APIRouter()
 

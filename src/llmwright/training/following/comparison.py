@@ -10,7 +10,7 @@ import numpy as np
 
 from llmwright.core import files
 from llmwright.core.operation import Finding
-from llmwright.inference.probes import Probe, Probes
+from llmwright.inference.proof.probes import Probe, Probes
 from llmwright.training.state import TRAINING_FILE
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from llmwright.core.errors import InputError, LLMwrightError
 from llmwright.core.locale import text
 from llmwright.data.records import Row
-from llmwright.inference.probes import probe_rows
+from llmwright.inference.proof.probes import probe_rows
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.reading import INPUT_COLUMNS
 from llmwright.tasks.task import Task

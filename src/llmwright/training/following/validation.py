@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from llmwright.data.records import Row
-from llmwright.inference.generation import write_all
-from llmwright.inference.sampling import Settings
-from llmwright.inference.torch_engine import TorchEngine
+from llmwright.inference.engines.torch_engine import TorchEngine
+from llmwright.inference.writing.generation import write_all
+from llmwright.inference.writing.sampling import Settings
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch, Task
 from llmwright.training.data.batching import BucketedRows

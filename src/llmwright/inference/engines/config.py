@@ -1,0 +1,19 @@
+"""The registered engines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmwright.core.registry import Registry
+
+if TYPE_CHECKING:
+    from llmwright.inference.engines.engine import Engine
+
+# What runs a model's numbers on this machine.
+ENGINES: Registry[type[Engine]] = Registry(
+    "engine",
+    {
+        "torch": "llmwright.inference.engines.torch_engine:TorchEngine",
+        "onnx": "llmwright.inference.engines.onnx_engine:OnnxEngine",
+    },
+)

@@ -1,0 +1,342 @@
+"""Is this the same model? The recorded probes run again, and a table of the differences.
+
+Comparisons of texts are teacher-forced: the model is led along the recorded continuation, so one
+early difference does not spoil all that follows. A token that differs counts only where the
+recorded lead of the likeliest token over the second exceeds the tolerance: closer races may go
+either way without anything being wrong.
+
+Shapes: L labels, T tokens, U written tokens, V vocabulary, K kept tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from llmwright.inference.engines.asking import logits_of
+from llmwright.inference.predictor import Predictor
+from llmwright.inference.proof.probes import (
+    MAX_SECONDS,
+    Probe,
+    Probes,
+    identity_of,
+    run_bounded,
+    walk,
+)
+from llmwright.tasks.task import Output, Task
+
+MAX_DIFFERENCES = 10
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted.
+
+    Attributes:
+        tolerance: Largest difference of a logit or log-probability, times the largest recorded
+            value where that is above 1.
+        min_agreement: Share of labels and of tokens that must agree.
+    """
+
+    tolerance: float
+    min_agreement: float
+
+
+# By the number format of what is checked. Other arithmetic gives other last digits; 8 bits give
+# other digits altogether, so there the answers count.
+LIMITS = {
+    "float32": Limits(1e-4, 1.0),
+    "bfloat16": Limits(5e-2, 0.99),
+    "float16": Limits(1e-2, 0.99),
+    "int8": Limits(1.0, 0.95),
+    "url": Limits(1e-3, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table.
+
+    Attributes:
+        name: What was compared; a sentence ``inference.check_<name>`` explains it.
+        value: What was found: a difference, a share, or a fact.
+        limit: What is accepted: at most for differences, at least for shares, equal for facts.
+        passed: Whether it holds.
+    """
+
+    name: str
+    value: Any
+    limit: Any
+    passed: bool
+
+
+@dataclass
+class ParityTable:
+    """What came out of running the probes.
+
+    Attributes:
+        engine: What ran the model.
+        number_format: Of its weights; ``url`` for a server.
+        num_probes: Probes that were run …
+        num_recorded: … of so many.
+        checks: The lines.
+        differences: Up to ten probes that answered otherwise.
+    """
+
+    engine: str
+    number_format: str
+    num_probes: int = 0
+    num_recorded: int = 0
+    checks: list[Check] = field(default_factory=list)
+    differences: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check holds."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def failed(self) -> list[Check]:
+        """The checks that do not hold."""
+        return [check for check in self.checks if not check.passed]
+
+    def value(self, name: str) -> Any:
+        """Return what a check found; None when it was not made."""
+        return next((check.value for check in self.checks if check.name == name), None)
+
+    def at_most(self, name: str, value: float, limit: float) -> None:
+        """Add a difference, which must be small; not a number fails."""
+        self.checks.append(Check(name, float(value), limit, bool(value <= limit)))
+
+    def at_least(self, name: str, value: float, limit: float) -> None:
+        """Add a share, which must be large."""
+        self.checks.append(Check(name, float(value), limit, bool(value >= limit)))
+
+    def equal(self, name: str, value: Any, expected: Any) -> None:
+        """Add a fact, which must be the recorded one."""
+        self.checks.append(Check(name, value, expected, value == expected))
+
+    def differ(self, probe: Probe, found: Any) -> None:
+        """Remember a probe that answered otherwise."""
+        if len(self.differences) < MAX_DIFFERENCES:
+            entry = {"row": probe.row, "expected": probe.answer, "found": found}
+            self.differences.append(entry)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as plain values."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def limits_for(
+    number_format: str, tolerance: float | None = None, min_agreement: float | None = None
+) -> Limits:
+    """Return what is accepted of a number format, with the user's own limits laid over it."""
+    known = LIMITS.get(number_format, LIMITS["int8"])
+    return Limits(
+        known.tolerance if tolerance is None else tolerance,
+        known.min_agreement if min_agreement is None else min_agreement,
+    )
+
+
+@dataclass
+class Tally:
+    """What was counted over all probes."""
+
+    inputs_equal: int = 0
+    largest_difference: float = 0.0
+    largest_value: float = 0.0
+    agreeing: int = 0
+    compared: int = 0
+    texts_equal: int = 0
+
+    def add_difference(self, difference: float) -> None:
+        """Keep the larger one; "not a number" once seen is never forgotten."""
+        self.largest_difference = float(np.maximum(self.largest_difference, difference))
+
+
+def compare(
+    predictor: Predictor,
+    probes: Probes,
+    limits: Limits | None = None,
+    max_seconds: float = MAX_SECONDS,
+) -> ParityTable:
+    """Run the probes on a model of this machine and return the table.
+
+    Args:
+        predictor: The model.
+        probes: What was recorded.
+        limits: What is accepted; by the engine's number format when not given.
+        max_seconds: No further probe begins after this time, once 4 were run.
+    """
+    engine = predictor.engine
+    limits = limits or limits_for(engine.number_format)
+    table = ParityTable(engine.name, engine.number_format, num_recorded=len(probes.probes))
+    found = identity_of(predictor.contract, predictor.tokenizer)
+    for name, expected in probes.identity.items():
+        if found.get(name) != expected:
+            table.equal(name, found.get(name), expected)
+    tally = Tally()
+    runner = _follow if predictor.task.generates else _classify
+    for done in run_bounded(
+        probes.probes, lambda part: runner(part, predictor, limits, tally, table), max_seconds
+    ):
+        table.num_probes += done
+    _add_lines(table, tally, limits, predictor.task)
+    return table
+
+
+def _add_lines(table: ParityTable, tally: Tally, limits: Limits, task: Task) -> None:
+    count = max(1, table.num_probes)
+    scaled = limits.tolerance * max(1.0, tally.largest_value)
+    table.at_least("inputs_equal", tally.inputs_equal / count, 1.0)
+    agreement = tally.agreeing / max(1, tally.compared)
+    if task.generates:
+        table.at_most("log_prob_difference", tally.largest_difference, scaled)
+        table.at_least("token_agreement", agreement, limits.min_agreement)
+        table.at_least("texts_equal", tally.texts_equal / count, limits.min_agreement)
+    else:
+        table.at_most("logit_difference", tally.largest_difference, scaled)
+        if task.decides:
+            table.at_least("label_agreement", agreement, limits.min_agreement)
+
+
+def _inputs(part: Sequence[Probe], predictor: Predictor, tally: Tally) -> None:
+    """Count the probes whose text still becomes the same tokens."""
+    for probe in part:
+        read, recorded = predictor.encode(probe.row), probe.example
+        equal = np.array_equal(read.input_ids_T, recorded.input_ids_T)
+        if recorded.token_type_ids_T is not None and read.token_type_ids_T is not None:
+            equal &= np.array_equal(read.token_type_ids_T, recorded.token_type_ids_T)
+        tally.inputs_equal += int(equal)
+
+
+def largest(values: np.ndarray) -> float:
+    """Return the largest absolute value, 0 of nothing; not a number stays so."""
+    return float(np.abs(values).max()) if values.size else 0.0
+
+
+def _classify(
+    part: Sequence[Probe],
+    predictor: Predictor,
+    limits: Limits,
+    tally: Tally,
+    table: ParityTable,
+) -> int:
+    """Compare all logits, and the label of each text or token."""
+    _inputs(part, predictor, tally)
+    examples = [probe.example for probe in part]
+    logits = logits_of(examples, predictor.engine, predictor.task, predictor.contract)
+    for probe, found in zip(part, logits, strict=True):
+        assert probe.logits is not None
+        if found.shape != probe.logits.shape:
+            tally.add_difference(float("inf"))
+            tally.compared += 1
+            continue
+        difference = largest(found - probe.logits)
+        tally.add_difference(difference)
+        tally.largest_value = max(tally.largest_value, largest(probe.logits))
+        if not predictor.task.decides:
+            if difference > limits.tolerance * max(1.0, largest(probe.logits)):
+                table.differ(probe, _answer(found, probe, predictor))
+            continue
+        agreeing = _labels_agree(found, probe.logits, predictor.contract, limits)
+        tally.agreeing += int(agreeing.sum())
+        tally.compared += agreeing.size
+        if not agreeing.all():
+            named = predictor.contract.labels or predictor.contract.multi_label
+            found_answer = _label(found, predictor) if named else _answer(found, probe, predictor)
+            table.differ(probe, found_answer)
+    return len(part)
+
+
+def _labels_agree(
+    found: np.ndarray, recorded: np.ndarray, contract: Any, limits: Limits
+) -> np.ndarray:
+    """Return where the decision is the same, or was too close to call."""
+    close = limits.tolerance * max(1.0, largest(recorded))
+    if contract.multi_label:
+        border = np.log(contract.threshold / (1 - contract.threshold))
+        same_L: np.ndarray = (found >= border) == (recorded >= border)
+        return same_L | (np.abs(recorded - border) <= close)
+    ordered = np.sort(recorded, axis=-1)
+    margin = ordered[..., -1] - ordered[..., -2] if recorded.shape[-1] > 1 else np.inf
+    same = found.argmax(axis=-1) == recorded.argmax(axis=-1)
+    return np.atleast_1d(same | (np.asarray(margin) <= close))
+
+
+def _answer(logits: np.ndarray, probe: Probe, predictor: Predictor) -> dict[str, Any]:
+    """Return what the model answers with these logits."""
+    output = Output(logits=logits)
+    return predictor.task.answer(output, probe.row, predictor.tokenizer, predictor.contract)
+
+
+def _label(logits: np.ndarray, predictor: Predictor) -> Any:
+    if predictor.contract.multi_label:
+        return {"logits": [round(float(v), 4) for v in logits]}
+    best = np.atleast_1d(logits.argmax(axis=-1))
+    labels = predictor.contract.labels
+    return [labels[i] if i < len(labels) else int(i) for i in best]
+
+
+def _follow(
+    part: Sequence[Probe],
+    predictor: Predictor,
+    limits: Limits,
+    tally: Tally,
+    table: ParityTable,
+) -> int:
+    """Lead the model along the recorded continuations and compare every position."""
+    _inputs(part, predictor, tally)
+    place = [0] * len(part)
+    same = [True] * len(part)
+
+    def choose(row: int, log_probs_V: np.ndarray) -> int | None:
+        probe = part[row]
+        assert probe.token_ids_U is not None
+        assert probe.top_ids_UK is not None
+        assert probe.top_log_probs_UK is not None
+        here = place[row]
+        ids_K, expected_K = probe.top_ids_UK[here], probe.top_log_probs_UK[here]
+        if ids_K.max() >= len(log_probs_V):
+            difference = float("inf")
+        else:
+            difference = largest(log_probs_V[ids_K] - expected_K)
+        tally.add_difference(difference)
+        tally.largest_value = max(tally.largest_value, largest(expected_K))
+        agrees = _token_agrees(log_probs_V, ids_K, expected_K, limits)
+        tally.agreeing += int(agrees)
+        tally.compared += 1
+        same[row] = same[row] and agrees
+        place[row] += 1
+        return int(probe.token_ids_U[here]) if place[row] < len(probe.token_ids_U) else None
+
+    walk(predictor.engine, [probe.input_ids_T for probe in part], choose)
+    for row, probe in enumerate(part):
+        # A model whose context ends early cannot say the rest.
+        complete = probe.token_ids_U is not None and place[row] == len(probe.token_ids_U)
+        decoded = _decoded(probe, predictor)
+        tally.texts_equal += int(same[row] and complete and decoded == probe.answer.get("text"))
+        if not same[row] or decoded != probe.answer.get("text"):
+            table.differ(probe, {"text": decoded})
+    return len(part)
+
+
+def _token_agrees(
+    log_probs_V: np.ndarray, ids_K: np.ndarray, expected_K: np.ndarray, limits: Limits
+) -> bool:
+    if int(log_probs_V.argmax()) == int(ids_K[0]) and np.isfinite(log_probs_V[ids_K[0]]):
+        return True
+    close = limits.tolerance * max(1.0, largest(expected_K))
+    return len(expected_K) > 1 and bool(expected_K[0] - expected_K[1] <= close)
+
+
+def _decoded(probe: Probe, predictor: Predictor) -> str:
+    """Return what the model's tokenizer makes of the recorded tokens."""
+    from llmwright.inference.proof.probes import output_of
+
+    output = output_of(probe, predictor.contract)
+    answer = predictor.task.answer(output, probe.row, predictor.tokenizer, predictor.contract)
+    return str(answer["text"])

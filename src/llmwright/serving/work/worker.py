@@ -1,0 +1,273 @@
+"""One thread that owns the model: a bounded queue, shared batches, and texts written in turn.
+
+The event loop never waits for the model. Rows to classify that wait together go through the model
+as one batch. Texts are written one token each in turn, so a short one is not stuck behind a long
+one, and a client that leaves frees its place before the next token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from llmwright.data.records import Row
+from llmwright.serving.config import ServeConfig
+from llmwright.serving.door.errors import ApiError
+from llmwright.serving.metrics import Metrics
+from llmwright.serving.writing import Piece, Writing, joined
+
+END = object()
+
+
+class Answerer(Protocol):
+    """What the worker needs of a model."""
+
+    def answer(self, rows: Sequence[Row], batch_size: int) -> Sequence[Any]:
+        """Return one answer per row; at most ``batch_size`` go through the model together."""
+        ...
+
+    def write(self, row: Row, writing: Writing) -> Iterator[Piece]:
+        """Yield a text piece by piece, at most one token's work between two."""
+        ...
+
+
+class Job:
+    """A piece of work and the way its results take back to the event loop.
+
+    Args:
+        rows: What to answer; one row when a text is to be written.
+        writing: How to write a text; None to classify.
+        streams: Whether each piece is delivered as it comes, or all of them as one at the end.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], writing: Writing | None = None, streams: bool = False
+    ) -> None:
+        self.rows = rows
+        self.writing = writing
+        self.streams = streams
+        self.parts: list[Piece] = []
+        self.created = time.monotonic()
+        self.cancelled = False
+        self.pieces: Iterator[Piece] | None = None
+        self.last_piece: float | None = None
+        self.request: Sequence[Job] = (self,)
+        self.forget: Callable[[], None] = lambda: None
+        self._loop = asyncio.get_running_loop()
+        self._results: asyncio.Queue[Any] = asyncio.Queue()
+
+    def deliver(self, result: Any) -> None:
+        """Hand a result to the event loop; called by the worker's thread."""
+        # The loop is closed only when the process ends without draining.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._results.put_nowait, result)
+
+    def fail(self, error: Exception) -> None:
+        """End the wait for results with an error; called by the event loop."""
+        self._results.put_nowait(error)
+
+    async def result(self) -> Any:
+        """Return the next result, or `END` after the last piece of a text.
+
+        Raises:
+            ApiError, LLMwrightError: Whatever went wrong with the work.
+        """
+        result = await self._results.get()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def cancel(self) -> None:
+        """Give the place in the queue or the slot back."""
+        if not self.cancelled:
+            self.cancelled = True
+            self.forget()
+
+
+class Worker:
+    """The model's thread.
+
+    Args:
+        model: What answers.
+        config: Limits.
+        metrics: Where waits, tokens and batches are counted.
+    """
+
+    def __init__(self, model: Answerer, config: ServeConfig, metrics: Metrics) -> None:
+        self._model = model
+        self._config = config
+        self._metrics = metrics
+        self._waiting: deque[Job] = deque()
+        self._writing: list[Job] = []
+        self._batch: list[Job] = []
+        self._wake = threading.Condition()
+        self._closing = False
+        self._busy_since: float | None = None
+        self._seconds_per_job = 0.1
+        self._thread = threading.Thread(target=self._run, name="llmwright-model", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Refuse what still waits and end the thread; may be called twice."""
+        with self._wake:
+            self._closing = True
+            left = [*self._waiting, *self._writing]
+            self._waiting.clear()
+            self._wake.notify()
+        for job in left:
+            job.cancelled = True
+            job.deliver(ApiError(503, "shutting_down"))
+        if self._thread.is_alive():
+            self._thread.join(timeout=self._config.request_timeout_seconds)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue the jobs of one request, which together take one place.
+
+        Raises:
+            ApiError: No place is left, or the server is stopping (503).
+        """
+        with self._wake:
+            if self._closing:
+                raise ApiError(503, "shutting_down")
+            held = [*self._waiting, *self._writing, *self._batch]
+            ahead = len({id(job.request) for job in held})
+            if ahead >= self._config.max_concurrency + self._config.max_queue:
+                self._metrics.refused("queue_full")
+                wait = math.ceil(len(held) * self._seconds_per_job)
+                headers = {"retry-after": str(min(60, max(1, wait)))}
+                raise ApiError(503, "queue_full", headers=headers, waiting=ahead)
+            for job in jobs:
+                job.request = jobs
+                job.forget = partial(self._forget, job)
+            self._waiting.extend(jobs)
+            self._metrics.queue_depth.set(len(self._waiting))
+            self._wake.notify()
+
+    def heartbeat_age(self) -> float:
+        """Return for how many seconds the model has been busy with one step; 0 when idle."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def is_well(self) -> bool:
+        """Say whether the thread lives and no step takes longer than any request may."""
+        return self._thread.is_alive() and (
+            self.heartbeat_age() <= self._config.request_timeout_seconds
+        )
+
+    def _forget(self, job: Job) -> None:
+        with self._wake, contextlib.suppress(ValueError):
+            self._waiting.remove(job)
+            self._metrics.queue_depth.set(len(self._waiting))
+
+    def _run(self) -> None:
+        while self._admit():
+            if self._batch:
+                self._busy_since = time.monotonic()
+                self._answer(self._batch)
+                self._batch = []
+            for job in list(self._writing):
+                self._busy_since = time.monotonic()
+                self._write_piece(job)
+            self._busy_since = None
+
+    def _admit(self) -> bool:
+        """Wait for work and take what may begin; False when the server stops."""
+        with self._wake:
+            while not (self._waiting or self._writing or self._closing):
+                self._wake.wait()
+            if self._closing:
+                return False
+            room = self._config.max_batch
+            later: deque[Job] = deque()
+            while self._waiting:
+                job = self._waiting.popleft()
+                if job.writing is not None and len(self._writing) < self._config.max_concurrency:
+                    self._writing.append(job)
+                elif job.writing is None and (not self._batch or len(job.rows) <= room):
+                    self._batch.append(job)
+                    room -= len(job.rows)
+                else:
+                    later.append(job)
+                    continue
+                self._metrics.queue_wait.observe(time.monotonic() - job.created)
+            self._waiting = later
+            self._metrics.queue_depth.set(len(later))
+        return True
+
+    def _answer(self, jobs: list[Job]) -> None:
+        """Answer the rows of several requests together; a bad one must not harm the others."""
+        jobs = [job for job in jobs if not job.cancelled]
+        rows = [row for job in jobs for row in job.rows]
+        if not rows:
+            return
+        started = time.monotonic()
+        try:
+            answers = self._model.answer(rows, self._config.max_batch)
+        except Exception as error:
+            if len(jobs) == 1:
+                jobs[0].deliver(error)
+                return
+            for job in jobs:
+                self._answer([job])
+            return
+        self._metrics.batch_rows.observe(len(rows))
+        self._learn_pace((time.monotonic() - started) / len(jobs))
+        position = 0
+        for job in jobs:
+            job.deliver(answers[position : position + len(job.rows)])
+            position += len(job.rows)
+
+    def _write_piece(self, job: Job) -> None:
+        """Write one more piece of a text."""
+        assert job.writing is not None
+        try:
+            if job.cancelled:
+                self._leave(job)
+                return
+            if job.pieces is None:
+                job.pieces = self._model.write(job.rows[0], job.writing)
+            piece = next(job.pieces, None)
+        except Exception as error:
+            self._leave(job)
+            job.deliver(error)
+            return
+        now = time.monotonic()
+        if piece is None:
+            self._leave(job)
+            self._learn_pace((now - job.created) / self._config.max_concurrency)
+            job.deliver(END)
+            return
+        if job.last_piece is None:
+            self._metrics.first_token.observe(now - job.created)
+        else:
+            self._metrics.between_tokens.observe(now - job.last_piece)
+        job.last_piece = now
+        if job.streams:
+            job.deliver(piece)
+            return
+        # Waking the event loop for each token would cost more than small models do.
+        job.parts.append(piece)
+        if piece.finish_reason is not None:
+            job.deliver(joined(job.parts))
+
+    def _leave(self, job: Job) -> None:
+        """Free a slot and let the engine free what it holds for this text."""
+        with self._wake:
+            self._writing.remove(job)
+        close = getattr(job.pieces, "close", None)
+        if close is not None:
+            close()
+
+    def _learn_pace(self, seconds: float) -> None:
+        """Update the moving average that ``Retry-After`` is estimated from."""
+        self._seconds_per_job += 0.1 * (seconds - self._seconds_per_job)
