@@ -10,7 +10,11 @@ from llmwright.core.config import Choice, Config, Input, Kind
 from llmwright.core.registry import Registry
 
 EXPORTERS: Registry[type[Format]] = Registry(
-    "exporter", {"onnx": "llmwright.export.config:OnnxFormat"}
+    "exporter",
+    {
+        "onnx": "llmwright.export.config:OnnxFormat",
+        "gguf": "llmwright.export.config:GgufFormat",
+    },
 )
 
 
@@ -22,11 +26,14 @@ class Format(Kind):
 
     Attributes:
         engine: Registered engine that runs the result, for the parity check.
-        number_format: How its weights are stored; decides the accepted differences.
     """
 
     engine: ClassVar[str]
-    number_format: ClassVar[str] = "float32"
+
+    @property
+    def number_format(self) -> str:
+        """How its weights are stored; decides the accepted differences."""
+        return "float32"
 
 
 class OnnxFormat(Format):
@@ -37,6 +44,24 @@ class OnnxFormat(Format):
 
     kind: Literal["onnx"] = "onnx"
     """Name of this format."""
+
+
+class GgufFormat(Format):
+    """GGUF, run by llama.cpp and what is built on it (Ollama, LM Studio)."""
+
+    implementation: ClassVar[str] = "llmwright.export.gguf.write:export_gguf"
+    engine: ClassVar[str] = "llamacpp"
+
+    kind: Literal["gguf"] = "gguf"
+    """Name of this format."""
+    precision: Literal["bf16", "q8_0", "q4_0"] = "q8_0"
+    """Bits of a weight: 16, 8 or 4, the last two in blocks of 32 with a scale of their own. 8 bits
+    are half the size and nearly as good; 4 bits a quarter, and noticeably worse on small models."""
+
+    @property
+    def number_format(self) -> str:
+        """Bits of a weight."""
+        return self.precision
 
 
 class ExportConfig(Config):

@@ -15,5 +15,6 @@ ENGINES: Registry[type[Engine]] = Registry(
     {
         "torch": "llmwright.inference.engines.torch_engine:TorchEngine",
         "onnx": "llmwright.inference.engines.onnx_engine:OnnxEngine",
+        "llamacpp": "llmwright.inference.engines.llamacpp.engine:LlamaCppEngine",
     },
 )

@@ -39,6 +39,10 @@ class Decoding(ABC):
     def keep(self, rows_R: np.ndarray) -> None:
         """Go on with these rows only; the others are finished."""
 
+    def close(self) -> None:
+        """Give back what the texts still being written hold in the engine."""
+        return
+
 
 class Engine(ABC):
     """Runs one model.

@@ -52,6 +52,9 @@ LIMITS = {
     "bfloat16": Limits(5e-2, 0.99),
     "float16": Limits(1e-2, 0.99),
     "int8": Limits(1.0, 0.95),
+    "bf16": Limits(1e-1, 0.98),
+    "q8_0": Limits(5e-1, 0.95),
+    "q4_0": Limits(5.0, 0.7),
     "url": Limits(1e-3, 1.0),
 }
 

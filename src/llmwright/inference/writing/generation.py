@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from llmwright.inference.engines.engine import Engine
+from llmwright.inference.engines.engine import Decoding, Engine
 from llmwright.inference.writing.sampling import Sampler, Settings
 from llmwright.tasks.task import Output
 
@@ -54,8 +54,17 @@ def generate(
     places = range(len(prompts)) if places is None else places
     samplers = [Sampler(s, place) for s, place in zip(settings, places, strict=True)]
     state = engine.begin(prompts, [sampler.random for sampler in samplers])
-    written = [0] * len(prompts)
-    rows_R = np.arange(len(prompts))
+    try:
+        yield from _written(state, samplers, settings)
+    finally:
+        state.close()
+
+
+def _written(
+    state: Decoding, samplers: Sequence[Sampler], settings: Sequence[Settings]
+) -> Iterator[Token]:
+    written = [0] * len(samplers)
+    rows_R = np.arange(len(samplers))
     while len(rows_R):
         chosen_R: list[int] = []
         going_R: list[bool] = []

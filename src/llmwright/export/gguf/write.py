@@ -1,0 +1,109 @@
+"""A model as one GGUF file, for llama.cpp and what is built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, quantize
+
+from llmwright.export.gguf.families import Family, family_of, rope_factors, weights_of
+from llmwright.export.gguf.vocabulary import write_vocabulary
+from llmwright.models.adapters.attached import attached_to
+from llmwright.models.adapters.put import merge
+from llmwright.models.load import load_model, load_tokenizer
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import TASKS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from llmwright.export.config import GgufFormat
+
+FILE = "model.gguf"
+TYPES = {
+    "bf16": (GGMLQuantizationType.BF16, LlamaFileType.MOSTLY_BF16),
+    "q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
+    "q4_0": (GGMLQuantizationType.Q4_0, LlamaFileType.MOSTLY_Q4_0),
+}
+# What every token passes keeps more bits, as in llama.cpp's own files.
+ENDS = ("token_embd.weight", "output.weight")
+# Read by row and added, never multiplied: small, and llama.cpp wants them in full.
+ADDED = ("position_embd.weight", "token_types.weight")
+BLOCK = 32
+
+
+def export_gguf(
+    chosen: GgufFormat, source: Path, folder: Path, report: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """Write the GGUF file of a model and return what ``export.json`` says about it.
+
+    Args:
+        chosen: Says in how many bits weights are kept.
+        source: Model folder.
+        folder: Where the file goes.
+        report: Is told how many weights are written.
+
+    Raises:
+        InputError: llama.cpp has no such model (``EXPORT-020`` to ``EXPORT-022``).
+    """
+    contract = Contract.open(source)
+    task = TASKS.get(contract.task)
+    model = load_model(source, task=task.auto_class)
+    if attached_to(model) is not None:
+        merge(model)
+    family = family_of(model.config)
+    tokenizer = load_tokenizer(source)
+    writer = GGUFWriter(folder / FILE, arch_name(family))
+    qtype, file_type = TYPES[chosen.precision]
+    writer.add_file_type(file_type)
+    writer.add_name(contract.name if hasattr(contract, "name") else model.config.model_type)
+    family.sizes(writer, model.config)
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    vocabulary = write_vocabulary(writer, tokenizer, rows)
+    factors = rope_factors(model.config)
+    if factors is not None:
+        writer.add_tensor("rope_freqs.weight", factors)
+    total = sum(1 for _ in model.state_dict())
+    for index, (name, weight) in enumerate(weights_of(family, model.config, _weights(model))):
+        report(name, index, total)
+        kept = type_of(name, weight, qtype)
+        writer.add_tensor(name, quantize(weight, kept), raw_dtype=kept)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    report("saved", total, total)
+    context = int(model.config.max_position_embeddings)
+    return {"graphs": {"model": FILE}, "context": context, "vocabulary": vocabulary}
+
+
+def arch_name(family: Family) -> str:
+    """Return llama.cpp's name of an architecture."""
+    from gguf import MODEL_ARCH_NAMES
+
+    return MODEL_ARCH_NAMES[family.arch]
+
+
+def type_of(name: str, weight: np.ndarray, wanted: GGMLQuantizationType) -> GGMLQuantizationType:
+    """Return in how many bits a weight is kept."""
+    if weight.ndim < 2 or name in ADDED:
+        return GGMLQuantizationType.F32
+    if wanted == GGMLQuantizationType.BF16:
+        return wanted
+    if weight.shape[-1] % BLOCK:
+        # Blocks are 32 numbers of a row.
+        return GGMLQuantizationType.BF16
+    return GGMLQuantizationType.Q8_0 if name in ENDS else wanted
+
+
+def _weights(model: PreTrainedModel) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each weight once; the output layer only where it is one of its own."""
+    seen: set[int] = set()
+    for name, weight in model.state_dict().items():
+        if weight.data_ptr() in seen:
+            continue
+        seen.add(weight.data_ptr())
+        yield name, weight.detach().float().cpu().numpy()
