@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, quantize
+from gguf import (
+    MODEL_ARCH_NAMES,
+    GGMLQuantizationType,
+    GGUFWriter,
+    LlamaFileType,
+    quantize,
+)
 
-from llmwright.export.gguf.families import Family, family_of, rope_factors, weights_of
+from llmwright.export.gguf.families import family_of, rope_factors, weights_of
 from llmwright.export.gguf.vocabulary import write_vocabulary
 from llmwright.models.adapters.attached import attached_to
 from llmwright.models.adapters.put import merge
@@ -18,7 +24,7 @@ from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from llmwright.export.config import GgufFormat
 
@@ -54,19 +60,35 @@ def export_gguf(
     model = load_model(source, task=task.auto_class)
     if attached_to(model) is not None:
         merge(model)
+    vocabulary = write_gguf(model, load_tokenizer(source), folder / FILE, chosen.precision, report)
+    context = int(model.config.max_position_embeddings)
+    return {"graphs": {"model": FILE}, "context": context, "vocabulary": vocabulary}
+
+
+def write_gguf(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    path: Path,
+    precision: str,
+    report: Callable[[str, int, int], None],
+) -> str | None:
+    """Write a model as one file; return llama.cpp's name of its tokenizer's kind, if it has one.
+
+    Raises:
+        InputError: As `export_gguf`.
+    """
     family = family_of(model.config)
-    tokenizer = load_tokenizer(source)
-    writer = GGUFWriter(folder / FILE, arch_name(family))
-    qtype, file_type = TYPES[chosen.precision]
+    writer = GGUFWriter(path, MODEL_ARCH_NAMES[family.arch])
+    qtype, file_type = TYPES[precision]
     writer.add_file_type(file_type)
-    writer.add_name(contract.name if hasattr(contract, "name") else model.config.model_type)
+    writer.add_name(model.config.model_type)
     family.sizes(writer, model.config)
     rows = int(model.get_input_embeddings().weight.shape[0])
     vocabulary = write_vocabulary(writer, tokenizer, rows)
     factors = rope_factors(model.config)
     if factors is not None:
         writer.add_tensor("rope_freqs.weight", factors)
-    total = sum(1 for _ in model.state_dict())
+    total = len(model.state_dict())
     for index, (name, weight) in enumerate(weights_of(family, model.config, _weights(model))):
         report(name, index, total)
         kept = type_of(name, weight, qtype)
@@ -76,15 +98,7 @@ def export_gguf(
     writer.write_tensors_to_file()
     writer.close()
     report("saved", total, total)
-    context = int(model.config.max_position_embeddings)
-    return {"graphs": {"model": FILE}, "context": context, "vocabulary": vocabulary}
-
-
-def arch_name(family: Family) -> str:
-    """Return llama.cpp's name of an architecture."""
-    from gguf import MODEL_ARCH_NAMES
-
-    return MODEL_ARCH_NAMES[family.arch]
+    return vocabulary
 
 
 def type_of(name: str, weight: np.ndarray, wanted: GGMLQuantizationType) -> GGMLQuantizationType:
