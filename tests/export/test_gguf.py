@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.inference.conftest import make_tokenizer
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -26,7 +27,6 @@ from llmwright.core.errors import InputError
 from llmwright.export.gguf.families import family_of
 from llmwright.export.gguf.write import write_gguf
 from llmwright.inference.engines.llamacpp.engine import LlamaCppEngine
-from tests.inference.conftest import make_tokenizer
 
 SIZES = {
     "hidden_size": 128,

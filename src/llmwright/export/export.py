@@ -19,7 +19,7 @@ from llmwright.core.runs import Run
 from llmwright.export.config import ExportConfig
 from llmwright.export.support import refuse_unsupported
 from llmwright.export.worker import PROGRESS_FILE, RESULT_FILE
-from llmwright.inference.engines.onnx_engine import EXPORT_FILE
+from llmwright.inference.engines.exported import EXPORT_FILE
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.proof.page import parity_page
 from llmwright.inference.proof.parity import ParityTable, compare, limits_for

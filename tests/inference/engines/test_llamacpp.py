@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.inference.conftest import make_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llmwright.core.errors import InputError, ResourceError
 from llmwright.export.gguf.write import write_gguf
 from llmwright.inference.engines.llamacpp.engine import LlamaCppEngine
 from llmwright.inference.engines.llamacpp.library import ContextSettings, library
-from tests.inference.conftest import make_tokenizer
 
 
 @pytest.fixture(scope="module")

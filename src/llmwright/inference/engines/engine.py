@@ -26,10 +26,12 @@ class Decoding(ABC):
     Attributes:
         logits_BV: Logits of each text's next token.
         room_B: How many tokens each text may still get before the model's context is full.
+        joins: Whether more prompts can be read beside the texts being written.
     """
 
     logits_BV: np.ndarray
     room_B: np.ndarray
+    joins: ClassVar[bool] = False
 
     @abstractmethod
     def advance(self, token_ids_B: np.ndarray) -> None:
@@ -38,6 +40,13 @@ class Decoding(ABC):
     @abstractmethod
     def keep(self, rows_R: np.ndarray) -> None:
         """Go on with these rows only; the others are finished."""
+
+    def join(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> None:
+        """Read more prompts; their rows come behind those that are there.
+
+        Only asked where `joins`; arguments as `Engine.begin`.
+        """
+        raise TypeError(type(self).__name__)
 
     def close(self) -> None:
         """Give back what the texts still being written hold in the engine."""

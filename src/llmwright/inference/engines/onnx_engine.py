@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 import onnxruntime
 
-from llmwright.core import files
 from llmwright.core.errors import InputError
 from llmwright.core.hardware import num_cores
 from llmwright.inference.engines.engine import (
@@ -27,10 +26,10 @@ from llmwright.inference.engines.engine import (
     positions,
     room_of,
 )
+from llmwright.inference.engines.exported import is_export, read_export
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch
 
-EXPORT_FILE = "export.json"
 PAST = "past_key_values."
 
 
@@ -75,20 +74,6 @@ def _ort(array: np.ndarray) -> onnxruntime.OrtValue:
     return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
-def _read_info(path: Path) -> dict[str, Any]:
-    """Return what ``export.json`` says.
-
-    Raises:
-        InputError: It is damaged (``INFER-006``).
-    """
-    try:
-        info = files.read_json(path)
-        graphs = {str(name): str(file) for name, file in info.get("graphs", {}).items()}
-    except (ValueError, AttributeError) as error:
-        raise InputError("INFER-006", path=path, reason=str(error)) from error
-    return {**info, "graphs": graphs}
-
-
 class OnnxEngine(Engine):
     """Runs an export.
 
@@ -113,8 +98,7 @@ class OnnxEngine(Engine):
     @classmethod
     def fits(cls, folder: Path) -> bool:
         """Say whether a folder is an ONNX export."""
-        path = folder / EXPORT_FILE
-        return path.is_file() and bool(_read_info(path).get("format") == "onnx")
+        return is_export(folder, "onnx")
 
     @classmethod
     def open(cls, folder: Path, contract: Contract) -> OnnxEngine:
@@ -123,7 +107,7 @@ class OnnxEngine(Engine):
         Raises:
             InputError: A graph or ``export.json`` is missing or damaged (``INFER-006``).
         """
-        info = _read_info(folder / EXPORT_FILE)
+        info = read_export(folder)
         graphs = {name: Graph(folder / file) for name, file in info["graphs"].items()}
         return cls(folder, contract, graphs, info)
 

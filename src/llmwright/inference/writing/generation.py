@@ -36,6 +36,126 @@ class Token:
     logits_V: np.ndarray
 
 
+@dataclass(eq=False)
+class Text:
+    """One text that is being written.
+
+    Attributes:
+        row: Its number, as given.
+        settings: How it is written.
+        sampler: Chooses its tokens.
+        written: Tokens so far.
+    """
+
+    row: int
+    settings: Settings
+    sampler: Sampler
+    written: int = 0
+
+
+@dataclass(eq=False)
+class Group:
+    """Texts that an engine writes together.
+
+    Attributes:
+        state: The engine's.
+        texts: In the order of its rows.
+    """
+
+    state: Decoding
+    texts: list[Text]
+
+
+class Writer:
+    """Writes texts together, a token of each in every step; others may join meanwhile.
+
+    Where an engine can read a new prompt beside the texts that it is writing, all go through it
+    together; else each newcomer has a group of its own.
+
+    Args:
+        engine: Runs the model.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._groups: list[Group] = []
+        self._dropped: set[int] = set()
+
+    def add(
+        self,
+        rows: Sequence[int],
+        prompts: Sequence[np.ndarray],
+        settings: Sequence[Settings],
+        places: Sequence[int],
+    ) -> None:
+        """Read prompts whose texts are written from the next step on.
+
+        Args:
+            rows: A number for each, by which its tokens are known.
+            prompts: Token ids.
+            settings: How each text is written.
+            places: Position of each in its request, which decides its random numbers.
+
+        Raises:
+            ResourceError: The engine has no room for them.
+        """
+        samplers = [Sampler(s, place) for s, place in zip(settings, places, strict=True)]
+        texts = [Text(*each) for each in zip(rows, settings, samplers, strict=True)]
+        randoms = [sampler.random for sampler in samplers]
+        if self._groups and self._groups[0].state.joins:
+            self._groups[0].state.join(prompts, randoms)
+            self._groups[0].texts += texts
+        else:
+            self._groups.append(Group(self._engine.begin(prompts, randoms), texts))
+
+    def drop(self, row: int) -> None:
+        """Write no more of a text."""
+        self._dropped.add(row)
+
+    def step(self) -> Iterator[Token]:
+        """Yield the next token of each text, then let the engine go on with those that do."""
+        for group in list(self._groups):
+            yield from self._step(group)
+        self._dropped.clear()
+
+    def _step(self, group: Group) -> Iterator[Token]:
+        state, chosen_B, going_B = group.state, [], []
+        for place, text in enumerate(group.texts):
+            # A text ends with the stop token or a full count, whichever comes first; the stop
+            # token behind a full count is not looked for.
+            if text.row in self._dropped:
+                token, finish = 0, None
+                goes = False
+            else:
+                token = text.sampler.pick(state.logits_BV[place])
+                text.written += 1
+                room = int(state.room_B[place])
+                finish = _finish(token, text.settings, text.written, room)
+                yield Token(text.row, token, finish, state.logits_BV[place])
+                goes = finish is None and text.row not in self._dropped
+            chosen_B.append(token)
+            going_B.append(goes)
+        keep_R = np.flatnonzero(going_B)
+        if len(keep_R) == 0:
+            state.close()
+            self._groups.remove(group)
+            return
+        if len(keep_R) < len(group.texts):
+            state.keep(keep_R)
+            group.texts = [group.texts[row] for row in keep_R.tolist()]
+        state.advance(np.array(chosen_B, dtype=np.int64)[keep_R])
+
+    def is_idle(self) -> bool:
+        """Say whether no text is being written."""
+        return not self._groups
+
+    def close(self) -> None:
+        """Write no more of any text."""
+        for group in self._groups:
+            group.state.close()
+        self._groups = []
+
+
 def generate(
     engine: Engine,
     prompts: Sequence[np.ndarray],
@@ -51,39 +171,14 @@ def generate(
         places: Position of each text in its request, which decides its random numbers; the order of
             the prompts when not given.
     """
-    places = range(len(prompts)) if places is None else places
-    samplers = [Sampler(s, place) for s, place in zip(settings, places, strict=True)]
-    state = engine.begin(prompts, [sampler.random for sampler in samplers])
+    rows = range(len(prompts))
+    writer = Writer(engine)
     try:
-        yield from _written(state, samplers, settings)
+        writer.add(rows, prompts, settings, rows if places is None else places)
+        while not writer.is_idle():
+            yield from writer.step()
     finally:
-        state.close()
-
-
-def _written(
-    state: Decoding, samplers: Sequence[Sampler], settings: Sequence[Settings]
-) -> Iterator[Token]:
-    written = [0] * len(samplers)
-    rows_R = np.arange(len(samplers))
-    while len(rows_R):
-        chosen_R: list[int] = []
-        going_R: list[bool] = []
-        for place, row in enumerate(rows_R.tolist()):
-            # A text ends with the stop token or a full count, whichever comes first; the stop
-            # token behind a full count is not looked for.
-            token = samplers[row].pick(state.logits_BV[place])
-            finish = _finish(token, settings[row], written[row] + 1, int(state.room_B[place]))
-            yield Token(row, token, finish, state.logits_BV[place])
-            written[row] += 1
-            chosen_R.append(token)
-            going_R.append(finish is None)
-        keep_R = np.flatnonzero(going_R)
-        if len(keep_R) == 0:
-            return
-        if len(keep_R) < len(rows_R):
-            state.keep(keep_R)
-        rows_R = rows_R[keep_R]
-        state.advance(np.array(chosen_R, dtype=np.int64)[keep_R])
+        writer.close()
 
 
 def _finish(token: int, settings: Settings, written: int, room: int) -> FinishReason | None:

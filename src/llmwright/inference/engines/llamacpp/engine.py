@@ -11,17 +11,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from llmwright.core import files
 from llmwright.core.errors import InputError, ResourceError
 from llmwright.core.hardware import num_cores
 from llmwright.inference.engines.engine import Decoding, Engine, Randoms, room_of
+from llmwright.inference.engines.exported import is_export, read_export
 from llmwright.inference.engines.llamacpp.cache import Cache, Slot
 from llmwright.inference.engines.llamacpp.library import ContextSettings, ModelSettings, library
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch
 
-EXPORT_FILE = "export.json"
-SUFFIX = ".gguf"
 # Tokens that go through the model together; of a long prompt so many at a time.
 BATCH_TOKENS = 512
 NUM_SLOTS = 32
@@ -76,7 +74,7 @@ class LlamaCppEngine(Engine):
     @classmethod
     def fits(cls, folder: Path) -> bool:
         """Say whether a folder is an export in GGUF."""
-        return file_of(folder) is not None
+        return is_export(folder, "gguf")
 
     @classmethod
     def open(cls, folder: Path, contract: Contract) -> LlamaCppEngine:
@@ -85,11 +83,8 @@ class LlamaCppEngine(Engine):
         Raises:
             InputError, ResourceError: As the class.
         """
-        path = file_of(folder)
-        if path is None:
-            raise InputError("INFER-001", path=folder, engine=cls.name)
-        info = files.read_json(folder / EXPORT_FILE)
-        return cls(path, folder, str(info["number_format"]))
+        info = read_export(folder)
+        return cls(folder / info["graphs"]["model"], folder, str(info["number_format"]))
 
     def close(self) -> None:
         """Give the memory back; the engine is of no use afterwards."""
@@ -165,6 +160,8 @@ class LlamaCppEngine(Engine):
 class Sequences(Decoding):
     """Texts being written by llama.cpp, each in a slot of its own."""
 
+    joins: ClassVar[bool] = True
+
     def __init__(self, engine: LlamaCppEngine, prompts: Sequence[np.ndarray]) -> None:
         self._engine = engine
         self._slots: list[Slot] = []
@@ -172,8 +169,8 @@ class Sequences(Decoding):
         self.room_B = np.zeros(0, dtype=np.int64)
         self.join(prompts)
 
-    def join(self, prompts: Sequence[np.ndarray]) -> None:
-        """Read more prompts; their rows come behind those that are there."""
+    def join(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> None:
+        """Read more prompts, as `Decoding.join` says."""
         engine, taken = self._engine, []
         try:
             for prompt in prompts:
@@ -212,12 +209,3 @@ class Sequences(Decoding):
         for slot in self._slots:
             self._engine.cache.release(slot)
         self._slots = []
-
-
-def file_of(folder: Path) -> Path | None:
-    """Return the GGUF file of an export; None where it is none."""
-    if not (folder / EXPORT_FILE).is_file():
-        return None
-    graphs = files.read_json(folder / EXPORT_FILE).get("graphs", {})
-    name = str(graphs.get("model", ""))
-    return folder / name if name.endswith(SUFFIX) and (folder / name).is_file() else None
