@@ -326,9 +326,22 @@ class Predictor:
         if not self.task.generates:
             raise InputError("INFER-005", task=self.contract.task)
         prompt = example.input_ids_T
+        tokens = generate(self.engine, [prompt], [self.settings(**generation)])
+        return self.spoken(tokens, len(prompt), num_scores)
+
+    def spoken(
+        self, tokens: Iterator[Token], num_inputs: int, num_scores: int | None = None
+    ) -> Iterator[Delta]:
+        """Yield what each token of one text adds to it.
+
+        Args:
+            tokens: Of the text, as they are chosen.
+            num_inputs: Tokens of its prompt.
+            num_scores: As in `write`.
+        """
         detokenizer = Detokenizer(self.tokenizer)
         count = 0
-        for token in generate(self.engine, [prompt], [self.settings(**generation)]):
+        for token in tokens:
             text = ""
             if token.finish_reason != "stop":
                 count += 1
@@ -338,7 +351,7 @@ class Predictor:
             score = None
             if num_scores is not None and token.finish_reason != "stop":
                 score = self._score(token, text, num_scores)
-            yield Delta(text, len(prompt), count, token.finish_reason, score)
+            yield Delta(text, num_inputs, count, token.finish_reason, score)
 
     def _score(self, token: Token, text: str, count: int) -> TokenScore:
         log_probs_V = log_softmax(token.logits_V)

@@ -7,21 +7,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from llmwright.data.records import Row
+from llmwright.inference.writing.generation import Token, Writer
 from llmwright.serving.served.model import ServedModel
-from llmwright.serving.writing import Piece, Writing
 
 Models = Callable[[str], ServedModel]
 Server = Callable[..., Any]
 
 
 class HeldModel(ServedModel):
-    """Writes one letter per step, and only once it is released."""
+    """Writes with the real engine, but takes a step only once it is released."""
 
     def __init__(self, model: ServedModel) -> None:
         super().__init__(model.predictor, model.name)
@@ -29,16 +30,42 @@ class HeldModel(ServedModel):
         self.steps = 0
         self.closed = 0
 
-    def write(self, row: Row, writing: Writing) -> Iterator[Piece]:
-        count = writing.max_new_tokens or 10_000
-        try:
-            for index in range(count):
-                self.release.wait(20)
-                time.sleep(0.002)
-                self.steps += 1
-                yield Piece("x", 1, index + 1, "length" if index + 1 == count else None)
-        finally:
-            self.closed += 1
+    def writer(self) -> Writer:
+        return HeldWriter(self)
+
+
+class HeldWriter(Writer):
+    """A writer that waits before each step, and counts steps and texts that end."""
+
+    def __init__(self, model: HeldModel) -> None:
+        super().__init__(model.predictor.engine)
+        self._model = model
+        self._open: set[int] = set()
+
+    def add(self, rows, prompts, settings, places) -> None:
+        # Nothing but the count ends a text.
+        free = [replace(one, stop_token_ids=frozenset()) for one in settings]
+        super().add(rows, prompts, free, places)
+        self._open |= set(rows)
+
+    def drop(self, row: int) -> None:
+        super().drop(row)
+        self._end(row)
+
+    def step(self) -> Iterator[Token]:
+        if self._open:
+            self._model.release.wait(20)
+            time.sleep(0.002)
+            self._model.steps += 1
+        for token in super().step():
+            yield token
+            if token.finish_reason is not None:
+                self._end(token.row)
+
+    def _end(self, row: int) -> None:
+        if row in self._open:
+            self._open.remove(row)
+            self._model.closed += 1
 
 
 class HeldClassifier(ServedModel):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
+
 from llmwright.data.records import Row
-from llmwright.inference.predictor import Prediction, Predictor
+from llmwright.inference.predictor import Delta, Prediction, Predictor
+from llmwright.inference.writing.generation import Token, Writer
+from llmwright.inference.writing.sampling import Settings
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.served.fields import Fields, fields_of
 from llmwright.serving.writing import Piece, Writing, until_stop
+from llmwright.tasks.task import Example
 
 ROUTES = {
     "write": "/v1/completions",
@@ -24,6 +30,21 @@ OTHERS = {
     "reward": "rate",
     "fill-mask": "fill",
 }
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A text that is to be written.
+
+    Attributes:
+        prompt_T: Token ids.
+        settings: How it is written.
+        speak: Makes pieces of its tokens, one of each.
+    """
+
+    prompt_T: np.ndarray
+    settings: Settings
+    speak: Callable[[Iterator[Token]], Iterator[Piece]]
 
 
 class ServedModel:
@@ -105,37 +126,36 @@ class ServedModel:
         """Return one answer per row, in order; ``batch_size`` of them go through together."""
         return list(self.predictor.predict_full(rows, batch_size))
 
-    def write(self, row: Row, writing: Writing) -> Iterator[Piece]:
-        """Yield a text piece by piece, one for each token.
+    def writer(self) -> Writer:
+        """Return what writes texts with this model, several at once."""
+        return Writer(self.predictor.engine)
+
+    def begin(self, row: Row, writing: Writing) -> Begun:
+        """Return what a writer needs for a text, and what makes pieces of its tokens.
 
         Raises:
             ApiError: The prompt is too long and may not be cut (400).
             LLMwrightError: The row cannot be encoded.
         """
-        return until_stop(self._pieces(row, writing), writing.stop)
-
-    def _pieces(self, row: Row, writing: Writing) -> Iterator[Piece]:
         example = self.predictor.encode(row)
         if example.truncated and not writing.may_cut:
             raise ApiError(400, "too_long", limit=self.contract.max_length)
-        for delta in self.predictor.write(
-            example,
-            writing.num_scores,
+        settings = self.predictor.settings(
             max_new_tokens=writing.max_new_tokens,
             temperature=writing.temperature,
             top_p=writing.top_p,
             top_k=writing.top_k,
             seed=writing.seed,
-        ):
-            scores = () if delta.score is None else (delta.score,)
-            yield Piece(
-                delta.text,
-                delta.num_input_tokens,
-                delta.num_output_tokens,
-                delta.finish_reason,
-                example.truncated,
-                None if writing.num_scores is None else scores,
-            )
+        )
+        return Begun(example.input_ids_T, settings, partial(self._pieces, example, writing))
+
+    def _pieces(
+        self, example: Example, writing: Writing, tokens: Iterator[Token]
+    ) -> Iterator[Piece]:
+        """Yield a text piece by piece, one for each of its tokens."""
+        deltas = self.predictor.spoken(tokens, len(example.input_ids_T), writing.num_scores)
+        whole = (_piece(delta, example, writing) for delta in deltas)
+        return until_stop(whole, writing.stop)
 
     def card(self) -> dict[str, Any]:
         """Return what ``/v1/models`` says about it."""
@@ -157,3 +177,15 @@ class ServedModel:
             "controls": self.contract.controls,
             "routes": self.routes,
         }
+
+
+def _piece(delta: Delta, example: Example, writing: Writing) -> Piece:
+    scores = () if delta.score is None else (delta.score,)
+    return Piece(
+        delta.text,
+        delta.num_input_tokens,
+        delta.num_output_tokens,
+        delta.finish_reason,
+        example.truncated,
+        None if writing.num_scores is None else scores,
+    )

@@ -1,14 +1,15 @@
-"""One thread that owns the model: a bounded queue, shared batches, and texts written in turn.
+"""One thread that owns the model: a bounded queue, shared batches, and texts written together.
 
 The event loop never waits for the model. Rows to classify that wait together go through the model
-as one batch. Texts are written one token each in turn, so a short one is not stuck behind a long
-one, and a client that leaves frees its place before the next token.
+as one batch. Texts are written together, one token each in a step; one that waits joins at the next
+step, and a client that leaves frees its place before the next token.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import threading
 import time
@@ -18,9 +19,11 @@ from functools import partial
 from typing import Any, Protocol
 
 from llmwright.data.records import Row
+from llmwright.inference.writing.generation import Token, Writer
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.metrics import Metrics
+from llmwright.serving.served.model import Begun
 from llmwright.serving.writing import Piece, Writing, joined
 
 END = object()
@@ -33,8 +36,12 @@ class Answerer(Protocol):
         """Return one answer per row; at most ``batch_size`` go through the model together."""
         ...
 
-    def write(self, row: Row, writing: Writing) -> Iterator[Piece]:
-        """Yield a text piece by piece, at most one token's work between two."""
+    def writer(self) -> Writer:
+        """Return what writes texts, several at once."""
+        ...
+
+    def begin(self, row: Row, writing: Writing) -> Begun:
+        """Return what a writer needs for a text."""
         ...
 
 
@@ -56,7 +63,9 @@ class Job:
         self.parts: list[Piece] = []
         self.created = time.monotonic()
         self.cancelled = False
-        self.pieces: Iterator[Piece] | None = None
+        self.begun: Begun | None = None
+        self.tokens: deque[Token] = deque()
+        self.pieces: Iterator[Piece] = iter(())
         self.last_piece: float | None = None
         self.request: Sequence[Job] = (self,)
         self.forget: Callable[[], None] = lambda: None
@@ -105,8 +114,10 @@ class Worker:
         self._config = config
         self._metrics = metrics
         self._waiting: deque[Job] = deque()
-        self._writing: list[Job] = []
+        self._writing: dict[int, Job] = {}
         self._batch: list[Job] = []
+        self._new: list[Job] = []
+        self._numbers = itertools.count()
         self._wake = threading.Condition()
         self._closing = False
         self._busy_since: float | None = None
@@ -121,7 +132,7 @@ class Worker:
         """Refuse what still waits and end the thread; may be called twice."""
         with self._wake:
             self._closing = True
-            left = [*self._waiting, *self._writing]
+            left = [*self._waiting, *self._new, *self._writing.values()]
             self._waiting.clear()
             self._wake.notify()
         for job in left:
@@ -139,7 +150,7 @@ class Worker:
         with self._wake:
             if self._closing:
                 raise ApiError(503, "shutting_down")
-            held = [*self._waiting, *self._writing, *self._batch]
+            held = [*self._waiting, *self._new, *self._writing.values(), *self._batch]
             ahead = len({id(job.request) for job in held})
             if ahead >= self._config.max_concurrency + self._config.max_queue:
                 self._metrics.refused("queue_full")
@@ -170,15 +181,23 @@ class Worker:
             self._metrics.queue_depth.set(len(self._waiting))
 
     def _run(self) -> None:
+        writer = self._model.writer()
         while self._admit():
             if self._batch:
                 self._busy_since = time.monotonic()
                 self._answer(self._batch)
                 self._batch = []
-            for job in list(self._writing):
-                self._busy_since = time.monotonic()
-                self._write_piece(job)
+            self._busy_since = time.monotonic()
+            try:
+                self._begin(writer)
+                self._write(writer)
+            except Exception as error:
+                # What the engine does for all of them at once failed for all of them.
+                for number in list(self._writing):
+                    self._leave(number).deliver(error)
+                writer.close()
             self._busy_since = None
+        writer.close()
 
     def _admit(self) -> bool:
         """Wait for work and take what may begin; False when the server stops."""
@@ -188,11 +207,12 @@ class Worker:
             if self._closing:
                 return False
             room = self._config.max_batch
+            places = self._config.max_concurrency - len(self._writing)
             later: deque[Job] = deque()
             while self._waiting:
                 job = self._waiting.popleft()
-                if job.writing is not None and len(self._writing) < self._config.max_concurrency:
-                    self._writing.append(job)
+                if job.writing is not None and len(self._new) < places:
+                    self._new.append(job)
                 elif job.writing is None and (not self._batch or len(job.rows) <= room):
                     self._batch.append(job)
                     room -= len(job.rows)
@@ -203,6 +223,39 @@ class Worker:
             self._waiting = later
             self._metrics.queue_depth.set(len(later))
         return True
+
+    def _begin(self, writer: Writer) -> None:
+        """Let the writer read the prompts of new texts, all together."""
+        begun: dict[int, Job] = {}
+        for job in self._new:
+            assert job.writing is not None
+            if job.cancelled:
+                continue
+            try:
+                job.begun = self._model.begin(job.rows[0], job.writing)
+            except Exception as error:
+                job.deliver(error)
+                continue
+            job.pieces = job.begun.speak(iter(job.tokens.popleft, None))
+            begun[next(self._numbers)] = job
+        with self._wake:
+            self._new = []
+            self._writing |= begun
+        if begun:
+            texts = [job.begun for job in begun.values() if job.begun]
+            prompts, settings = [t.prompt_T for t in texts], [t.settings for t in texts]
+            writer.add(list(begun), prompts, settings, [0] * len(texts))
+
+    def _write(self, writer: Writer) -> None:
+        """Write one more token of each text."""
+        for number, job in list(self._writing.items()):
+            if job.cancelled:
+                writer.drop(self._left(number))
+        for token in writer.step():
+            # One whose client left may still have had its turn.
+            held = self._writing.get(token.row)
+            if held is not None and not self._hand_on(held, token):
+                writer.drop(self._left(token.row))
 
     def _answer(self, jobs: list[Job]) -> None:
         """Answer the rows of several requests together; a bad one must not harm the others."""
@@ -227,46 +280,41 @@ class Worker:
             job.deliver(answers[position : position + len(job.rows)])
             position += len(job.rows)
 
-    def _write_piece(self, job: Job) -> None:
-        """Write one more piece of a text."""
-        assert job.writing is not None
+    def _hand_on(self, job: Job, token: Token) -> bool:
+        """Give what a token adds to its client; say whether the text goes on."""
+        job.tokens.append(token)
         try:
-            if job.cancelled:
-                self._leave(job)
-                return
-            if job.pieces is None:
-                job.pieces = self._model.write(job.rows[0], job.writing)
-            piece = next(job.pieces, None)
+            piece = next(job.pieces)
         except Exception as error:
-            self._leave(job)
             job.deliver(error)
-            return
+            return False
         now = time.monotonic()
-        if piece is None:
-            self._leave(job)
-            self._learn_pace((now - job.created) / self._config.max_concurrency)
-            job.deliver(END)
-            return
         if job.last_piece is None:
             self._metrics.first_token.observe(now - job.created)
         else:
             self._metrics.between_tokens.observe(now - job.last_piece)
         job.last_piece = now
+        ends = piece.finish_reason is not None
         if job.streams:
             job.deliver(piece)
-            return
-        # Waking the event loop for each token would cost more than small models do.
-        job.parts.append(piece)
-        if piece.finish_reason is not None:
-            job.deliver(joined(job.parts))
+        else:
+            # Waking the event loop for each token would cost more than small models do.
+            job.parts.append(piece)
+            if ends:
+                job.deliver(joined(job.parts))
+        if ends:
+            self._learn_pace((now - job.created) / self._config.max_concurrency)
+            job.deliver(END)
+        return not ends
 
-    def _leave(self, job: Job) -> None:
-        """Free a slot and let the engine free what it holds for this text."""
+    def _leave(self, number: int) -> Job:
+        """Free the slot of a text."""
         with self._wake:
-            self._writing.remove(job)
-        close = getattr(job.pieces, "close", None)
-        if close is not None:
-            close()
+            return self._writing.pop(number)
+
+    def _left(self, number: int) -> int:
+        self._leave(number)
+        return number
 
     def _learn_pace(self, seconds: float) -> None:
         """Update the moving average that ``Retry-After`` is estimated from."""
