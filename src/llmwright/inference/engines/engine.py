@@ -31,7 +31,7 @@ class Decoding(ABC):
 
     logits_BV: np.ndarray
     room_B: np.ndarray
-    joins: ClassVar[bool] = False
+    joins: bool = False
 
     @abstractmethod
     def advance(self, token_ids_B: np.ndarray) -> None:
@@ -126,6 +126,19 @@ def pad_right(prompts: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, n
         ids_BT[row, : len(prompt)] = prompt
         mask_BT[row, : len(prompt)] = 1
     return ids_BT, mask_BT
+
+
+def beside(one_BT: np.ndarray, other_BT: np.ndarray) -> np.ndarray:
+    """Return two masks of left-padded rows as one, the narrower one padded further."""
+    width = max(one_BT.shape[1], other_BT.shape[1])
+    padded = [np.pad(m, ((0, 0), (width - m.shape[1], 0))) for m in (one_BT, other_BT)]
+    return np.concatenate(padded)
+
+
+def num_empty(mask_BT: np.ndarray) -> int:
+    """Return how many first columns of left-padded rows nobody uses any more."""
+    used = mask_BT.any(axis=0)
+    return int(used.argmax()) if used.any() else 0
 
 
 def positions(mask_BT: np.ndarray, count: int) -> np.ndarray:

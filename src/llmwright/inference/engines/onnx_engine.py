@@ -3,7 +3,7 @@
 ``export.json`` names the graphs: ``model`` for classifiers and taggers; ``decode`` for decoders,
 which also reads prompts (over an empty cache); ``prefill`` and ``decode`` for encoder-decoders.
 
-Shapes: B rows, T tokens, P cached tokens, V vocabulary.
+Shapes: B rows, T tokens, H heads, P cached tokens, D size of a head, V vocabulary.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from llmwright.inference.engines.engine import (
     Decoding,
     Engine,
     Randoms,
+    beside,
+    num_empty,
     pad_left,
     pad_right,
     positions,
@@ -173,7 +175,10 @@ class CachedDecoding(Decoding):
 class CausalDecoding(CachedDecoding):
     """Continuations of prompts. Prompts are padded on the left, so that all end together."""
 
+    joins = True
+
     def __init__(self, engine: OnnxEngine, prompts: Sequence[np.ndarray]) -> None:
+        self._engine = engine
         self._graph = engine.graphs["decode"]
         ids_BT, self._mask_BT = pad_left(prompts, engine.contract.special_tokens.get("pad", 0))
         self.room_B = room_of(engine.context, [len(p) for p in prompts])
@@ -196,6 +201,31 @@ class CausalDecoding(CachedDecoding):
         new_B1 = np.ones((len(token_ids_B), 1), dtype=np.int64)
         self._mask_BT = np.concatenate([self._mask_BT, new_B1], axis=1)
         self._read(token_ids_B[:, None])
+
+    def join(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> None:
+        """Read more prompts, as `Decoding.join` says."""
+        other = CausalDecoding(self._engine, prompts)
+        self._mask_BT = beside(self._mask_BT, other._mask_BT)
+        width = self._mask_BT.shape[1]
+        for name, value in self._caches.items():
+            both = [_padded(each.numpy(), width) for each in (value, other._caches[name])]
+            self._caches[name] = _ort(np.concatenate(both))
+        self.room_B = np.concatenate([self.room_B, other.room_B])
+        self.logits_BV = np.concatenate([self.logits_BV, other.logits_BV])
+
+    def keep(self, rows_R: np.ndarray) -> None:
+        """Go on with these rows only, and without the columns that only others used."""
+        super().keep(rows_R)
+        empty = num_empty(self._mask_BT)
+        if empty:
+            self._mask_BT = self._mask_BT[:, empty:]
+            self._caches = {n: _ort(v.numpy()[:, :, empty:]) for n, v in self._caches.items()}
+
+
+def _padded(cache_BHPD: np.ndarray, width: int) -> np.ndarray:
+    """Return a cache padded on the left to a width."""
+    missing = width - cache_BHPD.shape[2]
+    return np.pad(cache_BHPD, ((0, 0), (0, 0), (missing, 0), (0, 0)))
 
 
 class EncoderDecoding(CachedDecoding):

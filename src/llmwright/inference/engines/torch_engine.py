@@ -1,6 +1,7 @@
 """The engine of every trained model: PyTorch, float32, eval mode, with a key-value cache.
 
-Shapes: B rows, T tokens, U target tokens, V vocabulary, H hidden, Z latent.
+Shapes: B rows, T tokens, U target tokens, V vocabulary, H hidden or heads, P cached tokens, D size
+of a head, Z latent.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from torch.nn import functional
+from transformers.cache_utils import DynamicLayer
 
 from llmwright.inference.engines.engine import (
     Decoding,
     Engine,
     Randoms,
+    beside,
+    num_empty,
     pad_left,
     pad_right,
     positions,
@@ -126,6 +131,9 @@ class CausalDecoding(Decoding):
             values["position_ids"] = engine.tensor(positions(self._mask_BT, ids_BT.shape[1]))
         output = engine.model(**values, past_key_values=past)
         self._past = output.past_key_values
+        # A cache of keys and values of all tokens, in an order that positions tell.
+        plain = all(type(layer) is DynamicLayer for layer in getattr(self._past, "layers", [None]))
+        self.joins = plain and "position_ids" in engine.accepts
         self.logits_BV = output.logits[:, -1].float().cpu().numpy()
 
     @torch.inference_mode()
@@ -140,10 +148,27 @@ class CausalDecoding(Decoding):
         self._read(token_ids_B[:, None], mask, self._past, {})
 
     def keep(self, rows_R: np.ndarray) -> None:
-        """Go on with these rows only."""
+        """Go on with these rows only, and without the columns that only others used."""
         self._mask_BT, self.room_B = self._mask_BT[rows_R], self.room_B[rows_R]
         self.logits_BV = self.logits_BV[rows_R]
         select_rows(self._past, self._engine.tensor(rows_R))
+        empty = num_empty(self._mask_BT) if self.joins else 0
+        if empty:
+            self._mask_BT = self._mask_BT[:, empty:]
+            for layer in self._past.layers:
+                layer.keys, layer.values = layer.keys[:, :, empty:], layer.values[:, :, empty:]
+
+    @torch.inference_mode()
+    def join(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> None:
+        """Read more prompts, as `Decoding.join` says."""
+        other = CausalDecoding(self._engine, prompts, randoms)
+        self._mask_BT = beside(self._mask_BT, other._mask_BT)
+        width = self._mask_BT.shape[1]
+        for own, new in zip(self._past.layers, other._past.layers, strict=True):
+            own.keys = torch.cat([padded(each.keys, width) for each in (own, new)])
+            own.values = torch.cat([padded(each.values, width) for each in (own, new)])
+        self.room_B = np.concatenate([self.room_B, other.room_B])
+        self.logits_BV = np.concatenate([self.logits_BV, other.logits_BV])
 
 
 class EncoderDecoding(Decoding):
@@ -184,6 +209,11 @@ class EncoderDecoding(Decoding):
         self._mask_BT, self._hidden_BTH = self._mask_BT[rows], self._hidden_BTH[rows]
         self.room_B, self.logits_BV = self.room_B[rows_R], self.logits_BV[rows_R]
         select_rows(self._past, rows)
+
+
+def padded(cache_BHPD: torch.Tensor, width: int) -> torch.Tensor:
+    """Return a cache padded on the left to a width."""
+    return functional.pad(cache_BHPD, (0, 0, width - cache_BHPD.shape[2], 0))
 
 
 def select_rows(past: Any, rows: torch.Tensor) -> None:

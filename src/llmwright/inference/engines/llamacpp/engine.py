@@ -160,7 +160,7 @@ class LlamaCppEngine(Engine):
 class Sequences(Decoding):
     """Texts being written by llama.cpp, each in a slot of its own."""
 
-    joins: ClassVar[bool] = True
+    joins = True
 
     def __init__(self, engine: LlamaCppEngine, prompts: Sequence[np.ndarray]) -> None:
         self._engine = engine
