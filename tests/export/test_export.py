@@ -21,6 +21,7 @@ from llmwright.inference.config import VerifyConfig
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.proof.probes import Probes
 from llmwright.inference.proof.verify import verify
+from llmwright.inference.writing.generation import Writer, write_all
 from llmwright.tasks.contract import Contract
 
 # One quick export is in every run of the tests: the family whose graph is made quickest.
@@ -74,6 +75,23 @@ def test_text_exports_write_the_same(name: str, bench: Any) -> None:
     assert list(exported.predict(rows, **sampled)) == list(original.predict(rows, **sampled))
     for one, two in zip(original.score(rows), exported.score(rows), strict=True):
         assert np.abs(one.log_probs_U - two.log_probs_U).max() < 1e-4
+
+
+@pytest.mark.slow
+def test_texts_join_those_that_an_export_is_writing(bench: Any) -> None:
+    original, exported = both(bench, "decoder")
+    prompts = [exported.encode(row).input_ids_T for row in bench.rows("decoder")[:3]]
+    settings = [exported.settings(max_new_tokens=count) for count in (4, 12, 8)]
+    expected = write_all(original.engine, prompts, settings)
+    writer, found = Writer(exported.engine), [[] for _ in prompts]
+    for row, prompt in enumerate(prompts):
+        writer.add([row], [prompt], [settings[row]], [0])
+        taken = list(writer.step())
+        while not writer.is_idle() and row == len(prompts) - 1:
+            taken += writer.step()
+        for token in taken:
+            found[token.row] += [token.token_id] if token.finish_reason != "stop" else []
+    assert found == [output.token_ids for output in expected]
 
 
 @pytest.mark.slow

@@ -15,9 +15,8 @@ PROMPTS = [np.array([5, 9, 30, 41]), np.array([7, 8]), np.array([11, 12, 13, 14,
 
 
 def alone(engine: Any, settings: list[Settings]) -> list[list[int]]:
-    return [
-        write_all(engine, [p], [s])[0].token_ids for p, s in zip(PROMPTS, settings, strict=True)
-    ]
+    pairs = zip(PROMPTS, settings, strict=True)
+    return [write_all(engine, [prompt], [one])[0].token_ids for prompt, one in pairs]
 
 
 def joining(engine: Any, settings: list[Settings], every: int) -> list[list[int]]:
