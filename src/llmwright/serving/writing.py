@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from llmwright.inference.predictor import TokenScore
 
@@ -13,25 +13,17 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class Writing:
-    """What a request says about the text it wants; None takes the contract's default.
+    """What a request says about the text it wants; what it leaves out is the contract's default.
 
     Attributes:
-        max_new_tokens: Most tokens to write.
-        temperature: 0 takes the likeliest token, more samples more freely.
-        top_p: Sample among the likeliest tokens that together have this probability.
-        top_k: Sample among this many likeliest tokens; 0 is off.
-        seed: Makes sampling repeatable.
+        generation: What the request says of `sampling.Settings`, by the names there.
         stop: Strings that end the text; they are not part of it.
         num_scores: Log-probabilities of each written token, and of so many of the likeliest of its
             place; none when None.
         may_cut: Whether a prompt that is too long is cut, which the answer says, or refused.
     """
 
-    max_new_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    seed: int | None = None
+    generation: Mapping[str, Any] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
     num_scores: int | None = None
     may_cut: bool = False

@@ -30,6 +30,15 @@ class Generation(Config):
     """Sample among this many likeliest tokens only; 0 switches the limit off."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Sample among the likeliest tokens that together have this probability; 1 is off."""
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Sample among tokens with at least this share of the likeliest one's probability; 0 is off."""
+    repetition_penalty: float = Field(1.0, gt=0)
+    """Logits of tokens of prompt and text are divided by this where positive, else multiplied:
+    above 1 makes repeating unlikely; 1 is off."""
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    """Taken off the logit of each token that the text already has; 0 is off."""
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    """Taken off a token's logit once for each time the text already has it; 0 is off."""
 
 
 class ProbesInfo(Config):

@@ -44,6 +44,29 @@ def test_top_p_keeps_the_token_that_crosses_it(top_p: float, kept: int) -> None:
     assert np.count_nonzero(probabilities(logits, Settings(temperature=1, top_p=top_p))) == kept
 
 
+def test_min_p_keeps_what_is_not_far_below_the_likeliest() -> None:
+    chances = probabilities(LOGITS, Settings(temperature=1, min_p=0.4))
+    assert np.allclose(chances, [0.625, 0.375, 0, 0], atol=1e-6)
+
+
+def test_penalties_look_at_prompt_and_text() -> None:
+    logits = np.array([2.0, 1.5, 1.2, -1.0])
+    repeats = Sampler(Settings(repetition_penalty=2.0), 0, np.array([0, 3]))
+    # 2 / 2 and -1 * 2 for the prompt's; the text's own from the next token on.
+    assert repeats._changed(logits).tolist() == [1.0, 1.5, 1.2, -2.0]
+    assert [repeats.pick(logits) for _ in range(3)] == [1, 2, 0]
+    counted = Sampler(Settings(frequency_penalty=0.5), 0, np.array([0, 0, 0]))
+    assert [counted.pick(logits) for _ in range(6)] == [0, 0, 1, 2, 0, 1]
+    present = Sampler(Settings(presence_penalty=2.0))
+    assert [present.pick(logits) for _ in range(5)] == [0, 1, 2, 0, 0]
+    assert logits.tolist() == [2.0, 1.5, 1.2, -1.0]
+
+
+def test_bias_is_added_before_everything_else() -> None:
+    sampler = Sampler(Settings(logit_bias={3: 100.0, 0: -100.0}))
+    assert sampler.pick(LOGITS) == 3
+
+
 def test_frequencies_follow_the_probabilities() -> None:
     sampler = Sampler(Settings(temperature=1, seed=0))
     counts = np.bincount([sampler.pick(LOGITS) for _ in range(4000)], minlength=4) / 4000
@@ -64,7 +87,7 @@ def test_a_seed_repeats_and_rows_differ() -> None:
 def test_settings_lay_a_request_over_the_contract() -> None:
     base = contract(generation=Generation(max_new_tokens=5, temperature=0.7))
     found = Settings.of(base, top_k=3, temperature=None, seed=1)
-    assert found == Settings(5, 0.7, 3, 1.0, 1, frozenset([3]))
+    assert found == Settings(5, 0.7, 3, 1.0, seed=1, stop_token_ids=frozenset([3]))
 
 
 def test_settings_refuse_unknown_and_wrong_values() -> None:

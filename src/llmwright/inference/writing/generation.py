@@ -99,8 +99,9 @@ class Writer:
         Raises:
             ResourceError: The engine has no room for them.
         """
-        samplers = [Sampler(s, place) for s, place in zip(settings, places, strict=True)]
-        texts = [Text(*each) for each in zip(rows, settings, samplers, strict=True)]
+        each = zip(settings, places, prompts, strict=True)
+        samplers = [Sampler(chosen, place, prompt_T) for chosen, place, prompt_T in each]
+        texts = [Text(*one) for one in zip(rows, settings, samplers, strict=True)]
         randoms = [sampler.random for sampler in samplers]
         if self._groups and self._groups[0].state.joins:
             self._groups[0].state.join(prompts, randoms)

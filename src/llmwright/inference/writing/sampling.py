@@ -1,4 +1,7 @@
-"""Choosing the next token from logits: greedy, temperature, top-k, top-p, seeds.
+"""Choosing the next token from logits.
+
+In this order: bias and penalties change logits, the likeliest token is taken or temperature divides
+them, then top-k, top-p and min-p each leave tokens out.
 
 The names and their meaning are those of `contract.Generation`. Everything is numpy, so all engines
 that give logits choose alike.
@@ -8,7 +11,9 @@ Shapes: V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +32,12 @@ class Settings:
         temperature: 0 takes the likeliest token; 1 samples as the model was trained.
         top_k: Sample among this many likeliest tokens; 0 is off.
         top_p: Sample among the likeliest tokens that together have this probability; 1 is off.
+        min_p: Sample among tokens with at least this share of the likeliest one's probability; 0
+            is off.
+        repetition_penalty: Makes tokens of prompt and text unlikely; 1 is off.
+        presence_penalty: Taken off logits of tokens that the text has; 0 is off.
+        frequency_penalty: Taken off once for each time; 0 is off.
+        logit_bias: Token → what is added to its logit.
         seed: Makes sampling repeatable; a new one each time when None.
         stop_token_ids: Tokens that end the text; they are not part of it.
     """
@@ -35,6 +46,11 @@ class Settings:
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
     stop_token_ids: frozenset[int] = frozenset()
 
@@ -44,25 +60,22 @@ class Settings:
 
         Args:
             contract: Says defaults and stop tokens.
-            **overrides: `max_new_tokens`, `temperature`, `top_k`, `top_p` and `seed`; None keeps
-                the default.
+            **overrides: Fields of `Generation`, `seed` and `logit_bias`; None keeps the default.
 
         Raises:
             ConfigError: An unknown name (``CORE-040``) or a value out of range (``CORE-041``).
         """
         given = {name: value for name, value in overrides.items() if value is not None}
-        seed = given.pop("seed", None)
+        seed, bias = given.pop("seed", None), given.pop("logit_bias", {})
         unknown = sorted(set(given) - set(Generation.model_fields))
         if unknown:
-            hint = closest(unknown[0], [*Generation.model_fields, "seed"])
+            hint = closest(unknown[0], [*Generation.model_fields, "seed", "logit_bias"])
             raise ConfigError("CORE-040", key=unknown[0], hint=hint)
         values = contract.generation.model_dump() | given
         chosen = parse(Generation, values, "generation")
         return cls(
-            max_new_tokens=chosen.max_new_tokens,
-            temperature=chosen.temperature,
-            top_k=chosen.top_k,
-            top_p=chosen.top_p,
+            **chosen.model_dump(),
+            logit_bias=bias,
             seed=seed,
             stop_token_ids=frozenset(contract.stop_token_ids),
         )
@@ -75,10 +88,15 @@ class Sampler:
         settings: How.
         row: Position of the text in its request: texts of one request differ under one seed, and
             do not depend on which other texts share their batch.
+        prompt_T: Token ids that the text follows.
     """
 
-    def __init__(self, settings: Settings, row: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, row: int = 0, prompt_T: np.ndarray | None = None
+    ) -> None:
         self.settings = settings
+        self._counts: Counter[int] = Counter()
+        self._seen = set() if prompt_T is None else set(prompt_T.tolist())
         self.random: np.random.Generator | None = None
         if settings.temperature > 0:
             seed = None if settings.seed is None else [abs(settings.seed), row]
@@ -86,19 +104,45 @@ class Sampler:
 
     def pick(self, logits_V: np.ndarray) -> int:
         """Return the id of the next token; among equal greedy ones the smallest id."""
+        logits_V = self._changed(logits_V)
         if self.random is None:
-            return int(logits_V.argmax())
-        chances_V = probabilities(logits_V, self.settings)
-        return int(self.random.choice(len(chances_V), p=chances_V))
+            token = int(logits_V.argmax())
+        else:
+            chances_V = probabilities(logits_V, self.settings)
+            token = int(self.random.choice(len(chances_V), p=chances_V))
+        self._counts[token] += 1
+        return token
+
+    def _changed(self, logits_V: np.ndarray) -> np.ndarray:
+        """Return logits with bias and penalties.
+
+        Source: Keskar et al. 2019 (arXiv:1909.05858), section 4.1, for the repetition penalty.
+        """
+        chosen = self.settings
+        off = (chosen.repetition_penalty, chosen.presence_penalty, chosen.frequency_penalty)
+        if off == (1.0, 0.0, 0.0) and not chosen.logit_bias:
+            return logits_V
+        changed_V = logits_V.astype(np.float64)
+        for token, bias in chosen.logit_bias.items():
+            changed_V[token] += bias
+        if chosen.repetition_penalty != 1:
+            known = np.array(sorted(self._seen | set(self._counts)), dtype=np.int64)
+            scores = changed_V[known]
+            divided = scores / chosen.repetition_penalty
+            changed_V[known] = np.where(scores > 0, divided, scores * chosen.repetition_penalty)
+        for token, count in self._counts.items():
+            changed_V[token] -= chosen.presence_penalty + count * chosen.frequency_penalty
+        return changed_V
 
 
 def probabilities(logits_V: np.ndarray, settings: Settings) -> np.ndarray:
     """Return the distribution that is sampled from, in float64, summing to 1.
 
-    Temperature divides the logits first; then top-k and top-p each remove unlikely tokens, and what
-    is left is scaled to 1. The token that crosses `top_p` is kept, so at least one always is.
+    Temperature divides the logits first; then top-k, top-p and min-p each remove unlikely tokens,
+    and what is left is scaled to 1. The token that crosses `top_p` is kept, so at least one is.
 
-    Source: Holtzman et al. 2020 (arXiv:1904.09751), section 3.1, for top-p.
+    Source: Holtzman et al. 2020 (arXiv:1904.09751), section 3.1, for top-p; Nguyen et al. 2024
+    (arXiv:2407.01082), section 3, for min-p.
     """
     scaled_V = logits_V.astype(np.float64) / settings.temperature
     if 0 < settings.top_k < len(scaled_V):
@@ -110,6 +154,9 @@ def probabilities(logits_V: np.ndarray, settings: Settings) -> np.ndarray:
         order_V = np.argsort(-chances_V, kind="stable")
         before_V = np.cumsum(chances_V[order_V]) - chances_V[order_V]
         chances_V[order_V[before_V >= settings.top_p]] = 0.0
+    if settings.min_p > 0:
+        chances_V[chances_V < settings.min_p * chances_V.max()] = 0.0
+    if settings.top_p < 1 or settings.min_p > 0:
         chances_V /= chances_V.sum()
     found: np.ndarray = chances_V
     return found

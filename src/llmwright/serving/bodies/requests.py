@@ -15,6 +15,18 @@ from llmwright.serving.writing import Writing
 
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 256
+MAX_BIASES = 1024
+# Fields of a request that mean what they mean in `sampling.Settings`.
+SAMPLING = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+)
 
 
 def _encodable(text: str) -> str:
@@ -28,6 +40,8 @@ def _encodable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_encodable)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_LENGTH)]
+TokenId = Annotated[int, Field(ge=0)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
 
 
@@ -48,6 +62,14 @@ class Options(Body):
     """Sample among the likeliest tokens that together have this probability."""
     top_k: int | None = Field(None, ge=0)
     """Sample among this many likeliest tokens only; 0 is off."""
+    min_p: float | None = Field(None, ge=0, le=1)
+    """Sample among tokens with at least this share of the likeliest one's probability."""
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    """Above 1 makes tokens of prompt and text less likely."""
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    """Taken off the logit of each token that the text already has."""
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    """Taken off a token's logit once for each time the text already has it."""
     seed: int | None = Field(None, ge=0, lt=2**63)
     """Makes a sampled text repeatable."""
     stop: Stop | Stops | None = None
@@ -57,6 +79,10 @@ class Options(Body):
         """Return the most tokens to write, None for the model's default."""
         return self.max_tokens
 
+    def biases(self) -> dict[int, float] | None:
+        """Return what is added to the logits of some tokens."""
+        return None
+
     def num_scores(self) -> int | None:
         """Return how many likeliest tokens are told of each place, None for no probabilities."""
         return None
@@ -64,12 +90,10 @@ class Options(Body):
     def writing(self, may_cut: bool = False) -> Writing:
         """Return how the text is to be written; ``may_cut`` as in `Writing`."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        chosen = {name: getattr(self, name) for name in SAMPLING}
+        asked = {"max_new_tokens": self.limit(), **chosen, "logit_bias": self.biases()}
         return Writing(
-            max_new_tokens=self.limit(),
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            seed=self.seed,
+            generation={name: value for name, value in asked.items() if value is not None},
             stop=tuple(stops),
             num_scores=self.num_scores(),
             may_cut=may_cut,
@@ -98,12 +122,14 @@ class TextBody(Options):
     """What a stream holds besides text."""
     n: Literal[1] = 1
     """Texts per prompt; only 1 is supported."""
-    presence_penalty: Literal[0] | None = None
-    """Only 0 is supported."""
-    frequency_penalty: Literal[0] | None = None
-    """Only 0 is supported."""
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=MAX_BIASES)] | None = None
+    """Token id → what is added to its logit, -100 to 100."""
     user: str | None = None
     """Accepted and neither used nor kept."""
+
+    def biases(self) -> dict[int, float] | None:
+        """Return what is added to the logits of some tokens."""
+        return self.logit_bias
 
 
 class CompletionBody(TextBody):

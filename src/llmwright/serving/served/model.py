@@ -140,13 +140,11 @@ class ServedModel:
         example = self.predictor.encode(row)
         if example.truncated and not writing.may_cut:
             raise ApiError(400, "too_long", limit=self.contract.max_length)
-        settings = self.predictor.settings(
-            max_new_tokens=writing.max_new_tokens,
-            temperature=writing.temperature,
-            top_p=writing.top_p,
-            top_k=writing.top_k,
-            seed=writing.seed,
-        )
+        settings = self.predictor.settings(**writing.generation)
+        unknown = max(settings.logit_bias, default=0)
+        if unknown >= len(self.predictor.tokenizer):
+            count = len(self.predictor.tokenizer)
+            raise ApiError(400, "unknown_token", param="logit_bias", token=unknown, count=count)
         return Begun(example.input_ids_T, settings, partial(self._pieces, example, writing))
 
     def _pieces(

@@ -65,12 +65,12 @@ class Service:
             ApiError: More tokens are asked for than one request may have (400).
         """
         limit = self.config.max_new_tokens
-        asked = writing.max_new_tokens
+        asked = writing.generation.get("max_new_tokens")
         if asked is None:
             asked = min(limit, self.model.contract.generation.max_new_tokens)
         if asked > limit:
             raise ApiError(400, "too_many_tokens", param="max_tokens", limit=limit)
-        return replace(writing, max_new_tokens=asked)
+        return replace(writing, generation={**writing.generation, "max_new_tokens": asked})
 
 
 def service_of(request: Request) -> Service:
