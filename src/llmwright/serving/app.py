@@ -17,6 +17,7 @@ from llmwright.serving.metrics import Metrics
 from llmwright.serving.routes import chat, classify, completions, generate, operating, pages
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.work.service import Service
+from llmwright.serving.work.thread import ModelThread
 from llmwright.serving.work.worker import Worker
 
 SKIPPED: dict[str, Any] = {"status": "skipped", "count": 0, "details": {}}
@@ -28,6 +29,7 @@ def create_app(
     keys: list[str] | None = None,
     probes: dict[str, Any] | None = None,
     examples: list[dict[str, str]] | None = None,
+    thread: ModelThread | None = None,
 ) -> FastAPI:
     """Return the ASGI application that answers with a model.
 
@@ -37,9 +39,10 @@ def create_app(
         keys: API keys; None or empty leaves the server open.
         probes: How the model answered its recorded probes, for ``/v1/models``.
         examples: A few inputs under the user's names, for the pages.
+        thread: That the model was loaded in.
     """
     metrics = Metrics(model.name, model.contract.labels)
-    worker = Worker(model, config, metrics)
+    worker = Worker(model, config, metrics, thread)
     service = Service(
         config, model, worker, metrics, probes or SKIPPED, examples or [], len(keys or [])
     )

@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,6 +27,7 @@ from llmwright.serving.door.gate import ACCESS
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.served.probing import check, examples
 from llmwright.serving.server import HttpServer, address_of, listen
+from llmwright.serving.work.thread import ModelThread
 
 
 def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
@@ -45,10 +47,11 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
     keys = read_keys(config, run.root)
     with listen(config.host, config.port) as listener:
         started = time.monotonic()
-        model = load(inputs["model"], config, run)
-        report = check(model.predictor, config.num_probes)
+        thread = ModelThread()
+        model = thread.submit(partial(load, inputs["model"], config, run)).result()
+        report = thread.submit(partial(check, model.predictor, config.num_probes)).result()
         run.notice(_checked(report, config), "info" if report["count"] else "warning")
-        app = create_app(model, config, keys, report, examples(model))
+        app = create_app(model, config, keys, report, examples(model), thread)
         app.state.service.metrics.load_seconds.set(time.monotonic() - started)
         _run_until_stopped(app, config, listener, run)
 

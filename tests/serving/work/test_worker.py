@@ -55,7 +55,7 @@ class HeldWriter(Writer):
     def step(self) -> Iterator[Token]:
         if self._open:
             self._model.release.wait(20)
-            time.sleep(0.002)
+            time.sleep(0.01)
             self._model.steps += 1
         for token in super().step():
             yield token

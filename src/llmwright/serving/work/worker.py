@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.metrics import Metrics
 from llmwright.serving.served.model import Begun
+from llmwright.serving.work.thread import ModelThread
 from llmwright.serving.writing import Piece, Writing, joined
 
 END = object()
@@ -107,9 +109,16 @@ class Worker:
         model: What answers.
         config: Limits.
         metrics: Where waits, tokens and batches are counted.
+        thread: The model's; one of its own when not given.
     """
 
-    def __init__(self, model: Answerer, config: ServeConfig, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        model: Answerer,
+        config: ServeConfig,
+        metrics: Metrics,
+        thread: ModelThread | None = None,
+    ) -> None:
         self._model = model
         self._config = config
         self._metrics = metrics
@@ -122,11 +131,12 @@ class Worker:
         self._closing = False
         self._busy_since: float | None = None
         self._seconds_per_job = 0.1
-        self._thread = threading.Thread(target=self._run, name="llmwright-model", daemon=True)
+        self._thread = thread or ModelThread()
+        self._running: Future[None] | None = None
 
     def start(self) -> None:
         """Begin to work."""
-        self._thread.start()
+        self._running = self._thread.submit(self._run)
 
     def close(self) -> None:
         """Refuse what still waits and end the thread; may be called twice."""
@@ -138,8 +148,8 @@ class Worker:
         for job in left:
             job.cancelled = True
             job.deliver(ApiError(503, "shutting_down"))
-        if self._thread.is_alive():
-            self._thread.join(timeout=self._config.request_timeout_seconds)
+        if self._running is not None:
+            wait([self._running], timeout=self._config.request_timeout_seconds)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Queue the jobs of one request, which together take one place.
@@ -171,9 +181,8 @@ class Worker:
 
     def is_well(self) -> bool:
         """Say whether the thread lives and no step takes longer than any request may."""
-        return self._thread.is_alive() and (
-            self.heartbeat_age() <= self._config.request_timeout_seconds
-        )
+        runs = self._running is not None and not self._running.done()
+        return runs and (self.heartbeat_age() <= self._config.request_timeout_seconds)
 
     def _forget(self, job: Job) -> None:
         with self._wake, contextlib.suppress(ValueError):
