@@ -131,9 +131,11 @@ class CausalDecoding(Decoding):
             values["position_ids"] = engine.tensor(positions(self._mask_BT, ids_BT.shape[1]))
         output = engine.model(**values, past_key_values=past)
         self._past = output.past_key_values
-        # A cache of keys and values of all tokens, in an order that positions tell.
+        # A cache of keys and values of all tokens, in an order that positions tell, and of no
+        # others: virtual tokens stand before the padding of their texts.
         plain = all(type(layer) is DynamicLayer for layer in getattr(self._past, "layers", [None]))
-        self.joins = plain and "position_ids" in engine.accepts
+        own = not num_virtual_tokens(engine.model)
+        self.joins = plain and own and "position_ids" in engine.accepts
         self.logits_BV = output.logits[:, -1].float().cpu().numpy()
 
     @torch.inference_mode()
