@@ -16,11 +16,9 @@ from llmwright.serving.door.gate import Gate
 from llmwright.serving.metrics import Metrics
 from llmwright.serving.routes import chat, classify, completions, generate, operating, pages
 from llmwright.serving.served.model import ServedModel
+from llmwright.serving.work.hosted import Hosted
 from llmwright.serving.work.service import Service
 from llmwright.serving.work.thread import ModelThread
-from llmwright.serving.work.worker import Worker
-
-SKIPPED: dict[str, Any] = {"status": "skipped", "count": 0, "details": {}}
 
 
 def create_app(
@@ -41,19 +39,16 @@ def create_app(
         examples: A few inputs under the user's names, for the pages.
         thread: That the model was loaded in.
     """
-    metrics = Metrics(model.name, model.contract.labels)
-    worker = Worker(model, config, metrics, thread)
-    service = Service(
-        config, model, worker, metrics, probes or SKIPPED, examples or [], len(keys or [])
-    )
-    metrics.describe(model.artifact, model.kind)
+    metrics = Metrics()
+    hosted = Hosted(model, config, metrics, thread, probes, examples)
+    service = Service(config, {model.name: hosted}, metrics, len(keys or []))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        worker.start()
+        hosted.worker.start()
         yield
         service.draining = True
-        worker.close()
+        hosted.worker.close()
 
     app = FastAPI(
         title=f"LLMwright: {model.name}",

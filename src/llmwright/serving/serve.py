@@ -52,7 +52,7 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
         report = thread.submit(partial(check, model.predictor, config.num_probes)).result()
         run.notice(_checked(report, config), "info" if report["count"] else "warning")
         app = create_app(model, config, keys, report, examples(model), thread)
-        app.state.service.metrics.load_seconds.set(time.monotonic() - started)
+        app.state.service.default.metrics.load_seconds.set(time.monotonic() - started)
         _run_until_stopped(app, config, listener, run)
 
 
@@ -89,13 +89,14 @@ def _run_until_stopped(
     address = address_of(listener)
 
     def ready() -> None:
-        engine = service.model.predictor.engine.name
-        run.notice(text("serving.ready", name=service.model.name, address=address, engine=engine))
+        model = service.default.model
+        engine = model.predictor.engine.name
+        run.notice(text("serving.ready", name=model.name, address=address, engine=engine))
         run.notice(text("serving.pages", address=address))
         if service.num_keys:
             run.notice(text("serving.open_keys", count=service.num_keys))
         else:
-            run.notice(text("serving.try", command=_curl(address, service.examples)))
+            run.notice(text("serving.try", command=_curl(address, service.default.examples)))
         _write_ready_file(config, listener, address, run)
 
     def stop() -> None:
@@ -111,7 +112,8 @@ def _run_until_stopped(
         HttpServer(app, config, ready, stop).serve_until_stopped(listener)
     finally:
         ACCESS.removeHandler(handler)
-        service.worker.close()
+        for hosted in service.models.values():
+            hosted.worker.close()
         _remove_ready_file(config, run)
     cut = service.metrics.num_cut_off
     if cut:

@@ -164,7 +164,7 @@ def test_metrics_count_with_bounded_labels(server: Server) -> None:
         page = client.get("/metrics").text
     names = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
     assert all(":" not in name for name in names)
-    assert 'llmwright_requests_total{code="404",model="intents",route="other"} 3.0' in page
+    assert 'llmwright_requests_total{code="404",model="-",route="other"} 3.0' in page
     assert 'llmwright_prediction_label_total{label="card_arrival",model="intents"} 1.0' in page
     assert 'llmwright_tokens_total{kind="prompt",model="intents"} 38.0' in page
     for name in ("inflight", "queue_depth", "queue_wait_seconds", "time_to_first_token_seconds"):

@@ -41,6 +41,7 @@ class Record:
 
     id: str
     key: str | None = None
+    model: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     finish_reason: str | None = None
@@ -150,7 +151,7 @@ class Gate:
         if record.disconnected or not status:
             status = CLIENT_LEFT
             self._metrics.disconnects.inc()
-        self._metrics.request(route, status, seconds)
+        self._metrics.request(route, record.model, status, seconds)
         if not self._access_log or (route in QUIET_ROUTES and status == 200):
             return
         line: dict[str, Any] = {
@@ -161,7 +162,7 @@ class Gate:
             "route": route,
             "status": status,
             "duration_ms": round(seconds * 1000, 2),
-            "model": self._metrics.model,
+            "model": record.model,
             "key": record.key,
             "prompt_tokens": record.prompt_tokens,
             "completion_tokens": record.completion_tokens,

@@ -27,9 +27,10 @@ router = APIRouter(tags=["OpenAI"])
 async def chat_completions(body: ChatBody, request: Request) -> Response:
     """Answer a conversation, written with the chat template the model was trained with."""
     service = service_of(request)
-    model = service.pick(body.model)
+    hosted = await service.pick(body.model)
+    model = hosted.model
     model.must("chat", "/v1/chat/completions")
-    writing = writing_of(body, service)
+    writing = writing_of(body, hosted)
     if body.top_logprobs is not None and not body.logprobs:
         raise ApiError(400, "needs_logprobs", param="top_logprobs")
     messages = [message.plain() for message in body.messages]
@@ -42,7 +43,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         "model": model.name,
     }
     row = model.predictor.read({"messages": messages, "controls": body.controls})
-    call = Call(request, [Job([row], writing, body.stream)])
+    call = Call(request, hosted, [Job([row], writing, body.stream)])
     if body.stream:
         await call.begin()
         return EventStream(_events(call, head, wants_usage(body)), call, request)

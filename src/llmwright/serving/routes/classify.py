@@ -24,7 +24,8 @@ router = APIRouter(tags=["Classification"])
 async def classify(body: ClassifyBody, request: Request) -> Response:
     """Classify one text or several; requests that wait together share a batch."""
     service = service_of(request)
-    model = service.pick(body.model)
+    hosted = await service.pick(body.model)
+    model = hosted.model
     model.must("classify", "/v1/classify")
     if body.input_pair is not None and not model.reads_pairs:
         raise ApiError(400, "no_pairs", param="input_pair", name=model.name)
@@ -36,7 +37,7 @@ async def classify(body: ClassifyBody, request: Request) -> Response:
         raise ApiError(400, "uneven_pairs", param="input_pair") from None
     service.check_rows(len(texts), "input")
     rows = [model.text_row(text, pair) for text, pair in texts]
-    found = await Call(request, [Job(rows)]).answers()
+    found = await Call(request, hosted, [Job(rows)]).answers()
     data = [_entry(index, one.answer, body.top_k) for index, one in enumerate(found)]
     prompt_tokens = sum(one.num_input_tokens for one in found)
     return JSONResponse(

@@ -16,7 +16,8 @@ from llmwright.serving.door.errors import ApiError
 from llmwright.serving.routes.documented import answers
 from llmwright.serving.served.log_probs import completion_log_probs
 from llmwright.serving.work.call import DONE, Call, EventStream, event
-from llmwright.serving.work.service import Service, service_of
+from llmwright.serving.work.hosted import Hosted
+from llmwright.serving.work.service import service_of
 from llmwright.serving.work.worker import Job
 from llmwright.serving.writing import Piece, Writing
 
@@ -31,9 +32,10 @@ async def completions(body: CompletionBody, request: Request) -> Response:
     the input, just as in training.
     """
     service = service_of(request)
-    model = service.pick(body.model)
+    hosted = await service.pick(body.model)
+    model = hosted.model
     model.must("write", "/v1/completions")
-    writing = writing_of(body, service)
+    writing = writing_of(body, hosted)
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     service.check_rows(len(prompts), "prompt")
     if body.stream and len(prompts) > 1:
@@ -47,7 +49,7 @@ async def completions(body: CompletionBody, request: Request) -> Response:
         "created": int(time.time()),
         "model": model.name,
     }
-    call = Call(request, jobs)
+    call = Call(request, hosted, jobs)
     if body.stream:
         await call.begin()
         return EventStream(_events(call, head, wants_usage(body)), call, request)
@@ -91,7 +93,7 @@ def wants_usage(body: TextBody) -> bool:
     return body.stream_options is not None and body.stream_options.include_usage
 
 
-def writing_of(body: TextBody, service: Service) -> Writing:
+def writing_of(body: TextBody, hosted: Hosted) -> Writing:
     """Return how a text is to be written; refuse what a single field's bounds cannot tell.
 
     Raises:
@@ -100,7 +102,7 @@ def writing_of(body: TextBody, service: Service) -> Writing:
     """
     if body.stream_options is not None and not body.stream:
         raise ApiError(400, "needs_stream", param="stream_options")
-    writing = service.bounded(body.writing())
+    writing = hosted.bounded(body.writing())
     if writing.num_scores is not None and body.stream:
         raise ApiError(400, "no_streamed_logprobs", param="logprobs")
     return writing

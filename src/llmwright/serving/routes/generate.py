@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
@@ -23,6 +23,10 @@ from llmwright.serving.work.worker import Job
 
 MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
+# A field of the body may have any name, so the model's stands in the address.
+Named = Annotated[
+    str | None, Query(description="Name of the model; the server's first when not given.")
+]
 
 
 def make_router(fields: Fields) -> APIRouter:
@@ -41,24 +45,25 @@ def make_router(fields: Fields) -> APIRouter:
     return router
 
 
-async def generate(request: Request) -> Response:
+async def generate(request: Request, model: Named = None) -> Response:
     """Answer one row, with the field names of the training data, as JSON or as a form."""
     service = service_of(request)
+    hosted = await service.pick(model)
     values = await _read(request, service)
     try:
-        row, writing = service.model.read(values)
+        row, writing = hosted.model.read(values)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
     if writing is None:
-        (found,) = await Call(request, [Job([row])]).answers()
-        return JSONResponse(service.model.fields.reply(found.answer))
-    (piece,) = await Call(request, [Job([row], service.bounded(writing))]).texts()
+        (found,) = await Call(request, hosted, [Job([row])]).answers()
+        return JSONResponse(hosted.model.fields.reply(found.answer))
+    (piece,) = await Call(request, hosted, [Job([row], hosted.bounded(writing))]).texts()
     answer = {
         "text": piece.text,
         "finish_reason": piece.finish_reason,
         "truncated": piece.truncated,
     }
-    return JSONResponse(service.model.fields.reply(answer))
+    return JSONResponse(hosted.model.fields.reply(answer))
 
 
 async def _read(request: Request, service: Service) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from llmwright.serving.bodies.answers import Health, ModelCard, ModelList
 from llmwright.serving.routes.documented import answers, success
-from llmwright.serving.work.service import Service, service_of
+from llmwright.serving.work.service import service_of
 
 router = APIRouter(tags=["Operation"])
 
@@ -16,19 +16,14 @@ router = APIRouter(tags=["Operation"])
 @router.get("/v1/models", responses=answers(ModelList))
 async def models(request: Request) -> Response:
     """List the served models: what they read, how they answered their recorded probes."""
-    return JSONResponse({"object": "list", "data": [_card(service_of(request))]})
+    cards = [hosted.card() for hosted in service_of(request).models.values()]
+    return JSONResponse({"object": "list", "data": cards})
 
 
 @router.get("/v1/models/{name}", responses=answers(ModelCard))
 async def model(name: str, request: Request) -> Response:
     """Describe one served model."""
-    service = service_of(request)
-    service.pick(name)
-    return JSONResponse(_card(service))
-
-
-def _card(service: Service) -> dict[str, object]:
-    return {**service.model.card(), "probes": service.probes}
+    return JSONResponse(service_of(request).known(name).card())
 
 
 @router.get("/livez", responses={200: {"model": Health, "description": "The process answers."}})
@@ -52,7 +47,7 @@ async def readyz(request: Request) -> Response:
     service = service_of(request)
     if service.draining:
         return JSONResponse({"status": "stopping"}, 503)
-    if not service.worker.is_well():
+    if not all(hosted.worker.is_well() for hosted in service.models.values()):
         return JSONResponse({"status": "engine stuck"}, 503)
     return JSONResponse({"status": "ok"})
 
@@ -61,5 +56,6 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     service = service_of(request)
-    service.metrics.heartbeat_age.set(service.worker.heartbeat_age())
+    for hosted in service.models.values():
+        hosted.metrics.heartbeat_age.set(hosted.worker.heartbeat_age())
     return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)

@@ -72,10 +72,11 @@ def _read(name: str) -> str:
 
 
 def _state(service: Service) -> dict[str, Any]:
-    model = service.model
+    hosted = service.default
+    model = hosted.model
     contract = model.contract
     return {
-        "model": {**model.card(), "probes": service.probes},
+        "model": hosted.card(),
         "fields": {
             "inputs": model.fields.inputs,
             "needed": model.fields.needed,
@@ -84,7 +85,7 @@ def _state(service: Service) -> dict[str, Any]:
         },
         "abilities": sorted(model.abilities),
         "generation": contract.generation.model_dump(),
-        "examples": service.examples,
+        "examples": hosted.examples,
         "needs_key": service.num_keys > 0,
         "language": locale.language(),
         "texts": {lang: _texts(lang) for lang in ("en", "zh")},

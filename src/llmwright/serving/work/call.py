@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from llmwright.inference.predictor import Prediction
 from llmwright.serving.door.errors import ApiError, ClientLeft, describe, language_of
+from llmwright.serving.work.hosted import Hosted
 from llmwright.serving.work.service import Service, service_of
 from llmwright.serving.work.worker import END, Job
 from llmwright.serving.writing import Piece
@@ -32,15 +33,18 @@ class Call:
 
     Args:
         request: The request, its body already read.
+        hosted: The model that does the work.
         jobs: Its work.
 
     Raises:
         ApiError: No place is left (503).
     """
 
-    def __init__(self, request: Request, jobs: Sequence[Job]) -> None:
+    def __init__(self, request: Request, hosted: Hosted, jobs: Sequence[Job]) -> None:
         self.service: Service = service_of(request)
+        self.metrics = hosted.metrics
         self.record = request.scope["record"]
+        self.record.model = hosted.name
         self.jobs = jobs
         self.last: Piece | None = None
         self._first: Any = END
@@ -49,14 +53,14 @@ class Call:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
         self._watch = asyncio.create_task(self._watch_client())
         try:
-            self.service.worker.submit(jobs)
+            hosted.worker.submit(jobs)
         except ApiError:
             self.close()
             raise
 
     def _time_out(self) -> None:
         seconds = self.service.config.request_timeout_seconds
-        self.service.metrics.refused("timeout")
+        self.metrics.refused("timeout")
         self._end(ApiError(504, "timeout", seconds=f"{seconds:g}"))
 
     async def _watch_client(self) -> None:
@@ -85,8 +89,8 @@ class Call:
             self.close()
         for prediction in found:
             self.record.usage(prediction.num_input_tokens, 0)
-            self.service.metrics.tokens(prediction.num_input_tokens, 0)
-            self.service.metrics.predicted(labels_of(prediction.answer))
+            self.metrics.tokens(prediction.num_input_tokens, 0)
+            self.metrics.predicted(labels_of(prediction.answer))
         return found
 
     async def texts(self) -> list[Piece]:
@@ -130,7 +134,7 @@ class Call:
     def _count(self, piece: Piece) -> None:
         self.record.usage(piece.prompt_tokens, piece.completion_tokens)
         self.record.finish_reason = piece.finish_reason
-        self.service.metrics.tokens(piece.prompt_tokens, piece.completion_tokens)
+        self.metrics.tokens(piece.prompt_tokens, piece.completion_tokens)
 
 
 def event(body: Any) -> str:

@@ -1,18 +1,16 @@
-"""What the routes share: the model, its worker, the settings and the metrics."""
+"""What the routes share: the models by name, the settings and the metrics."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fastapi import Request
 
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.metrics import Metrics
-from llmwright.serving.served.model import ServedModel
-from llmwright.serving.work.worker import Worker
-from llmwright.serving.writing import Writing
+from llmwright.serving.work.hosted import Hosted
 
 
 @dataclass
@@ -21,33 +19,43 @@ class Service:
 
     Attributes:
         config: The settings.
-        model: What is served.
-        worker: The thread that owns it.
-        metrics: What is counted.
-        probes: How the model answered its recorded probes.
-        examples: A few inputs under the user's names, for the pages.
+        models: What is served, by name; the first answers requests that name none.
+        metrics: What is counted of the whole server.
         num_keys: How many API keys open the server; 0 leaves it open.
         draining: Whether the server is stopping.
     """
 
     config: ServeConfig
-    model: ServedModel
-    worker: Worker
+    models: Mapping[str, Hosted]
     metrics: Metrics
-    probes: dict[str, Any]
-    examples: list[dict[str, str]]
     num_keys: int
     draining: bool = False
 
-    def pick(self, name: str | None) -> ServedModel:
-        """Return the model a request names, or the only one.
+    @property
+    def default(self) -> Hosted:
+        """The model that answers requests that name none."""
+        return next(iter(self.models.values()))
+
+    def known(self, name: str | None) -> Hosted:
+        """Return a model by its name, or the default one.
 
         Raises:
             ApiError: No such model (404).
         """
-        if name is not None and name != self.model.name:
-            raise ApiError(404, "model_not_found", param="model", name=name, names=self.model.name)
-        return self.model
+        if name is None:
+            return self.default
+        if name not in self.models:
+            names = ", ".join(self.models)
+            raise ApiError(404, "model_not_found", param="model", name=name, names=names)
+        return self.models[name]
+
+    async def pick(self, name: str | None) -> Hosted:
+        """Return the model that a request names, or the default one, able to answer.
+
+        Raises:
+            ApiError: No such model (404).
+        """
+        return self.known(name)
 
     def check_rows(self, count: int, param: str) -> None:
         """Refuse more texts than one request may have.
@@ -57,20 +65,6 @@ class Service:
         """
         if count > self.config.max_rows:
             raise ApiError(400, "too_many", param=param, limit=self.config.max_rows)
-
-    def bounded(self, writing: Writing) -> Writing:
-        """Return how a text is to be written, the model's own limit of tokens within ours.
-
-        Raises:
-            ApiError: More tokens are asked for than one request may have (400).
-        """
-        limit = self.config.max_new_tokens
-        asked = writing.generation.get("max_new_tokens")
-        if asked is None:
-            asked = min(limit, self.model.contract.generation.max_new_tokens)
-        if asked > limit:
-            raise ApiError(400, "too_many_tokens", param="max_tokens", limit=limit)
-        return replace(writing, generation={**writing.generation, "max_new_tokens": asked})
 
 
 def service_of(request: Request) -> Service:

@@ -23,7 +23,7 @@ from llmwright.data.records import Row
 from llmwright.inference.writing.generation import Token, Writer
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.errors import ApiError
-from llmwright.serving.metrics import Metrics
+from llmwright.serving.metrics import ModelMetrics
 from llmwright.serving.served.model import Begun
 from llmwright.serving.work.thread import ModelThread
 from llmwright.serving.writing import Piece, Writing, joined
@@ -116,7 +116,7 @@ class Worker:
         self,
         model: Answerer,
         config: ServeConfig,
-        metrics: Metrics,
+        metrics: ModelMetrics,
         thread: ModelThread | None = None,
     ) -> None:
         self._model = model
