@@ -284,3 +284,15 @@ def test_a_model_without_probes_is_refused_before_the_work(bench: Any, tmp_path:
     with pytest.raises(InputError) as error:
         export(ExportConfig(), {"model": Artifact("0" * 16, "model", source, {})}, bench.run)
     assert error.value.code == "INFER-010"
+
+
+@pytest.mark.slow
+def test_an_encoder_becomes_a_graph_of_vectors(bench: Any) -> None:
+    made = bench.export("embedder")
+    parity = made.metadata["parity"]
+    assert parity["checks"]["vector_difference"] < 1e-4
+    assert parity["checks"]["cosine"] > 0.99999
+    original, exported = Predictor.open(bench.model("embedder").path), Predictor.open(made.path)
+    texts = ["I lost my card.", "今天天气很好", "a" * 200]
+    assert exported.engine.graphs["model"].outputs == ["last_hidden_state"]
+    assert np.abs(original.embed(texts) - exported.embed(texts, batch_size=1)).max() < 1e-4

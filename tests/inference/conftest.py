@@ -14,6 +14,7 @@ from transformers import (
     BertForMaskedLM,
     BertForSequenceClassification,
     BertForTokenClassification,
+    BertModel,
     LlamaConfig,
     LlamaForCausalLM,
     MarianConfig,
@@ -32,7 +33,7 @@ from llmwright.models.recurrent.register import register
 from llmwright.models.vae.configuration import TextVaeConfig
 from llmwright.models.vae.modeling import TextVae
 from llmwright.models.vae.register import register as register_vae
-from llmwright.tasks.contract import Contract, Generation
+from llmwright.tasks.contract import Contract, Embedding, Generation
 
 TEXTS = [
     "今天天气很好，适合出门散步。",
@@ -112,6 +113,15 @@ def _filler() -> Any:
     )  # fmt: skip
 
 
+def _embedder() -> Any:
+    return BertModel(
+        BertConfig(
+            vocab_size=VOCAB, intermediate_size=64, pad_token_id=0, max_position_embeddings=64,
+            **TRANSFORMER,
+        )
+    )  # fmt: skip
+
+
 def _decoder() -> Any:
     return LlamaForCausalLM(
         LlamaConfig(
@@ -153,6 +163,7 @@ MODELS: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "pairs": ("text-classification", "classification", _classifier),
     "tagger": ("token-classification", "tags", _tagger),
     "filler": ("fill-mask", "text", _filler),
+    "embedder": ("text-embedding", "text", _embedder),
     "decoder": ("text-generation", "text", _decoder),
     "seq2seq": ("seq2seq", "pair", _seq2seq),
     "recurrent": (
@@ -215,6 +226,7 @@ def build(name: str, folder: Path, seed: int = 0) -> Path:
         mask_token="[MASK]" if name == "filler" else "",
         labels=labels,
         max_length=48,
+        embedding=Embedding() if task == "text-embedding" else None,
         max_target_length=24 if task == "seq2seq" else None,
         special_tokens=SPECIAL
         | ({"decoder_start": 2} if task == "seq2seq" else {})

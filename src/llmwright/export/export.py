@@ -135,9 +135,8 @@ def versions() -> dict[str, str]:
 
 
 def _say(artifact: Artifact, table: ParityTable, run: Run) -> None:
-    difference = table.value("logit_difference")
-    if difference is None:
-        difference = table.value("log_prob_difference")
+    names = ("logit_difference", "log_prob_difference", "vector_difference")
+    difference = next(v for name in names if (v := table.value(name)) is not None)
     run.notice(
         text(
             "export.done",

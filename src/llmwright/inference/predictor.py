@@ -17,6 +17,7 @@ from llmwright.core import artifacts
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError, InputError
 from llmwright.data.records import Row
+from llmwright.inference.embedding import Embedded, Text, embed_examples, read_texts
 from llmwright.inference.engines.asking import logits_of
 from llmwright.inference.engines.engine import Engine
 from llmwright.inference.engines.opening import open_engine, open_tokenizer
@@ -24,9 +25,10 @@ from llmwright.inference.writing.detokenize import Detokenizer
 from llmwright.inference.writing.generation import FinishReason, Token, generate, write_all
 from llmwright.inference.writing.sampling import Settings, log_softmax
 from llmwright.tasks import chat
-from llmwright.tasks.contract import Contract, Generation
+from llmwright.tasks.contract import Contract, Embedding, Generation
 from llmwright.tasks.reading import FIELD, refuse_missing
 from llmwright.tasks.task import IGNORE, TASKS, Example, Output, Task
+from llmwright.tasks.text_embedding import embedding_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -309,6 +311,40 @@ class Predictor:
             size = max(1, MAX_LOGITS // (longest * len(self.tokenizer)))
         for start in range(0, len(examples), size):
             yield examples[start : start + size]
+
+    @property
+    def embedding(self) -> Embedding | None:
+        """How a text's vector is made; None where the model gives no vectors."""
+        return embedding_of(self.contract) if self.engine.gives_hidden else None
+
+    def embed(
+        self, texts: Iterable[Text], batch_size: int = BATCH_SIZE, prompt: str | None = None
+    ) -> np.ndarray:
+        """Return a vector for each text, (N, D) in float32, in their order.
+
+        Any model that reads texts has vectors; those of one that was made for it are good ones.
+
+        Args:
+            texts: Texts, or their token ids.
+            batch_size: Texts that go through the model together.
+            prompt: Name of the words that come before each text, as ``query``; the contract's
+                default when not given.
+
+        Raises:
+            InputError: As `embed_full`.
+        """
+        return self.embed_full(texts, batch_size, prompt).vectors_ND
+
+    def embed_full(
+        self, texts: Iterable[Text], batch_size: int = BATCH_SIZE, prompt: str | None = None
+    ) -> Embedded:
+        """Return the vectors of texts with their token counts; arguments as in `embed`.
+
+        Raises:
+            InputError: The engine gives no vectors (``INFER-060``), or as `read_texts`.
+        """
+        examples = read_texts(texts, self.tokenizer, self.contract, prompt)
+        return embed_examples(examples, self.engine, self.contract, batch_size)
 
     def write(
         self, example: Example, num_scores: int | None = None, **generation: Any

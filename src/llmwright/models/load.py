@@ -121,7 +121,7 @@ def load_model(
     Args:
         source: A folder, or a hub id.
         task: Auto class to load it as (``AutoModelForCausalLM``); the class it was saved with when
-            not given.
+            not given. ``AutoModel`` comes without a pooler.
         dtype: float32, bfloat16 or float16.
         revision: Branch, tag or commit of a hub id.
         root: Where a relative path starts; the current folder when not given.
@@ -137,6 +137,10 @@ def load_model(
     config = load_config(folder)
     model, info = read_model(folder, config, task or saved_class(config), dtype)
     missing = sorted(info["missing_keys"]) + sorted(str(k) for k in info["mismatched_keys"])
+    if task == "AutoModel" and getattr(model, "pooler", None) is not None:
+        # What is asked of the bare network is its tokens' vectors; many files lack the pooler.
+        model.pooler = None
+        missing = [key for key in missing if not key.startswith("pooler.")]
     if missing:
         shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         raise InputError("MODEL-013", path=folder, name=type(model).__name__, keys=shown)

@@ -7,7 +7,7 @@ checkpoint, its exports and its server preprocess, encode, decode and answer ali
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -39,6 +39,19 @@ class Generation(Config):
     """Taken off the logit of each token that the text already has; 0 is off."""
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
     """Taken off a token's logit once for each time the text already has it; 0 is off."""
+
+
+class Embedding(Config):
+    """How a text's vector is made of the vectors of its tokens."""
+
+    pooling: Literal["mean", "cls", "last"] = "mean"
+    """Which tokens count: all alike, the first, or the last."""
+    normalized: bool = True
+    """Whether vectors have length 1, so that their product is the cosine of the angle."""
+    prompts: dict[str, str] = {}
+    """Name (``query``, ``document``) → words that come before a text of that kind."""
+    default_prompt: str = ""
+    """Name of the prompt of texts of which nothing is said; none when empty."""
 
 
 class ProbesInfo(Config):
@@ -93,6 +106,8 @@ class Contract(Config):
     controls: dict[str, list[str]] = {}
     """Styles: control (as in ``tone``) → its values, each a token before the input; without one
     the model is told ``any``."""
+    embedding: Embedding | None = None
+    """Text embedding: how a text's vector is made; None where a model was not made for that."""
     mask_token: str = ""
     """Fill-mask: how a mask is written in a text."""
     token_types: bool = False

@@ -46,6 +46,7 @@ TASKS: Registry[type[Task]] = Registry(
         "seq2seq": "llmwright.tasks.seq2seq:Seq2Seq",
         "fill-mask": "llmwright.tasks.fill_mask:FillMask",
         "reward": "llmwright.tasks.reward:Reward",
+        "text-embedding": "llmwright.tasks.text_embedding:TextEmbedding",
     },
 )
 
@@ -80,7 +81,8 @@ class Output:
     """What an engine returns for one row.
 
     Attributes:
-        logits: Classification ``(L,)``; tagging ``(T, L)``; None for generated text.
+        logits: Classification ``(L,)``; tagging ``(T, L)``; a vector ``(D,)``; None for generated
+            text.
         token_ids: Generated tokens, the stop token left out.
         finish_reason: Generation ended at a stop token, or at the limit.
     """
@@ -191,6 +193,7 @@ class Task(Encoding):
         generates: Whether the answer is text written token by token.
         scores: Whether the right tokens of a row have probabilities (`scored`).
         masks: Whether it needs a token that hides others.
+        embeds: Whether the answer is a vector.
         text_field: The input that one bare text stands for.
         takes_blank: Whether an input without a character is one: a text may be begun from nothing.
     """
@@ -206,6 +209,7 @@ class Task(Encoding):
     generates: ClassVar[bool] = False
     scores: ClassVar[bool] = False
     masks: ClassVar[bool] = False
+    embeds: ClassVar[bool] = False
     text_field: ClassVar[str] = "text"
     takes_blank: ClassVar[bool] = False
 
@@ -284,7 +288,8 @@ class Task(Encoding):
         """Return what ``predict`` and the server answer.
 
         That is ``{"label", "scores"}``, ``{"labels", "scores"}``, ``{"value"}``, ``{"score"}``,
-        ``{"tokens", "tags", "scores"}``, ``{"text", "finish_reason"}`` or ``{"text", "fills"}``.
+        ``{"tokens", "tags", "scores"}``, ``{"text", "finish_reason"}``, ``{"text", "fills"}`` or
+        ``{"embedding"}``.
         """
 
     @abstractmethod

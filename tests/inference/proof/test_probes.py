@@ -40,6 +40,9 @@ def test_all_families_are_recorded(
         predictor = Predictor.open(folder)
         answers = list(predictor.predict([probe.row for probe in probes.probes]))
         for probe, answer in zip(probes.probes, answers, strict=True):
+            if contract.task == "text-embedding":
+                assert np.allclose(answer["embedding"], probe.answer["embedding"], atol=1e-6)
+                continue
             key = {"classification": "label", "tags": "tags"}.get(contract.row_type, "text")
             assert answer[key] == probe.answer[key]
 

@@ -2,7 +2,7 @@
 
 Sampling, streaming, scoring and probes need nothing else, so they are written once, in numpy.
 
-Shapes: B rows, T tokens, U target tokens, L labels, V vocabulary.
+Shapes: B rows, T tokens, U target tokens, L labels, V vocabulary, D size of a token's vector.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from llmwright.core.errors import InputError
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch
 
@@ -62,12 +63,14 @@ class Engine(ABC):
         context: Most tokens a text may have, its prompt included (of seq2seq: the target alone);
             None where the model has no limit.
         folder: Where the model is.
+        gives_hidden: Whether `hidden` can be asked.
     """
 
     name: ClassVar[str]
     number_format: str = "float32"
     context: int | None = None
     folder: Path
+    gives_hidden: bool = False
 
     @classmethod
     @abstractmethod
@@ -94,6 +97,19 @@ class Engine(ABC):
             Classification (B, L); tagging (B, T, L); generation (B, T, V), where position t scores
             the token t + 1; seq2seq (B, U, V), where position u scores the target's token u.
         """
+
+    def hidden(self, batch: Batch) -> np.ndarray:
+        """Return the last vector of each input token, (B, T, D) in float32; any at padding.
+
+        Of an encoder-decoder those of the encoder.
+
+        Args:
+            batch: As `logits` takes it.
+
+        Raises:
+            InputError: What is loaded does not give them (``INFER-060``).
+        """
+        raise InputError("INFER-060", path=self.folder, engine=self.name)
 
     @abstractmethod
     def begin(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> Decoding:

@@ -1,7 +1,8 @@
 """The engine of ONNX exports: onnxruntime and numpy, no torch.
 
-``export.json`` names the graphs: ``model`` for classifiers and taggers; ``decode`` for decoders,
-which also reads prompts (over an empty cache); ``prefill`` and ``decode`` for encoder-decoders.
+``export.json`` names the graphs: ``model`` for classifiers, taggers and encoders; ``decode`` for
+decoders, which also reads prompts (over an empty cache); ``prefill`` and ``decode`` for
+encoder-decoders.
 
 Shapes: B rows, T tokens, H heads, P cached tokens, D size of a head, V vocabulary.
 """
@@ -33,6 +34,7 @@ from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch
 
 PAST = "past_key_values."
+HIDDEN = "last_hidden_state"
 
 
 class Graph:
@@ -96,6 +98,7 @@ class OnnxEngine(Engine):
         self.graphs = graphs
         self.context = info.get("context")
         self.number_format = info.get("number_format", "float32")
+        self.gives_hidden = "model" in graphs and HIDDEN in graphs["model"].outputs
 
     @classmethod
     def fits(cls, folder: Path) -> bool:
@@ -128,6 +131,15 @@ class OnnxEngine(Engine):
             values["position_ids"] = positions(mask_BT, mask_BT.shape[1])
             values |= self.empty_cache(len(mask_BT))
         found: np.ndarray = graph.run(values, ["logits"])["logits"].numpy()
+        return found
+
+    def hidden(self, batch: Batch) -> np.ndarray:
+        """Return the last vector of each token, as `Engine.hidden` says."""
+        if not self.gives_hidden:
+            return super().hidden(batch)
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        values = {name: batch[name] for name in names if name in batch}
+        found: np.ndarray = self.graphs["model"].run(values, [HIDDEN])[HIDDEN].numpy()
         return found
 
     def empty_cache(self, count: int) -> dict[str, np.ndarray]:

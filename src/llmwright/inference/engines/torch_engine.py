@@ -56,6 +56,9 @@ class TorchEngine(Engine):
         context: int | None = getattr(model.config, "max_position_embeddings", None)
         self.context = None if context is None else context - num_virtual_tokens(model)
         self.accepts = set(inspect.signature(model.forward).parameters)
+        # A model without a head is a body itself; one whose body is no part of it has none to ask.
+        has_body = TASKS.get(contract.task).embeds or model.base_model is not model
+        self.gives_hidden = has_body and not num_virtual_tokens(model)
 
     @classmethod
     def fits(cls, folder: Path) -> bool:
@@ -78,6 +81,22 @@ class TorchEngine(Engine):
         names = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
         tensors = {name: self.tensor(batch[name]) for name in names if name in batch}
         found: np.ndarray = self.model(**tensors).logits.float().cpu().numpy()
+        return found
+
+    @torch.inference_mode()
+    def hidden(self, batch: Batch) -> np.ndarray:
+        """Return the last vector of each token, as `Engine.hidden` says."""
+        if not self.gives_hidden:
+            return super().hidden(batch)
+        encodes = self.model.config.is_encoder_decoder
+        body = self.model.get_encoder() if encodes else self.model.base_model
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        values: dict[str, Any] = {n: self.tensor(batch[n]) for n in names if n in batch}
+        if "use_cache" in inspect.signature(body.forward).parameters:
+            values["use_cache"] = False
+        output = body(**values)
+        hidden_BTD = output if isinstance(output, torch.Tensor) else output[0]
+        found: np.ndarray = hidden_BTD.float().cpu().numpy()
         return found
 
     def begin(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> Decoding:

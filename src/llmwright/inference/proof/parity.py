@@ -5,7 +5,7 @@ early difference does not spoil all that follows. A token that differs counts on
 recorded lead of the likeliest token over the second exceeds the tolerance: closer races may go
 either way without anything being wrong.
 
-Shapes: L labels, T tokens, U written tokens, V vocabulary, K kept tokens.
+Shapes: L labels, T tokens, U written tokens, V vocabulary, K kept tokens, D size of a vector.
 """
 
 from __future__ import annotations
@@ -39,23 +39,25 @@ class Limits:
         tolerance: Largest difference of a logit or log-probability, times the largest recorded
             value where that is above 1.
         min_agreement: Share of labels and of tokens that must agree.
+        min_cosine: Least cosine of the angle between a text's vector and the recorded one.
     """
 
     tolerance: float
     min_agreement: float
+    min_cosine: float = 0.98
 
 
 # By the number format of what is checked. Other arithmetic gives other last digits; 8 bits give
 # other digits altogether, so there the answers count.
 LIMITS = {
-    "float32": Limits(1e-4, 1.0),
-    "bfloat16": Limits(5e-2, 0.99),
-    "float16": Limits(1e-2, 0.99),
+    "float32": Limits(1e-4, 1.0, 0.99999),
+    "bfloat16": Limits(5e-2, 0.99, 0.999),
+    "float16": Limits(1e-2, 0.99, 0.999),
     "int8": Limits(1.0, 0.95),
-    "bf16": Limits(1e-1, 0.98),
-    "q8_0": Limits(5e-1, 0.95),
-    "q4_0": Limits(5.0, 0.7),
-    "url": Limits(1e-3, 1.0),
+    "bf16": Limits(1e-1, 0.98, 0.999),
+    "q8_0": Limits(5e-1, 0.95, 0.999),
+    "q4_0": Limits(5.0, 0.7, 0.95),
+    "url": Limits(1e-3, 1.0, 0.9999),
 }
 
 
@@ -141,6 +143,7 @@ def limits_for(
     return Limits(
         known.tolerance if tolerance is None else tolerance,
         known.min_agreement if min_agreement is None else min_agreement,
+        known.min_cosine,
     )
 
 
@@ -151,9 +154,16 @@ class Tally:
     inputs_equal: int = 0
     largest_difference: float = 0.0
     largest_value: float = 0.0
+    least_cosine: float = 1.0
     agreeing: int = 0
     compared: int = 0
     texts_equal: int = 0
+
+    def add_cosine(self, found_D: np.ndarray, recorded_D: np.ndarray) -> None:
+        """Keep the smaller one; "not a number" once seen is never forgotten."""
+        lengths = float(np.linalg.norm(found_D) * np.linalg.norm(recorded_D))
+        cosine = float(found_D @ recorded_D) / lengths if lengths else 0.0
+        self.least_cosine = float(np.minimum(self.least_cosine, cosine))
 
     def add_difference(self, difference: float) -> None:
         """Keep the larger one; "not a number" once seen is never forgotten."""
@@ -200,6 +210,9 @@ def _add_lines(table: ParityTable, tally: Tally, limits: Limits, task: Task) -> 
         table.at_most("log_prob_difference", tally.largest_difference, scaled)
         table.at_least("token_agreement", agreement, limits.min_agreement)
         table.at_least("texts_equal", tally.texts_equal / count, limits.min_agreement)
+    elif task.embeds:
+        table.at_most("vector_difference", tally.largest_difference, scaled)
+        table.at_least("cosine", tally.least_cosine, limits.min_cosine)
     else:
         table.at_most("logit_difference", tally.largest_difference, scaled)
         if task.decides:
@@ -228,7 +241,7 @@ def _classify(
     tally: Tally,
     table: ParityTable,
 ) -> int:
-    """Compare all logits, and the label of each text or token."""
+    """Compare all logits, and the label of each text or token; of texts their vectors."""
     _inputs(part, predictor, tally)
     examples = [probe.example for probe in part]
     logits = logits_of(examples, predictor.engine, predictor.task, predictor.contract)
@@ -236,11 +249,14 @@ def _classify(
         assert probe.logits is not None
         if found.shape != probe.logits.shape:
             tally.add_difference(float("inf"))
+            tally.least_cosine = -1.0
             tally.compared += 1
             continue
         difference = largest(found - probe.logits)
         tally.add_difference(difference)
         tally.largest_value = max(tally.largest_value, largest(probe.logits))
+        if predictor.task.embeds:
+            tally.add_cosine(found, probe.logits)
         if not predictor.task.decides:
             if difference > limits.tolerance * max(1.0, largest(probe.logits)):
                 table.differ(probe, _answer(found, probe, predictor))

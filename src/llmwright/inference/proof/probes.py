@@ -1,9 +1,9 @@
 """A model's own proof: recorded inputs and outputs that travel with it.
 
 Right after training, in eval mode and float32, some inputs are run and what comes out is kept: all
-logits of classifiers and taggers; of generators the 32 likeliest tokens of every position of the
-greedy continuation. Whoever claims to be this model, be it merged, exported or served, can be asked
-the same again (see `parity`).
+logits of classifiers and taggers; the vectors of texts; of generators the 32 likeliest tokens of
+every position of the greedy continuation. Whoever claims to be this model, be it merged, exported
+or served, can be asked the same again (see `parity`).
 
 Shapes: N probes, L labels, T tokens of all probes in a row, U written tokens likewise, K kept.
 """
@@ -57,7 +57,7 @@ class Probe:
         input_ids_T: What the model reads.
         token_type_ids_T: Which of two texts each token belongs to; None without a second text.
         answer: What `predict` answers; of a generator greedily, at most 32 tokens.
-        logits: All logits: (L,) or (T, L); None for generators.
+        logits: All logits: (L,) or (T, L), or a text's vector (D,); None for generators.
         token_ids_U: The greedy continuation, its stop token included.
         top_ids_UK: The likeliest tokens of each position, the likeliest first.
         top_log_probs_UK: Their natural log-probabilities.
@@ -154,7 +154,8 @@ def _probe(values: dict[str, Any], tensors: dict[str, Any]) -> Probe:
 
 def identity_of(contract: Contract, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Return the facts that decide what the model reads and what its output means."""
-    return {
+    vectors = {"embedding": contract.embedding.model_dump()} if contract.embedding else {}
+    return vectors | {
         "task": contract.task,
         "row_type": contract.row_type,
         "labels": list(contract.labels),

@@ -117,6 +117,8 @@ def _fields_of(contract: Contract) -> Fields:
         return Fields(inputs, tuple(dict.fromkeys((tokens, "text"))), (), outputs, False)
     text = names.get("text", "text")
     inputs = {text: "text"}
+    if TASKS.get(contract.task).embeds:
+        return Fields(inputs, (text,), (), {"embedding": "embedding"}, False)
     if contract.mask_token:
         return Fields(inputs, (text,), (), {"text": "text", "fills": "fills"}, False)
     if contract.row_type == "regression":

@@ -29,6 +29,7 @@ OTHERS = {
     "text-regression": "rate",
     "reward": "rate",
     "fill-mask": "fill",
+    "text-embedding": "embed",
 }
 
 
@@ -72,7 +73,7 @@ class ServedModel:
 
     @cached_property
     def abilities(self) -> frozenset[str]:
-        """What it can do: ``write``, ``chat``, ``classify``, ``tag``, ``fill`` or ``rate``."""
+        """What it can do: write, chat, classify, tag, fill, rate or embed."""
         if not self.fields.generates:
             return frozenset({OTHERS.get(self.contract.task, "classify")})
         chats = self.contract.row_type == "messages"
