@@ -10,7 +10,7 @@ from llmwright.core import pipeline, plugins
 from llmwright.core.artifacts import Artifact
 from llmwright.core.config import parse
 from llmwright.core.errors import InputError
-from llmwright.core.events import Emit
+from llmwright.core.events import Emit, Notice
 from llmwright.core.project import Project
 from llmwright.operations import OPERATIONS
 
@@ -51,6 +51,7 @@ def predict(
     batch_size: int = 32,
     controls: Mapping[str, str] | None = None,
     project: Place = None,
+    consumers: Sequence[Emit] = (),
     **generation: Any,
 ) -> list[dict[str, Any]]:
     """Return a model's answers, in order.
@@ -63,9 +64,10 @@ def predict(
         batch_size: Rows that go through the model together.
         controls: How answers are to be, for a model that learned it, as in ``{"tone": "formal"}``.
         project: The folder to work in; the current one by default.
+        consumers: Are told which engine was chosen and why.
         **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
     """
-    predictor = predictor_of(model, engine, project, controls)
+    predictor = predictor_of(model, engine, project, controls, consumers)
     several = [rows] if isinstance(rows, str | Mapping) else rows
     read = [predictor.read(row) for row in several]
     return list(predictor.predict(read, batch_size=batch_size, **generation))
@@ -118,7 +120,7 @@ def predict_file(
     given = zip(names, (format, encoding, delimiter, quoted, header), strict=True)
     settings = {name: value for name, value in given if value is not None}
     reading = parse(PrepareConfig, {"source": str(source), **settings}, "predict")
-    asked = predictor_of(model, engine, project, controls), Path(source), Path(out)
+    asked = predictor_of(model, engine, project, controls, consumers), Path(source), Path(out)
     return answer_file(
         *asked, batch_size=batch_size, reading=reading, consumers=consumers, **generation
     )
@@ -131,6 +133,7 @@ def chat(
     system: str | None = None,
     controls: Mapping[str, str] | None = None,
     project: Place = None,
+    consumers: Sequence[Emit] = (),
     **generation: Any,
 ) -> Conversation:
     """Return a conversation with a model: ``say(text)`` yields its answer piece by piece.
@@ -141,17 +144,23 @@ def chat(
         system: System prompt.
         controls: How answers are to be, for a model that learned it, as in ``{"tone": "formal"}``.
         project: The folder to work in; the current one by default.
+        consumers: Are told which engine was chosen and why.
         **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
     """
     from llmwright.inference.chat import Conversation
 
-    return Conversation(predictor_of(model, engine, project, controls), system=system, **generation)
+    asked = predictor_of(model, engine, project, controls, consumers)
+    return Conversation(asked, system=system, **generation)
 
 
 def predictor_of(
-    model: Reference | None, engine: str, place: Place, controls: Mapping[str, str] | None
+    model: Reference | None,
+    engine: str,
+    place: Place,
+    controls: Mapping[str, str] | None,
+    consumers: Sequence[Emit] = (),
 ) -> Predictor:
-    """Return the model that is asked, loaded.
+    """Return the model that is asked, loaded; say which engine runs it.
 
     Raises:
         InputError: There is none (``CORE-062``), or its files, engine or styles are wrong.
@@ -165,4 +174,6 @@ def predictor_of(
         raise InputError("CORE-062", field="model", kind="model / export")
     predictor = Predictor.open(found.path, engine)
     predictor.set_controls(controls or {})
+    for consumer in consumers:
+        consumer(Notice(predictor.choice))
     return predictor

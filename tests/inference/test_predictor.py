@@ -124,11 +124,11 @@ def test_logits_of_long_targets_count_for_the_size_of_a_batch(
     whole = list(predictor.score(rows))
     sizes: list[int] = []
     run = predictor.engine.logits
-    monkeypatch.setattr(predictor.engine, "logits", lambda batch: _note(run(batch), sizes))
+    monkeypatch.setattr(predictor.engine, "logits", lambda *given: _note(run(*given), sizes))
     # Room for the logits of two targets.
     length = len(whole[0].token_ids_U)
     limit = 2 * length * predictor.engine.model.config.vocab_size  # type: ignore[attr-defined]
-    monkeypatch.setattr("llmwright.inference.predictor.MAX_LOGITS", limit)
+    monkeypatch.setattr("llmwright.inference.scoring.MAX_LOGITS", limit)
     found = list(predictor.score(rows))
     assert max(sizes) <= limit
     assert [s.log_probs_U.sum() for s in found] == pytest.approx(

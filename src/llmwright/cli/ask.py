@@ -99,7 +99,15 @@ def predict(
             )
         _show_answered(target, done, as_json)
         raise click.exceptions.Exit(1 if done["failed"] else 0)
-    answers = api.predict([_row(words)], model=model, engine=engine, project=project, **settings)
+    with render.Terminal(as_json) as terminal:
+        answers = api.predict(
+            [_row(words)],
+            model=model,
+            engine=engine,
+            project=project,
+            consumers=[terminal],
+            **settings,
+        )
     render.print_json(answers[0])
 
 
@@ -165,14 +173,16 @@ def chat(
 
     project = find_project(folder)
     plugins.load_project_plugins(project)
-    talk = api.chat(
-        model=model,
-        engine=engine,
-        system=system,
-        project=project,
-        **_settings(max_new_tokens, temperature),
-        **_styles(controls),
-    )
+    with render.Terminal(as_json) as terminal:
+        talk = api.chat(
+            model=model,
+            engine=engine,
+            system=system,
+            project=project,
+            consumers=[terminal],
+            **_settings(max_new_tokens, temperature),
+            **_styles(controls),
+        )
     if as_json:
         _talk_by_lines(talk)
     else:

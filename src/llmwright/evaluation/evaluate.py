@@ -51,6 +51,7 @@ def evaluate(config: EvaluateConfig, inputs: dict[str, Artifact], run: Run) -> A
 
     dataset = Dataset.open(inputs["dataset"].path)
     predictor = Predictor.open(inputs["model"].path)
+    run.notice(predictor.choice)
     contract = predictor.contract
     task = TASKS.get(contract.task)()
     if not task.measured_on(dataset.info):

@@ -80,7 +80,11 @@ def _of_ids(ids: Sequence[int], size: int, contract: Contract) -> Example:
 
 
 def embed_examples(
-    examples: Sequence[Example], engine: Engine, contract: Contract, batch_size: int
+    examples: Sequence[Example],
+    engine: Engine,
+    contract: Contract,
+    batch_size: int,
+    adapter: str | None = None,
 ) -> Embedded:
     """Return the vectors of texts, those of similar length computed together.
 
@@ -89,6 +93,7 @@ def embed_examples(
         engine: Runs the model.
         contract: The model's.
         batch_size: Texts that go through the model together, fewer where they are long.
+        adapter: The engine's adapter that answers.
 
     Raises:
         InputError: The engine gives no vectors (``INFER-060``).
@@ -102,7 +107,7 @@ def embed_examples(
         place = len(vectors)
         fitting = max(1, MAX_HIDDEN // (lengths[order[place]] * size))
         part = order[place : place + (min(batch_size, fitting) if place else 1)]
-        found_BD = vectors_of([examples[i] for i in part], engine, contract)
+        found_BD = vectors_of([examples[i] for i in part], engine, contract, adapter)
         size = found_BD.shape[1]
         vectors |= dict(zip(part, found_BD, strict=True))
     vectors_ND = np.stack([vectors[i] for i in range(len(examples))]) if examples else _NOTHING

@@ -6,7 +6,7 @@ Shapes: T tokens, U scored tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,15 @@ from llmwright.data.records import Row
 from llmwright.inference.embedding import Embedded, Text, embed_examples, read_texts
 from llmwright.inference.engines.asking import logits_of
 from llmwright.inference.engines.engine import Engine
-from llmwright.inference.engines.opening import open_engine, open_tokenizer
+from llmwright.inference.engines.opening import choice_in_words, open_engine, open_tokenizer
+from llmwright.inference.scoring import MAX_LOGITS, TokenScores, score_examples
 from llmwright.inference.writing.detokenize import Detokenizer
 from llmwright.inference.writing.generation import FinishReason, Token, generate, write_all
 from llmwright.inference.writing.sampling import Settings, log_softmax
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, Embedding, Generation
 from llmwright.tasks.reading import FIELD, refuse_missing
-from llmwright.tasks.task import IGNORE, TASKS, Example, Output, Task
+from llmwright.tasks.task import TASKS, Example, Output, Task
 from llmwright.tasks.text_embedding import embedding_of
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32
 # Rows that are sorted by length together: more rows, less padding, later first answers.
 WINDOW_BATCHES = 16
-# Logits of one scored batch, 4 bytes each.
-MAX_LOGITS = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -90,24 +89,6 @@ class Delta:
     score: TokenScore | None = None
 
 
-@dataclass(frozen=True)
-class TokenScores:
-    """How likely a row's target is to the model.
-
-    Attributes:
-        token_ids_U: The tokens that were scored, in order.
-        log_probs_U: Natural logarithm of each one's probability given all before it, or all that
-            is not masked.
-        right_U: Whether it is the likeliest token of its place.
-        truncated: Whether the row had to be cut.
-    """
-
-    token_ids_U: np.ndarray
-    log_probs_U: np.ndarray
-    right_U: np.ndarray
-    truncated: bool = False
-
-
 class Predictor:
     """A model on this machine, ready to be asked.
 
@@ -115,17 +96,26 @@ class Predictor:
         contract: What the model promises.
         tokenizer: Its tokenizer.
         engine: Runs it.
+        adapter: The engine's adapter that answers; None for the model alone.
 
     Attributes:
         controls: How answers are to be, where a row does not say it.
+        choice: Which engine was chosen and why, in words; empty where nobody chose.
     """
 
+    choice: str = ""
+
     def __init__(
-        self, contract: Contract, tokenizer: PreTrainedTokenizerFast, engine: Engine
+        self,
+        contract: Contract,
+        tokenizer: PreTrainedTokenizerFast,
+        engine: Engine,
+        adapter: str | None = None,
     ) -> None:
         self.contract = contract
         self.tokenizer = tokenizer
         self.engine = engine
+        self.adapter = adapter
         self.task: Task = TASKS.get(contract.task)()
         self.folder = engine.folder
         self.name = engine.folder.name
@@ -146,11 +136,36 @@ class Predictor:
                 (``INFER-001``), or damaged files.
         """
         folder = Path(source)
-        contract = Contract.open(folder)
-        tokenizer = open_tokenizer(folder)
-        if contract.chat_template_sha256 not in (None, chat.known_sha256(tokenizer)):
-            raise CheckError("INFER-023", path=folder)
-        return cls(contract, tokenizer, open_engine(folder, contract, engine))
+        contract, tokenizer = _promised(folder)
+        found = cls(contract, tokenizer, open_engine(folder, contract, engine))
+        found.choice = choice_in_words(found.engine, engine)
+        return found
+
+    def with_adapter(self, name: str, folder: Path) -> Predictor:
+        """Return a predictor that answers through an adapter over this one's model.
+
+        Both share the model's memory. The adapter keeps its own contract and tokenizer, so answers
+        are those of its artifact opened alone.
+
+        Args:
+            name: What the engine calls it; one that has the name already is replaced.
+            folder: The adapter's artifact.
+
+        Raises:
+            CheckError, InputError: As `open` and `Engine.load_adapter`.
+        """
+        contract, tokenizer = _promised(folder)
+        self.engine.load_adapter(name, folder)
+        found = Predictor(contract, tokenizer, self.engine, name)
+        found.folder, found.name = folder, folder.name
+        return found
+
+    def close(self) -> None:
+        """Give the model's memory back, or an adapter's; may be called twice."""
+        if self.adapter is None:
+            self.engine.close()
+        elif self.adapter in self.engine.adapters:
+            self.engine.unload_adapter(self.adapter)
 
     @property
     def text_name(self) -> str:
@@ -272,7 +287,7 @@ class Predictor:
 
     def settings(self, **generation: Any) -> Settings:
         """Return how texts are written: the contract's defaults with these laid over them."""
-        return Settings.of(self.contract, **generation)
+        return replace(Settings.of(self.contract, **generation), adapter=self.adapter)
 
     def encode(self, row: Row) -> Example:
         """Return a row as the model reads it.
@@ -299,7 +314,7 @@ class Predictor:
             return write_all(self.engine, prompts, [settings] * len(prompts), places)
         found: list[Output] = []
         for part in self._within_memory(examples):
-            logits = logits_of(part, self.engine, self.task, self.contract)
+            logits = logits_of(part, self.engine, self.task, self.contract, self.adapter)
             found += [Output(logits=row) for row in logits]
         return found
 
@@ -344,7 +359,7 @@ class Predictor:
             InputError: The engine gives no vectors (``INFER-060``), or as `read_texts`.
         """
         examples = read_texts(texts, self.tokenizer, self.contract, prompt)
-        return embed_examples(examples, self.engine, self.contract, batch_size)
+        return embed_examples(examples, self.engine, self.contract, batch_size, self.adapter)
 
     def write(
         self, example: Example, num_scores: int | None = None, **generation: Any
@@ -419,7 +434,17 @@ class Predictor:
         while window := list(islice(waiting, batch_size * WINDOW_BATCHES)):
             parts = [self.task.scored(row, self.tokenizer, self.contract) for row in window]
             flat = [example for row in parts for example in row]
-            scored = iter(self._score_all(flat, batch_size))
+            scored = iter(
+                score_examples(
+                    flat,
+                    self.engine,
+                    self.task,
+                    self.contract,
+                    len(self.tokenizer),
+                    batch_size,
+                    self.adapter,
+                )
+            )
             for row in parts:
                 found = [next(scored) for _ in row]
                 ids_U, log_probs_U, right_U = (
@@ -429,35 +454,14 @@ class Predictor:
                 cut = any(example.truncated for example in row)
                 yield TokenScores(ids_U, log_probs_U, right_U, cut)
 
-    def _score_all(self, examples: list[Example], batch_size: int) -> list[TokenScores]:
-        # Seq2seq has logits for each target token, the others for each input token.
-        lengths = [max(len(e.input_ids_T), len(_labels_of(e))) for e in examples]
-        # Longest first, so that the first batch tells how many rows the logits leave room for.
-        order = sorted(range(len(examples)), key=lambda i: -lengths[i])
-        found: dict[int, TokenScores] = {}
-        while len(found) < len(order):
-            length = lengths[order[len(found)]]
-            fitting = max(1, MAX_LOGITS // max(1, length * len(self.tokenizer)))
-            rows = order[len(found) : len(found) + min(batch_size, fitting)]
-            batch = self.task.collate([examples[row] for row in rows], self.contract)
-            logits, labels = self.engine.logits(batch), batch["labels"]
-            if self.task.generates and "decoder_input_ids" not in batch:
-                # A decoder's output at a token is about the next one.
-                logits, labels = logits[:, :-1], labels[:, 1:]
-            for place, row in enumerate(rows):
-                found[row] = target_log_probs(logits[place], labels[place])
-        return [found[row] for row in range(len(examples))]
 
+def _promised(folder: Path) -> tuple[Contract, PreTrainedTokenizerFast]:
+    """Return contract and tokenizer of a folder, which have to fit.
 
-def _labels_of(example: Example) -> np.ndarray:
-    assert example.labels is not None
-    return example.labels
-
-
-def target_log_probs(logits_TV: np.ndarray, labels_T: np.ndarray) -> TokenScores:
-    """Return the target's tokens and their log-probabilities, where the labels are not IGNORE."""
-    places_U = np.flatnonzero(labels_T != IGNORE)
-    ids_U = labels_T[places_U]
-    log_probs_UV = log_softmax(logits_TV[places_U])
-    right_U = log_probs_UV.argmax(axis=-1) == ids_U
-    return TokenScores(ids_U, log_probs_UV[np.arange(len(ids_U)), ids_U], right_U)
+    Raises:
+        CheckError, InputError: As `Predictor.open`.
+    """
+    contract, tokenizer = Contract.open(folder), open_tokenizer(folder)
+    if contract.chat_template_sha256 not in (None, chat.known_sha256(tokenizer)):
+        raise CheckError("INFER-023", path=folder)
+    return contract, tokenizer

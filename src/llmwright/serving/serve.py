@@ -59,6 +59,7 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
 def load(artifact: Artifact, config: ServeConfig, run: Run) -> ServedModel:
     """Return the model of an artifact, under its name for clients."""
     predictor = Predictor.open(artifact.path, engine=config.engine)
+    run.notice(predictor.choice)
     # A name that survives a new training, so that clients need no change.
     name = config.name or re.sub(r"[^\w.-]+", "-", run.root.resolve().name).strip("-")
     return ServedModel(

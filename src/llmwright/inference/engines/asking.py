@@ -16,25 +16,33 @@ from llmwright.tasks.text_embedding import embedding_of, pooled
 
 
 def logits_of(
-    examples: Sequence[Example], engine: Engine, task: Task, contract: Contract
+    examples: Sequence[Example],
+    engine: Engine,
+    task: Task,
+    contract: Contract,
+    adapter: str | None = None,
 ) -> list[np.ndarray]:
     """Return the logits of each example, of several places only those that are its answer.
 
     Of a model that makes vectors of texts, each text's vector.
     """
     if task.embeds:
-        return list(vectors_of(examples, engine, contract))
-    found = engine.logits(task.collate(examples, contract))
+        return list(vectors_of(examples, engine, contract, adapter))
+    adapters = None if adapter is None else [adapter] * len(examples)
+    found = engine.logits(task.collate(examples, contract), adapters)
     if found.ndim == 2:
         return list(found)
     return [found[i, task.answered(example, contract)] for i, example in enumerate(examples)]
 
 
-def vectors_of(examples: Sequence[Example], engine: Engine, contract: Contract) -> np.ndarray:
+def vectors_of(
+    examples: Sequence[Example], engine: Engine, contract: Contract, adapter: str | None = None
+) -> np.ndarray:
     """Return a vector for each example, (B, D).
 
     Raises:
         InputError: The engine gives none (``INFER-060``).
     """
     batch = pad_inputs(examples, contract)
-    return pooled(engine.hidden(batch), batch["attention_mask"], embedding_of(contract))
+    adapters = None if adapter is None else [adapter] * len(examples)
+    return pooled(engine.hidden(batch, adapters), batch["attention_mask"], embedding_of(contract))

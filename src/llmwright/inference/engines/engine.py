@@ -14,11 +14,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from llmwright.core.errors import InputError
+from llmwright.core.errors import ConfigError, InputError, closest
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch
 
 Randoms = Sequence[np.random.Generator | None]
+# The adapter that each row is answered through; None is the model alone.
+AdapterNames = Sequence[str | None]
 
 
 class Decoding(ABC):
@@ -42,7 +44,12 @@ class Decoding(ABC):
     def keep(self, rows_R: np.ndarray) -> None:
         """Go on with these rows only; the others are finished."""
 
-    def join(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> None:
+    def join(
+        self,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None = None,
+        adapters: AdapterNames | None = None,
+    ) -> None:
         """Read more prompts; their rows come behind those that are there.
 
         Only asked where `joins`; arguments as `Engine.begin`.
@@ -72,6 +79,47 @@ class Engine(ABC):
     folder: Path
     gives_hidden: bool = False
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that rows can be answered through."""
+        return ()
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Load an adapter over the model; texts that are being written go on as they began.
+
+        Args:
+            name: What rows call it; one that has the name already is replaced.
+            folder: An adapter's artifact, trained on this very model.
+
+        Raises:
+            InputError: The engine loads none (``INFER-050``), or this one is damaged or does not
+                belong to the model (``MODEL-050`` to ``MODEL-059``).
+        """
+        raise InputError("INFER-050", engine=self.name)
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter; texts that are being written through it go on.
+
+        Raises:
+            ConfigError: There is none of this name (``INFER-051``).
+        """
+        self.check_adapters([name])
+
+    def check_adapters(self, names: AdapterNames) -> None:
+        """Refuse names of adapters that are not loaded.
+
+        Raises:
+            ConfigError: There is none of this name (``INFER-051``).
+        """
+        for name in names:
+            if name is not None and name not in self.adapters:
+                hint = closest(name, self.adapters)
+                raise ConfigError("INFER-051", where="adapter", name=name, hint=hint)
+
+    def close(self) -> None:
+        """Give the model's memory back; may be called twice, and nothing else afterwards."""
+        return
+
     @classmethod
     @abstractmethod
     def fits(cls, folder: Path) -> bool:
@@ -87,24 +135,26 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def logits(self, batch: Batch) -> np.ndarray:
+    def logits(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
         """Return all logits of a batch in one pass, in float32.
 
         Args:
             batch: As `Task.collate` makes it; right-padded.
+            adapters: For each row the loaded adapter that answers it; the model alone if None.
 
         Returns:
             Classification (B, L); tagging (B, T, L); generation (B, T, V), where position t scores
             the token t + 1; seq2seq (B, U, V), where position u scores the target's token u.
         """
 
-    def hidden(self, batch: Batch) -> np.ndarray:
+    def hidden(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
         """Return the last vector of each input token, (B, T, D) in float32; any at padding.
 
         Of an encoder-decoder those of the encoder.
 
         Args:
             batch: As `logits` takes it.
+            adapters: As in `logits`.
 
         Raises:
             InputError: What is loaded does not give them (``INFER-060``).
@@ -112,13 +162,19 @@ class Engine(ABC):
         raise InputError("INFER-060", path=self.folder, engine=self.name)
 
     @abstractmethod
-    def begin(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> Decoding:
+    def begin(
+        self,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None = None,
+        adapters: AdapterNames | None = None,
+    ) -> Decoding:
         """Read prompts and return the state from which their continuations are written.
 
         Args:
             prompts: Token ids of each prompt, not padded; in seq2seq what the encoder reads.
             randoms: For each row the source of what is random besides the tokens (the latent vector
                 of a VAE); None where the text is written greedily.
+            adapters: As in `logits`.
         """
 
 

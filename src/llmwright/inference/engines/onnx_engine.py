@@ -19,6 +19,7 @@ import onnxruntime
 from llmwright.core.errors import InputError
 from llmwright.core.hardware import num_cores
 from llmwright.inference.engines.engine import (
+    AdapterNames,
     Decoding,
     Engine,
     Randoms,
@@ -116,7 +117,11 @@ class OnnxEngine(Engine):
         graphs = {name: Graph(folder / file) for name, file in info["graphs"].items()}
         return cls(folder, contract, graphs, info)
 
-    def logits(self, batch: Batch) -> np.ndarray:
+    def close(self) -> None:
+        """Drop the sessions: onnxruntime frees what they hold with them."""
+        self.graphs = {}
+
+    def logits(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
         """Return all logits of a batch, as `Engine.logits` says."""
         values: dict[str, Any] = {
             name: batch[name]
@@ -133,7 +138,7 @@ class OnnxEngine(Engine):
         found: np.ndarray = graph.run(values, ["logits"])["logits"].numpy()
         return found
 
-    def hidden(self, batch: Batch) -> np.ndarray:
+    def hidden(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
         """Return the last vector of each token, as `Engine.hidden` says."""
         if not self.gives_hidden:
             return super().hidden(batch)
@@ -151,7 +156,12 @@ class OnnxEngine(Engine):
                 caches[name] = np.zeros((count, heads, 0, size), dtype=np.float32)
         return caches
 
-    def begin(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> Decoding:
+    def begin(
+        self,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None = None,
+        adapters: AdapterNames | None = None,
+    ) -> Decoding:
         """Read prompts, as `Engine.begin` says."""
         if "prefill" in self.graphs:
             return EncoderDecoding(self, prompts)
@@ -214,7 +224,12 @@ class CausalDecoding(CachedDecoding):
         self._mask_BT = np.concatenate([self._mask_BT, new_B1], axis=1)
         self._read(token_ids_B[:, None])
 
-    def join(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> None:
+    def join(
+        self,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None = None,
+        adapters: AdapterNames | None = None,
+    ) -> None:
         """Read more prompts, as `Decoding.join` says."""
         other = CausalDecoding(self._engine, prompts)
         self._mask_BT = beside(self._mask_BT, other._mask_BT)

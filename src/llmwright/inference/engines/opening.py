@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmwright.core.errors import ConfigError, InputError, closest
+from llmwright.core.locale import text
 from llmwright.inference.engines.config import ENGINES
 from llmwright.inference.engines.engine import Engine
+from llmwright.inference.engines.exported import EXPORT_FILE
 from llmwright.models.adapters.base import holds_weights
 from llmwright.tasks.contract import Contract
 
@@ -59,3 +61,24 @@ def open_engine(folder: Path, contract: Contract, name: str = "auto") -> Engine:
         if engine.fits(folder):
             return engine.open(folder, contract)
     raise InputError("INFER-001", path=folder, engine=name)
+
+
+def choice_in_words(engine: Engine, asked: str) -> str:
+    """Return which engine runs a model and why, as ``onnx, int8: the export's files are for it``.
+
+    Args:
+        engine: The one that was opened.
+        asked: What was asked for: a name, or ``auto``.
+    """
+    if asked != "auto":
+        reason = "inference.engine_asked"
+    elif (engine.folder / EXPORT_FILE).is_file():
+        reason = "inference.engine_of_export"
+    else:
+        reason = "inference.engine_of_weights"
+    return text(
+        "inference.engine_chosen",
+        engine=engine.name,
+        number_format=engine.number_format,
+        reason=text(reason),
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,7 @@ from torch.nn import functional
 from transformers.cache_utils import DynamicLayer
 
 from llmwright.inference.engines.engine import (
+    AdapterNames,
     Decoding,
     Engine,
     Randoms,
@@ -28,6 +30,7 @@ from llmwright.inference.engines.engine import (
     room_of,
 )
 from llmwright.models.adapters.base import holds_weights
+from llmwright.models.adapters.beside import Adapter, Adapters
 from llmwright.models.adapters.virtual import num_virtual_tokens
 from llmwright.models.load import load_model
 from llmwright.tasks.contract import Contract
@@ -56,9 +59,29 @@ class TorchEngine(Engine):
         context: int | None = getattr(model.config, "max_position_embeddings", None)
         self.context = None if context is None else context - num_virtual_tokens(model)
         self.accepts = set(inspect.signature(model.forward).parameters)
+        self._adapters = Adapters(self.model, folder)
         # A model without a head is a body itself; one whose body is no part of it has none to ask.
         has_body = TASKS.get(contract.task).embeds or model.base_model is not model
         self.gives_hidden = has_body and not num_virtual_tokens(model)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that rows can be answered through."""
+        return self._adapters.names
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Load an adapter, as `Engine.load_adapter` says."""
+        self._adapters.load(name, folder)
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter, as `Engine.unload_adapter` says."""
+        super().unload_adapter(name)
+        self._adapters.unload(name)
+
+    def close(self) -> None:
+        """Move the weights to where they take no memory."""
+        self.model.to("meta")
+        self._adapters = Adapters(self.model, self.folder)
 
     @classmethod
     def fits(cls, folder: Path) -> bool:
@@ -76,15 +99,16 @@ class TorchEngine(Engine):
         return cls(load_model(folder, task=task.auto_class), folder, contract)
 
     @torch.inference_mode()
-    def logits(self, batch: Batch) -> np.ndarray:
+    def logits(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
         """Return all logits of a batch, as `Engine.logits` says."""
         names = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids")
         tensors = {name: self.tensor(batch[name]) for name in names if name in batch}
-        found: np.ndarray = self.model(**tensors).logits.float().cpu().numpy()
+        with self.over(self.chosen(adapters)):
+            found: np.ndarray = self.model(**tensors).logits.float().cpu().numpy()
         return found
 
     @torch.inference_mode()
-    def hidden(self, batch: Batch) -> np.ndarray:
+    def hidden(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
         """Return the last vector of each token, as `Engine.hidden` says."""
         if not self.gives_hidden:
             return super().hidden(batch)
@@ -94,16 +118,40 @@ class TorchEngine(Engine):
         values: dict[str, Any] = {n: self.tensor(batch[n]) for n in names if n in batch}
         if "use_cache" in inspect.signature(body.forward).parameters:
             values["use_cache"] = False
-        output = body(**values)
+        with self.over(self.chosen(adapters)):
+            output = body(**values)
         hidden_BTD = output if isinstance(output, torch.Tensor) else output[0]
         found: np.ndarray = hidden_BTD.float().cpu().numpy()
         return found
 
-    def begin(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> Decoding:
+    def begin(
+        self,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None = None,
+        adapters: AdapterNames | None = None,
+    ) -> Decoding:
         """Read prompts, as `Engine.begin` says."""
+        chosen = self.chosen(adapters, len(prompts))
         if self.model.config.is_encoder_decoder:
-            return EncoderDecoding(self, prompts)
-        return CausalDecoding(self, prompts, randoms)
+            return EncoderDecoding(self, prompts, chosen)
+        return CausalDecoding(self, prompts, randoms, chosen)
+
+    def chosen(self, names: AdapterNames | None, count: int = 0) -> list[Adapter | None]:
+        """Return the adapters of some rows.
+
+        Args:
+            names: Their names.
+            count: How many rows there are, where they have none.
+
+        Raises:
+            ConfigError: One is not loaded (``INFER-051``).
+        """
+        self.check_adapters(names or ())
+        return self._adapters.chosen(names) if names else [None] * count
+
+    def over(self, rows: Sequence[Adapter | None]) -> AbstractContextManager[None]:
+        """Let the model answer rows through their adapters, within a block."""
+        return self._adapters.over(rows)
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
         """Return an array on the model's device."""
@@ -115,9 +163,13 @@ class CausalDecoding(Decoding):
 
     @torch.inference_mode()
     def __init__(
-        self, engine: TorchEngine, prompts: Sequence[np.ndarray], randoms: Randoms | None
+        self,
+        engine: TorchEngine,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None,
+        adapters: list[Adapter | None],
     ) -> None:
-        self._engine = engine
+        self._engine, self._adapters = engine, adapters
         ids_BT, mask_BT = pad_left(prompts, engine.contract.special_tokens.get("pad", 0))
         self.room_B = room_of(engine.context, [len(p) for p in prompts])
         self._mask_BT = mask_BT
@@ -148,7 +200,8 @@ class CausalDecoding(Decoding):
             values["attention_mask"] = engine.tensor(mask_BT)
         if "position_ids" in engine.accepts:
             values["position_ids"] = engine.tensor(positions(self._mask_BT, ids_BT.shape[1]))
-        output = engine.model(**values, past_key_values=past)
+        with engine.over(self._adapters):
+            output = engine.model(**values, past_key_values=past)
         self._past = output.past_key_values
         # A cache of keys and values of all tokens, in an order that positions tell, and of no
         # others: virtual tokens stand before the padding of their texts.
@@ -172,6 +225,7 @@ class CausalDecoding(Decoding):
         """Go on with these rows only, and without the columns that only others used."""
         self._mask_BT, self.room_B = self._mask_BT[rows_R], self.room_B[rows_R]
         self.logits_BV = self.logits_BV[rows_R]
+        self._adapters = [self._adapters[row] for row in rows_R.tolist()]
         select_rows(self._past, self._engine.tensor(rows_R))
         empty = num_empty(self._mask_BT) if self.joins else 0
         if empty:
@@ -180,9 +234,16 @@ class CausalDecoding(Decoding):
                 layer.keys, layer.values = layer.keys[:, :, empty:], layer.values[:, :, empty:]
 
     @torch.inference_mode()
-    def join(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> None:
+    def join(
+        self,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None = None,
+        adapters: AdapterNames | None = None,
+    ) -> None:
         """Read more prompts, as `Decoding.join` says."""
-        other = CausalDecoding(self._engine, prompts, randoms)
+        chosen = self._engine.chosen(adapters, len(prompts))
+        other = CausalDecoding(self._engine, prompts, randoms, chosen)
+        self._adapters = [*self._adapters, *chosen]
         self._mask_BT = beside(self._mask_BT, other._mask_BT)
         width = self._mask_BT.shape[1]
         for own, new in zip(self._past.layers, other._past.layers, strict=True):
@@ -196,14 +257,17 @@ class EncoderDecoding(Decoding):
     """Target texts of an encoder-decoder; every target begins with the decoder's start token."""
 
     @torch.inference_mode()
-    def __init__(self, engine: TorchEngine, prompts: Sequence[np.ndarray]) -> None:
-        self._engine = engine
+    def __init__(
+        self, engine: TorchEngine, prompts: Sequence[np.ndarray], adapters: list[Adapter | None]
+    ) -> None:
+        self._engine, self._adapters = engine, adapters
         ids_BT, mask_BT = pad_right(prompts, engine.contract.special_tokens.get("pad", 0))
         self._mask_BT = engine.tensor(mask_BT)
         encoder = engine.model.get_encoder()
-        self._hidden_BTH = encoder(
-            input_ids=engine.tensor(ids_BT), attention_mask=self._mask_BT
-        ).last_hidden_state
+        with engine.over(adapters):
+            self._hidden_BTH = encoder(
+                input_ids=engine.tensor(ids_BT), attention_mask=self._mask_BT
+            ).last_hidden_state
         self.room_B = room_of(engine.context, [0] * len(prompts))
         self._past: Any = None
         self.advance(np.full(len(prompts), engine.contract.special_tokens["decoder_start"]))
@@ -214,13 +278,14 @@ class EncoderDecoding(Decoding):
         from transformers.modeling_outputs import BaseModelOutput
 
         self.room_B = self.room_B - 1
-        output = self._engine.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=self._hidden_BTH),
-            attention_mask=self._mask_BT,
-            decoder_input_ids=self._engine.tensor(token_ids_B[:, None].astype(np.int64)),
-            past_key_values=self._past,
-            use_cache=True,
-        )
+        with self._engine.over(self._adapters):
+            output = self._engine.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=self._hidden_BTH),
+                attention_mask=self._mask_BT,
+                decoder_input_ids=self._engine.tensor(token_ids_B[:, None].astype(np.int64)),
+                past_key_values=self._past,
+                use_cache=True,
+            )
         self._past = output.past_key_values
         self.logits_BV = output.logits[:, -1].float().cpu().numpy()
 
@@ -229,6 +294,7 @@ class EncoderDecoding(Decoding):
         rows = self._engine.tensor(rows_R)
         self._mask_BT, self._hidden_BTH = self._mask_BT[rows], self._hidden_BTH[rows]
         self.room_B, self.logits_BV = self.room_B[rows_R], self.logits_BV[rows_R]
+        self._adapters = [self._adapters[row] for row in rows_R.tolist()]
         select_rows(self._past, rows)
 
 

@@ -42,7 +42,7 @@ def verify(config: VerifyConfig, inputs: dict[str, Artifact], run: Run) -> Artif
     if isinstance(target, str):
         table = _check_address(target, config, inputs)
     else:
-        table = _check_folder(target, config, inputs)
+        table = _check_folder(target, config, inputs, run)
     run.progress("verify", table.num_probes, table.num_recorded, "probes")
     name = _name_of(target, run.root)
     artifact = save_report(run, table, name)
@@ -89,7 +89,9 @@ def _check_address(url: str, config: VerifyConfig, inputs: dict[str, Artifact]) 
         endpoint.close()
 
 
-def _check_folder(folder: Path, config: VerifyConfig, inputs: dict[str, Artifact]) -> ParityTable:
+def _check_folder(
+    folder: Path, config: VerifyConfig, inputs: dict[str, Artifact], run: Run
+) -> ParityTable:
     """Compare bytes with the manifest, then answers with the probes.
 
     The bytes come first: a flipped bit in a weight may be too small for any answer to show.
@@ -100,9 +102,13 @@ def _check_folder(folder: Path, config: VerifyConfig, inputs: dict[str, Artifact
     table = ParityTable(config.engine, "")
     try:
         predictor = Predictor.open(folder, config.engine)
+        run.notice(predictor.choice)
         number_format = predictor.engine.number_format
         limits = limits_for(number_format, config.tolerance, config.min_agreement)
-        table = compare(predictor, probes, limits, config.timeout_seconds)
+        try:
+            table = compare(predictor, probes, limits, config.timeout_seconds)
+        finally:
+            predictor.close()
     except LLMwrightError as error:
         # What cannot be loaded has failed like what answers wrongly; the bytes may tell why.
         table.equal("loads", str(error), "")

@@ -97,17 +97,20 @@ class Writer:
             places: Position of each in its request, which decides its random numbers.
 
         Raises:
+            ConfigError: An adapter is not loaded (``INFER-051``).
             ResourceError: The engine has no room for them.
         """
+        self._engine.check_adapters([chosen.adapter for chosen in settings])
         each = zip(settings, places, prompts, strict=True)
         samplers = [Sampler(chosen, place, prompt_T) for chosen, place, prompt_T in each]
         texts = [Text(*one) for one in zip(rows, settings, samplers, strict=True)]
         randoms = [sampler.random for sampler in samplers]
+        adapters = [chosen.adapter for chosen in settings]
         if self._groups and self._groups[0].state.joins:
-            self._groups[0].state.join(prompts, randoms)
+            self._groups[0].state.join(prompts, randoms, adapters)
             self._groups[0].texts += texts
         else:
-            self._groups.append(Group(self._engine.begin(prompts, randoms), texts))
+            self._groups.append(Group(self._engine.begin(prompts, randoms, adapters), texts))
 
     def drop(self, row: int) -> None:
         """Write no more of a text."""

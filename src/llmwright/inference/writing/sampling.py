@@ -40,6 +40,7 @@ class Settings:
         logit_bias: Token → what is added to its logit.
         seed: Makes sampling repeatable; a new one each time when None.
         stop_token_ids: Tokens that end the text; they are not part of it.
+        adapter: The engine's adapter that writes it; None for the model alone.
     """
 
     max_new_tokens: int = 256
@@ -53,6 +54,7 @@ class Settings:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
     stop_token_ids: frozenset[int] = frozenset()
+    adapter: str | None = None
 
     @classmethod
     def of(cls, contract: Contract, **overrides: Any) -> Settings:

@@ -13,7 +13,7 @@ import numpy as np
 
 from llmwright.core.errors import InputError, ResourceError
 from llmwright.core.hardware import num_cores
-from llmwright.inference.engines.engine import Decoding, Engine, Randoms, room_of
+from llmwright.inference.engines.engine import AdapterNames, Decoding, Engine, Randoms, room_of
 from llmwright.inference.engines.exported import is_export, read_export
 from llmwright.inference.engines.llamacpp.cache import Cache, Slot
 from llmwright.inference.engines.llamacpp.library import ContextSettings, ModelSettings, library
@@ -94,7 +94,7 @@ class LlamaCppEngine(Engine):
             self._library.model_free(self._model)
             self._model = None
 
-    def logits(self, batch: Batch) -> np.ndarray:
+    def logits(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
         """Return all logits of a batch (B, T, V), row by row."""
         mask_BT = batch["attention_mask"]
         found_BTV = np.zeros((*mask_BT.shape, self.num_outputs), dtype=np.float32)
@@ -108,7 +108,12 @@ class LlamaCppEngine(Engine):
                 self.cache.forget(slot)
         return found_BTV
 
-    def begin(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> Decoding:
+    def begin(
+        self,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None = None,
+        adapters: AdapterNames | None = None,
+    ) -> Decoding:
         """Read prompts, as `Engine.begin` says."""
         return Sequences(self, prompts)
 
@@ -169,7 +174,12 @@ class Sequences(Decoding):
         self.room_B = np.zeros(0, dtype=np.int64)
         self.join(prompts)
 
-    def join(self, prompts: Sequence[np.ndarray], randoms: Randoms | None = None) -> None:
+    def join(
+        self,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None = None,
+        adapters: AdapterNames | None = None,
+    ) -> None:
         """Read more prompts, as `Decoding.join` says."""
         engine, taken = self._engine, []
         try:
