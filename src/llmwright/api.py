@@ -26,6 +26,9 @@ from llmwright.core.config import Kind, parse
 from llmwright.core.events import Emit, Event, Notice
 from llmwright.core.project import Project, forms_in
 from llmwright.operations import OPERATIONS
+from llmwright.serving.door.keys import create_key as create_key
+from llmwright.serving.door.keys import list_keys as list_keys
+from llmwright.serving.door.keys import revoke_key as revoke_key
 
 if TYPE_CHECKING:
     from llmwright.compression.config import Compression
@@ -379,6 +382,7 @@ def serve(
     max_batch: int = 32,
     max_rows: int = 256,
     request_timeout_seconds: float = 120.0,
+    client_timeout_seconds: float = 30.0,
     max_body_bytes: int = 1000000,
     max_new_tokens: int = 4096,
     drain_seconds: float = 30.0,

@@ -33,6 +33,7 @@ COMMANDS = {
     "artifacts": "llmwright.cli.records:artifacts",
     "lineage": "llmwright.cli.records:lineage",
     "reproduce": "llmwright.cli.reproduce:reproduce",
+    "keys": "llmwright.cli.keys:keys",
     "plugins": "llmwright.cli.settings:plugins",
     "config": "llmwright.cli.settings:config",
     "doctor": "llmwright.cli.settings:doctor",

@@ -56,8 +56,13 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, private: bool = False) -> None:
     """Write JSON atomically: a temporary file beside it, fsync, rename.
+
+    Args:
+        path: The file.
+        value: What is written.
+        private: Whether only its owner may read it (POSIX).
 
     Raises:
         ResourceError: As `disk_errors`.
@@ -66,6 +71,8 @@ def write_json(path: Path, value: Any) -> None:
     text = to_json(value, indent=2)
     with disk_errors(path):
         try:
+            if private:
+                temporary.touch(mode=0o600)
             temporary.write_text(text + "\n", encoding="utf-8")
             sync_file(temporary)
             temporary.replace(path)

@@ -24,7 +24,7 @@ from llmwright.serving.work.thread import ModelThread
 def create_app(
     model: ServedModel,
     config: ServeConfig,
-    keys: list[str] | None = None,
+    keys: Keys | None = None,
     probes: dict[str, Any] | None = None,
     examples: list[dict[str, str]] | None = None,
     thread: ModelThread | None = None,
@@ -34,14 +34,15 @@ def create_app(
     Args:
         model: What is served.
         config: Limits and settings; address and files are not used here.
-        keys: API keys; None or empty leaves the server open.
+        keys: API keys; None leaves the server open to this machine.
         probes: How the model answered its recorded probes, for ``/v1/models``.
         examples: A few inputs under the user's names, for the pages.
         thread: That the model was loaded in.
     """
+    keys = keys or Keys()
     metrics = Metrics()
     hosted = Hosted(model, config, metrics, thread, probes, examples)
-    service = Service(config, {model.name: hosted}, metrics, len(keys or []))
+    service = Service(config, {model.name: hosted}, metrics, len(keys))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -66,12 +67,10 @@ def create_app(
     app.openapi = lambda: _document(app, bool(keys))  # type: ignore[method-assign]
     app.add_middleware(
         Gate,
-        keys=Keys(keys or []),
-        host=config.host,
+        keys=keys,
         metrics=metrics,
         routes=_paths(app),
-        max_body_bytes=config.max_body_bytes,
-        access_log=config.access_log,
+        config=config,
     )
     return app
 

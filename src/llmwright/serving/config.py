@@ -31,8 +31,9 @@ class ServeConfig(Config):
     """Key that requests must carry as `Authorization: Bearer KEY`. Other users of the machine can
     see command lines: prefer the variable `LLMWRIGHT_SERVE__API_KEY` or `api_key_file`."""
     api_key_file: Path | None = None
-    """File with one API key per line; `#` at the start of a line or behind a
-    space begins a comment. Any of the keys opens every route."""
+    """File of API keys, read again when it changes: one made by `llmwright keys create`, with
+    hashes, scopes and limits; or plain text with one key per line, where `#` at the start of a line
+    or behind a space begins a comment. Plain keys open all but administration."""
     max_concurrency: int = Field(4, ge=1)
     """Texts that are written at the same time, token by token in turn. More let nobody wait but
     make each slower."""
@@ -46,6 +47,9 @@ class ServeConfig(Config):
     """Most texts in one request."""
     request_timeout_seconds: float = Field(120.0, gt=0)
     """Longest time from a request's arrival to the end of its answer, in seconds; then 504."""
+    client_timeout_seconds: float = Field(30.0, gt=0)
+    """Longest time a client may take to send the header of a request, and again its body, in
+    seconds (then 408), and how long it may leave an answer unread before it is cut off."""
     max_body_bytes: int = Field(1_000_000, ge=1)
     """Largest request body, in bytes; larger ones get 413."""
     max_new_tokens: int = Field(4096, ge=1)

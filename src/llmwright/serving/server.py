@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import math
@@ -10,8 +11,9 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import uvicorn
@@ -19,6 +21,7 @@ from fastapi import FastAPI
 
 from llmwright.core.errors import ResourceError
 from llmwright.serving.config import ServeConfig
+from llmwright.serving.door.wire import MAX_HEADER_BYTES, Wire
 
 BACKLOG = 1024
 KEEP_ALIVE_SECONDS = 30
@@ -101,6 +104,9 @@ class HttpServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 lifespan="on",
+                # Whatever else is installed: only this one knows slow clients.
+                http=cast(type[asyncio.Protocol], partial(Wire, config.client_timeout_seconds)),
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 ws="none",
                 log_config=None,
                 access_log=False,

@@ -7,35 +7,100 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi.routing import iter_route_contexts
 
+from llmwright.serving.door.auth import OPEN_ROUTES, Keys
 from llmwright.serving.door.gate import ACCESS
+from llmwright.serving.door.keys import create_key, revoke_key
 
 Server = Callable[..., Any]
 KEY = "correct horse battery staple"
-ROUTES = ["/", "/docs", "/openapi.json", "/metrics", "/v1/models", "/v1/models/weather", "/nothing"]
+
+
+def routes_of(app: Any) -> list[tuple[str, str]]:
+    """Every method and path the app answers, as a request would name it."""
+    found = [
+        (method, re.sub(r"\{[^}]*\}", "x", route.path))
+        for route in iter_route_contexts(app.routes)
+        for method in sorted(route.methods or {"GET"})
+    ]
+    return [*found, ("GET", "/nothing"), ("POST", "/nothing")]
 
 
 def test_every_route_but_health_needs_the_key(server: Server) -> None:
     with server("weather", keys=[KEY, "another"]) as client:
-        for path in ROUTES:
-            assert client.get(path).status_code == 401, path
-        for path in ("/generate", "/v1/completions", "/v1/chat/completions", "/v1/classify"):
-            reply = client.post(path, json={})
-            assert reply.status_code == 401, path
-            assert reply.json()["error"]["code"] == "invalid_api_key"
+        walked = routes_of(client.app)
+        assert len(walked) > 12
+        for method, path in walked:
+            reply = client.request(method, path)
+            if path in OPEN_ROUTES:
+                assert reply.status_code == 200, path
+                continue
+            assert reply.status_code == 401, (method, path)
             assert reply.headers["www-authenticate"].startswith("Bearer")
-        for path in ("/livez", "/readyz"):
-            assert client.get(path).status_code == 200
+            if method != "HEAD":
+                assert reply.json()["error"]["code"] == "invalid_api_key"
+        for path in ("/metrics/", "//metrics", "/v1/../metrics", "/%6detrics", "/METRICS"):
+            assert client.get(path).status_code == 401, path
         for wrong in ("", "Bearer", "Bearer x", f"Token {KEY}", f"Basic {KEY}", "Bearer \xe9"):
             headers = {"authorization": wrong.encode("latin-1")}
             assert client.get("/v1/models", headers=headers).status_code == 401, wrong
         for key in (KEY, "another"):
             headers = {"authorization": f"Bearer {key}"}
             assert client.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_each_key_opens_what_its_scopes_and_models_say(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    asks = create_key("asks", file=file, scopes=["infer"], models=["weather"])[1]
+    watches = create_key("watches", file=file, scopes=["metrics"])[1]
+    elsewhere = create_key("elsewhere", file=file, models=["other"])[1]
+    with server("weather", held=Keys(file=file)) as client:
+
+        def ask(key: str, method: str, path: str, **given: Any) -> tuple[int, str | None]:
+            headers = {"authorization": f"Bearer {key}"}
+            reply = client.request(method, path, headers=headers, **given)
+            is_json = reply.headers["content-type"] == "application/json"
+            error = reply.json().get("error", {}) if is_json else {}
+            return reply.status_code, error.get("code")
+
+        body = {"prompt": "外面很冷", "max_tokens": 2}
+        assert ask(asks, "POST", "/v1/completions", json=body) == (200, None)
+        assert ask(asks, "GET", "/metrics") == (403, "scope_missing")
+        assert ask(asks, "POST", "/admin/anything") == (403, "scope_missing")
+        assert ask(watches, "GET", "/metrics") == (200, None)
+        assert ask(watches, "POST", "/v1/completions", json=body) == (403, "scope_missing")
+        for sent in (body, {**body, "model": "weather"}):
+            found = ask(elsewhere, "POST", "/v1/completions", json=sent)
+            assert found == (403, "model_not_allowed")
+        assert ask(elsewhere, "GET", "/v1/models/weather") == (403, "model_not_allowed")
+        listed = client.get("/v1/models", headers={"authorization": f"Bearer {elsewhere}"})
+        assert listed.json()["data"] == []
+        revoke_key("asks", file=file)
+        assert ask(asks, "POST", "/v1/completions", json=body) == (401, "invalid_api_key")
+
+
+def test_limits_of_a_key_are_told_and_kept(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    few = create_key("few", file=file, requests_per_minute=3, tokens_per_minute=1000)[1]
+    body = {"prompt": "外面很冷", "max_tokens": 2}
+    with server("weather", held=Keys(file=file)) as client:
+        client.headers["authorization"] = f"Bearer {few}"
+        replies = [client.post("/v1/completions", json=body) for _ in range(4)]
+        assert [reply.status_code for reply in replies] == [200, 200, 200, 429]
+        assert replies[1].headers["x-ratelimit-limit-requests"] == "3"
+        assert replies[1].headers["x-ratelimit-remaining-requests"] == "1"
+        assert int(replies[1].headers["x-ratelimit-remaining-tokens"]) < 1000
+        last = replies[3]
+        assert last.json()["error"]["code"] == "rate_limited_requests"
+        assert last.json()["error"]["type"] == "rate_limit_error"
+        assert 1 <= int(last.headers["retry-after"]) <= 20
+        assert client.get("/livez").status_code == 200
 
 
 def test_a_browser_gives_the_key_as_a_password(server: Server) -> None:
@@ -193,4 +258,4 @@ def test_access_log_tells_all_but_the_content(
     text = caplog.text
     assert "天气" not in text
     assert KEY not in text
-    assert len(line["key"]) == 8
+    assert line["key"] == "key-0"

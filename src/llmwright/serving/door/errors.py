@@ -25,13 +25,19 @@ TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
+    408: "timeout_error",
     429: "rate_limit_error",
     500: "server_error",
     503: "overloaded_error",
     504: "timeout_error",
 }
 # Sentences for errors that the framework raises by itself.
-FRAMEWORK_CODES = {404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
+FRAMEWORK_CODES = {
+    404: "route_not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    413: "body_too_large",
+}
 
 
 class ApiError(Exception):

@@ -20,14 +20,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llmwright.serving.config import is_loopback
-from llmwright.serving.door.auth import OPEN_ROUTES, Keys
+from llmwright.serving.config import ServeConfig, is_loopback
+from llmwright.serving.door.auth import HOLDER, OPEN_ROUTES, Keys, scope_of
 from llmwright.serving.door.errors import ApiError, ClientLeft, describe, language_of
+from llmwright.serving.door.keys import Key
+from llmwright.serving.door.quota import Quotas
 from llmwright.serving.metrics import Metrics
 
 ACCESS = logging.getLogger("llmwright.access")
 # Routes that are asked every few seconds; they fill logs with nothing, unless they fail.
-QUIET_ROUTES = ("/livez", "/readyz", "/metrics")
+QUIET_ROUTES = (*OPEN_ROUTES, "/metrics")
 OTHER_ROUTE = "other"
 # What proxies log for a client that left before its answer.
 CLIENT_LEFT = 499
@@ -40,12 +42,17 @@ class Record:
     """What is noted about one request, for its log line; routes fill in what they know."""
 
     id: str
-    key: str | None = None
+    key: Key | None = None
     model: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     finish_reason: str | None = None
     disconnected: bool = False
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens read and written so far."""
+        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
 
     def usage(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Note token counts; several texts of one request add up."""
@@ -59,31 +66,25 @@ class Gate:
     Args:
         app: What answers.
         keys: Keys that open it.
-        host: Address it listens on. Without keys only requests that name it or this machine are
-            let in: a page of another site that made its own name point here gets nothing.
         metrics: Where requests are counted.
         routes: Known paths; others are counted together.
-        max_body_bytes: Largest body; what is declared larger is refused unread.
-        access_log: Whether each request is logged.
+        config: Limits of bodies, and whether each request is logged.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         keys: Keys,
-        host: str,
         metrics: Metrics,
         routes: frozenset[str],
-        max_body_bytes: int,
-        access_log: bool = True,
+        config: ServeConfig,
     ) -> None:
         self._app = app
         self._keys = keys
-        self._host = host
+        self._quotas = Quotas()
         self._metrics = metrics
         self._routes = routes
-        self._max_body_bytes = max_body_bytes
-        self._access_log = access_log
+        self._config = config
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or refuse it, and note how it went."""
@@ -127,23 +128,70 @@ class Gate:
     async def _enter(
         self, scope: Scope, headers: Headers, record: Record, receive: Receive, send: Send
     ) -> None:
-        if not self._keys and not _is_here(headers.get("host", ""), self._host):
+        # A page of another site that made its own name point here gets nothing.
+        if not self._keys and not _is_here(headers.get("host", ""), self._config.host):
             self._metrics.refused("wrong_host")
             raise ApiError(403, "wrong_host", host=headers["host"][:100])
-        record.key = self._keys.holder(headers)
-        if record.key is None and scope["path"] not in OPEN_ROUTES:
+        receive = self._bounded(headers, receive)
+        if scope["path"] in OPEN_ROUTES:
+            await self._app(scope, receive, send)
+            return
+        key = self._known(scope, headers)
+        record.key = key
+        try:
+            self._quotas.enter(key)
+        except ApiError as error:
+            self._metrics.refused(error.code)
+            raise
+        whose = HOLDER.set(key)
+        try:
+            await self._app(scope, receive, self._with_quota(key, send))
+        finally:
+            HOLDER.reset(whose)
+            self._quotas.leave(key, record.num_tokens)
+
+    def _known(self, scope: Scope, headers: Headers) -> Key:
+        """Return the key of a request that it opens the route for.
+
+        Raises:
+            ApiError: There is none (401), or it opens other routes (403).
+        """
+        key = self._keys.holder(headers)
+        if key is None:
             self._metrics.refused("unauthorized")
             challenge = 'Bearer realm="llmwright"'
             if headers.get("sec-fetch-mode") == "navigate":
                 challenge = 'Basic realm="llmwright", charset="UTF-8"'
             raise ApiError(401, "invalid_api_key", headers={"www-authenticate": challenge})
-        length = headers.get("content-length")
-        if length is None:
-            receive = _at_most(self._max_body_bytes, receive)
-        elif length.isdigit() and int(length) > self._max_body_bytes:
+        needed = scope_of(scope["path"])
+        if not key.opens(needed):
+            self._metrics.refused("forbidden")
+            raise ApiError(403, "scope_missing", scope=needed, path=scope["path"][:100])
+        return key
+
+    def _with_quota(self, key: Key, send: Send) -> Send:
+        """Return a sender that tells what the key has left, where it has limits."""
+        if key.requests_per_minute is None and key.tokens_per_minute is None:
+            return send
+
+        async def send_with_quota(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._quotas.headers(key))
+            await send(message)
+
+        return send_with_quota
+
+    def _bounded(self, headers: Headers, receive: Receive) -> Receive:
+        """Return a receiver of bodies that are neither too large nor too slow.
+
+        Raises:
+            ApiError: The body is declared too large, and refused unread (413).
+        """
+        limit, length = self._config.max_body_bytes, headers.get("content-length", "")
+        if length.isdigit() and int(length) > limit:
             self._metrics.refused("body_too_large")
-            raise ApiError(413, "body_too_large", limit=self._max_body_bytes)
-        await self._app(scope, receive, send)
+            raise ApiError(413, "body_too_large", limit=limit)
+        return _at_most(limit, self._config.client_timeout_seconds, receive)
 
     def _note(self, scope: Scope, record: Record, status: int, seconds: float) -> None:
         path = scope["path"]
@@ -152,7 +200,7 @@ class Gate:
             status = CLIENT_LEFT
             self._metrics.disconnects.inc()
         self._metrics.request(route, record.model, status, seconds)
-        if not self._access_log or (route in QUIET_ROUTES and status == 200):
+        if not self._config.access_log or (route in QUIET_ROUTES and status == 200):
             return
         line: dict[str, Any] = {
             "time": round(time.time(), 3),
@@ -163,7 +211,7 @@ class Gate:
             "status": status,
             "duration_ms": round(seconds * 1000, 2),
             "model": record.model,
-            "key": record.key,
+            "key": record.key.id if record.key else None,
             "prompt_tokens": record.prompt_tokens,
             "completion_tokens": record.completion_tokens,
             "finish_reason": record.finish_reason,
@@ -181,17 +229,29 @@ def _is_here(header: str, own: str) -> bool:
     return not header or name == own.lower() or is_loopback(name)
 
 
-def _at_most(limit: int, receive: Receive) -> Receive:
-    """Return a receiver for bodies of undeclared length, which refuses to take more than this."""
+def _at_most(limit: int, seconds: float, receive: Receive) -> Receive:
+    """Return a receiver that takes no more than so many bytes, and waits so long for all of them.
+
+    The errors are the framework's: no others pass through its reading of bodies unchanged.
+    """
     total = 0
+    complete = False
+    deadline = asyncio.get_running_loop().time() + seconds
 
     async def receive_some() -> Message:
-        nonlocal total
-        message = await receive()
+        nonlocal total, complete
+        if complete:
+            # Only that the client leaves is still to come, whenever that may be.
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, headers={"connection": "close"}) from None
         total += len(message.get("body", b""))
         if total > limit:
-            # The one error that passes through the framework's reading of bodies unchanged.
             raise HTTPException(413)
+        complete = not message.get("more_body", False)
         return message
 
     return receive_some

@@ -11,8 +11,11 @@ from llmwright.serving.bodies.answers import ErrorAnswer
 REFUSALS = {
     400: "The request is wrong; `param` names the field.",
     401: "The API key is missing or wrong.",
+    403: "The API key may not do this; `message` says what it lacks.",
     404: "There is no such model or route.",
+    408: "The request was sent too slowly.",
     413: "The body is too large.",
+    429: "The API key has used up its limit; try again after `Retry-After` seconds.",
     503: "The queue is full or the server is stopping; try again after `Retry-After` seconds.",
     504: "The answer took longer than a request may.",
 }

@@ -15,8 +15,9 @@ router = APIRouter(tags=["Operation"])
 
 @router.get("/v1/models", responses=answers(ModelList))
 async def models(request: Request) -> Response:
-    """List the served models: what they read, how they answered their recorded probes."""
-    cards = [hosted.card() for hosted in service_of(request).models.values()]
+    """List the models the key may ask: what they read, how they answered their recorded probes."""
+    service = service_of(request)
+    cards = [service.models[name].card() for name in service.allowed]
     return JSONResponse({"object": "list", "data": cards})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from llmwright.serving.config import ServeConfig
+from llmwright.serving.door.auth import HOLDER
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.metrics import Metrics
 from llmwright.serving.work.hosted import Hosted
@@ -37,17 +38,25 @@ class Service:
         return next(iter(self.models.values()))
 
     def known(self, name: str | None) -> Hosted:
-        """Return a model by its name, or the default one.
+        """Return a model by its name, or the first one that the request's key may ask.
 
         Raises:
-            ApiError: No such model (404).
+            ApiError: No such model (404), or the key may not ask it (403).
         """
-        if name is None:
-            return self.default
+        allowed = self.allowed
+        names = ", ".join(allowed)
+        if name is None and allowed:
+            return self.models[allowed[0]]
+        if name is None or (name in self.models and name not in allowed):
+            raise ApiError(403, "model_not_allowed", param="model", name=name or "-", names=names)
         if name not in self.models:
-            names = ", ".join(self.models)
             raise ApiError(404, "model_not_found", param="model", name=name, names=names)
         return self.models[name]
+
+    @property
+    def allowed(self) -> list[str]:
+        """Names of the models that the request's key may ask."""
+        return [name for name in self.models if HOLDER.get().allows(name)]
 
     async def pick(self, name: str | None) -> Hosted:
         """Return the model that a request names, or the default one, able to answer.
