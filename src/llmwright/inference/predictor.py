@@ -22,9 +22,10 @@ from llmwright.inference.engines.asking import logits_of
 from llmwright.inference.engines.engine import Engine
 from llmwright.inference.engines.opening import choice_in_words, open_engine, open_tokenizer
 from llmwright.inference.scoring import MAX_LOGITS, TokenScores, score_examples
-from llmwright.inference.writing.detokenize import Detokenizer
 from llmwright.inference.writing.generation import FinishReason, Token, generate, write_all
+from llmwright.inference.writing.grammar import Grammars
 from llmwright.inference.writing.sampling import Settings, log_softmax
+from llmwright.inference.writing.speech import Speech, speak_all
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract, Embedding, Generation
 from llmwright.tasks.reading import FIELD, refuse_missing
@@ -59,12 +60,14 @@ class TokenScore:
     """How likely a written token was.
 
     Attributes:
+        token_id: The token.
         text: What it adds to the text; empty within a character of several tokens.
         log_prob: Natural logarithm of its probability, as the model gave it: before temperature,
             top-k and top-p.
         top: The likeliest tokens of its place with theirs, the likeliest first.
     """
 
+    token_id: int
     text: str
     log_prob: float
     top: tuple[tuple[str, float], ...]
@@ -76,17 +79,19 @@ class Delta:
 
     Attributes:
         text: New characters, never a part of one; often empty.
+        token_ids: The tokens that they come from.
         num_input_tokens: Tokens of the prompt.
         num_output_tokens: Tokens written so far.
         finish_reason: Set in the last piece.
-        score: Of the token, where it was asked for; a stop token has none.
+        scores: Of these tokens, where they were asked for.
     """
 
     text: str
+    token_ids: tuple[int, ...]
     num_input_tokens: int
     num_output_tokens: int
     finish_reason: FinishReason | None = None
-    score: TokenScore | None = None
+    scores: tuple[TokenScore, ...] | None = None
 
 
 class Predictor:
@@ -101,6 +106,7 @@ class Predictor:
     Attributes:
         controls: How answers are to be, where a row does not say it.
         choice: Which engine was chosen and why, in words; empty where nobody chose.
+        grammars: Compiles what texts are to hold to.
     """
 
     choice: str = ""
@@ -120,6 +126,7 @@ class Predictor:
         self.folder = engine.folder
         self.name = engine.folder.name
         self.controls: dict[str, str] = {}
+        self.grammars = Grammars(tokenizer, contract.stop_token_ids)
 
     @classmethod
     def open(cls, source: str | Path, engine: str = "auto") -> Predictor:
@@ -234,8 +241,7 @@ class Predictor:
         Args:
             rows: Canonical rows.
             batch_size: Rows that go through the model together.
-            **generation: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `seed`; the contract's
-                defaults where not given.
+            **generation: As in `settings`; the contract's defaults where not given.
         """
         for prediction in self.predict_full(rows, batch_size, **generation):
             yield prediction.answer
@@ -286,7 +292,17 @@ class Predictor:
         return [found[i] for i in range(len(rows))]
 
     def settings(self, **generation: Any) -> Settings:
-        """Return how texts are written: the contract's defaults with these laid over them."""
+        """Return how texts are written: the contract's defaults with these laid over them.
+
+        Args:
+            **generation: As in `Settings.of`, and ``json_schema``, which the text shall fulfil.
+
+        Raises:
+            InputError: As `Grammars.compile`.
+        """
+        schema = generation.pop("json_schema", None)
+        if schema is not None:
+            generation["grammar"] = self.grammars.compile(schema)
         return replace(Settings.of(self.contract, **generation), adapter=self.adapter)
 
     def encode(self, row: Row) -> Example:
@@ -311,6 +327,8 @@ class Predictor:
     ) -> list[Output]:
         if self.task.generates:
             prompts = [example.input_ids_T for example in examples]
+            if settings.stop or settings.end_sentence_after is not None:
+                return speak_all(self.engine, self.tokenizer, prompts, settings, places)
             return write_all(self.engine, prompts, [settings] * len(prompts), places)
         found: list[Output] = []
         for part in self._within_memory(examples):
@@ -376,41 +394,54 @@ class Predictor:
         """
         if not self.task.generates:
             raise InputError("INFER-005", task=self.contract.task)
-        prompt = example.input_ids_T
-        tokens = generate(self.engine, [prompt], [self.settings(**generation)])
-        return self.spoken(tokens, len(prompt), num_scores)
+        prompt, settings = example.input_ids_T, self.settings(**generation)
+        tokens = generate(self.engine, [prompt], [settings])
+        return self.spoken(tokens, settings, len(prompt), num_scores)
 
     def spoken(
-        self, tokens: Iterator[Token], num_inputs: int, num_scores: int | None = None
+        self,
+        tokens: Iterator[Token],
+        settings: Settings,
+        num_inputs: int,
+        num_scores: int | None = None,
     ) -> Iterator[Delta]:
-        """Yield what each token of one text adds to it.
+        """Yield what each token of one text adds to it, until it ends.
 
         Args:
             tokens: Of the text, as they are chosen.
+            settings: How it is written.
             num_inputs: Tokens of its prompt.
             num_scores: As in `write`.
+
+        Raises:
+            InputError: Its schema became too complex (``INFER-062``).
         """
-        detokenizer = Detokenizer(self.tokenizer)
+        speech = Speech(self.tokenizer, settings)
         count = 0
         for token in tokens:
-            text = ""
-            if token.finish_reason != "stop":
-                count += 1
-                text = detokenizer.push(token.token_id)
-            if token.finish_reason is not None:
-                text += detokenizer.end()
+            if token.failure is not None:
+                raise token.failure
+            count += token.is_text
             score = None
-            if num_scores is not None and token.finish_reason != "stop":
-                score = self._score(token, text, num_scores)
-            yield Delta(text, num_inputs, count, token.finish_reason, score)
+            if num_scores is not None and token.is_text:
+                score = self._score(token, num_scores)
+            said = speech.push(token, (token.token_id, score))
+            scores = None
+            if num_scores is not None:
+                scores = tuple(replace(score, text=text) for text, (_, score) in said.tokens)
+            ids = tuple(index for _, (index, _) in said.tokens)
+            yield Delta(said.text, ids, num_inputs, count, said.finish_reason, scores)
+            if said.finish_reason is not None:
+                return
 
-    def _score(self, token: Token, text: str, count: int) -> TokenScore:
+    def _score(self, token: Token, count: int) -> TokenScore:
         log_probs_V = log_softmax(token.logits_V)
         top = [
             (self.tokenizer.decode([int(i)]), float(log_probs_V[i]))
             for i in np.argsort(-log_probs_V, kind="stable")[:count]
         ]
-        return TokenScore(text, float(log_probs_V[token.token_id]), tuple(top))
+        log_prob = float(log_probs_V[token.token_id])
+        return TokenScore(token.token_id, "", log_prob, tuple(top))
 
     def stream(self, row: Row, **generation: Any) -> Iterator[str]:
         """Yield the text for one row as it is written, never a part of a character."""

@@ -1,8 +1,8 @@
-"""How one text is written for a request, and how stop strings end it."""
+"""How one text is written for a request, and the pieces of it that go out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,14 +17,12 @@ class Writing:
 
     Attributes:
         generation: What the request says of `sampling.Settings`, by the names there.
-        stop: Strings that end the text; they are not part of it.
         num_scores: Log-probabilities of each written token, and of so many of the likeliest of its
             place; none when None.
         may_cut: Whether a prompt that is too long is cut, which the answer says, or refused.
     """
 
     generation: Mapping[str, Any] = field(default_factory=dict)
-    stop: tuple[str, ...] = ()
     num_scores: int | None = None
     may_cut: bool = False
 
@@ -40,6 +38,7 @@ class Piece:
         finish_reason: Why the text ended, in its last piece.
         truncated: Whether the prompt was cut.
         scores: Of its tokens, where they were asked for.
+        token_ids: Its tokens.
     """
 
     text: str
@@ -48,46 +47,17 @@ class Piece:
     finish_reason: FinishReason | None = None
     truncated: bool = False
     scores: tuple[TokenScore, ...] | None = None
+    token_ids: tuple[int, ...] = ()
 
 
 def joined(pieces: Sequence[Piece]) -> Piece:
-    """Return all pieces of a text as one; tokens of a stop string are no part of it."""
-    text = "".join(piece.text for piece in pieces)
-    scores: list[TokenScore] = []
-    length = 0
-    for score in (score for piece in pieces for score in piece.scores or ()):
-        if length < len(text):
-            scores.append(score)
-        length += len(score.text)
-    kept = None if pieces[-1].scores is None else tuple(scores)
-    return replace(pieces[-1], text=text, scores=kept)
-
-
-def until_stop(pieces: Iterator[Piece], stops: Sequence[str]) -> Iterator[Piece]:
-    """Yield pieces up to the first stop string, which may span several pieces.
-
-    Text that could be the beginning of a stop string is held back until it is known not to be.
-    """
-    if not stops:
-        yield from pieces
-        return
-    held = ""
-    for piece in pieces:
-        held += piece.text
-        found = [place for stop in stops if (place := held.find(stop)) >= 0]
-        if found:
-            yield replace(piece, text=held[: min(found)], finish_reason="stop")
-            return
-        keep = 0 if piece.finish_reason else _open_end(held, stops)
-        cut = len(held) - keep
-        yield replace(piece, text=held[:cut])
-        held = held[cut:]
-
-
-def _open_end(text: str, stops: Sequence[str]) -> int:
-    """Return how many last characters of a text may be the beginning of a stop string."""
-    longest = max(len(stop) for stop in stops) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(stop.startswith(text[-length:]) for stop in stops):
-            return length
-    return 0
+    """Return all pieces of a text as one."""
+    scores = None
+    if pieces[-1].scores is not None:
+        scores = tuple(score for piece in pieces for score in piece.scores or ())
+    return replace(
+        pieces[-1],
+        text="".join(piece.text for piece in pieces),
+        scores=scores,
+        token_ids=tuple(token for piece in pieces for token in piece.token_ids),
+    )

@@ -24,6 +24,11 @@ class Generation(Config):
 
     max_new_tokens: int = Field(256, ge=1)
     """Most tokens to write, the stop token not counted."""
+    min_new_tokens: int = Field(0, ge=0)
+    """Tokens that are written before the text may stop; 0 is off."""
+    end_sentence_after: int | None = Field(None, ge=0)
+    """Tokens after which the text stops with the sentence it is in, so that its length is near this
+    and nothing is cut; `max_new_tokens` still holds. Off when not given."""
     temperature: float = Field(0.0, ge=0)
     """Randomness: 0 always takes the likeliest token; 1 samples as the model was trained."""
     top_k: int = Field(0, ge=0)

@@ -87,8 +87,7 @@ class Seq2Seq(Task):
         self, output: Output, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> dict[str, Any]:
         """Return the written text and why it ended."""
-        text = tokenizer.decode(list(output.token_ids), skip_special_tokens=True)
-        return {"text": text, "finish_reason": output.finish_reason}
+        return {"text": output.words(tokenizer), "finish_reason": output.finish_reason}
 
     def reference(self, row: Row) -> Any:
         """Return the row's target."""

@@ -85,11 +85,20 @@ class Output:
             text.
         token_ids: Generated tokens, the stop token left out.
         finish_reason: Generation ended at a stop token, or at the limit.
+        text: What the tokens say, where their words ended it; else they are decoded.
     """
 
     logits: np.ndarray | None = None
     token_ids: Sequence[int] = ()
     finish_reason: Literal["stop", "length"] = "stop"
+    text: str | None = None
+
+    def words(self, tokenizer: PreTrainedTokenizerFast) -> str:
+        """Return the written text."""
+        if self.text is not None:
+            return self.text
+        text: str = tokenizer.decode(list(self.token_ids), skip_special_tokens=True)
+        return text
 
 
 class Encoding(ABC):

@@ -187,8 +187,7 @@ class TextGeneration(Task):
         self, output: Output, row: Row, tokenizer: PreTrainedTokenizerFast, contract: Contract
     ) -> dict[str, Any]:
         """Return the written text, without the prompt, and why it ended."""
-        text = tokenizer.decode(list(output.token_ids), skip_special_tokens=True)
-        return {"text": text, "finish_reason": output.finish_reason}
+        return {"text": output.words(tokenizer), "finish_reason": output.finish_reason}
 
     def reference(self, row: Row) -> Any:
         """Return the completion or the last answer; None for plain text."""

@@ -87,7 +87,7 @@ def test_a_seed_repeats_and_rows_differ() -> None:
 def test_settings_lay_a_request_over_the_contract() -> None:
     base = contract(generation=Generation(max_new_tokens=5, temperature=0.7))
     found = Settings.of(base, top_k=3, temperature=None, seed=1)
-    assert found == Settings(5, 0.7, 3, 1.0, seed=1, stop_token_ids=frozenset([3]))
+    assert found == Settings(5, temperature=0.7, top_k=3, seed=1, stop_token_ids=frozenset([3]))
 
 
 def test_settings_refuse_unknown_and_wrong_values() -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from llmwright.core.errors import InputError
 from llmwright.inference.engines.engine import Decoding, Engine
 from llmwright.inference.writing.sampling import Sampler, Settings
 from llmwright.tasks.task import Output
@@ -25,15 +26,19 @@ class Token:
     Attributes:
         row: Position of its text among the prompts.
         token_id: The token.
-        finish_reason: Set on the last token of a text: ``stop`` (this token is a stop token and no
-            part of the text) or ``length`` (no more tokens are wanted or fit).
+        finish_reason: Set on the last token of a text: ``stop`` (the model ends it, or its schema)
+            or ``length`` (no more tokens are wanted or fit).
         logits_V: What it was chosen from; valid until the next token is asked for.
+        is_text: Whether it is a part of the text; a stop token is not.
+        failure: Why there is no next token; the text ends unfinished.
     """
 
     row: int
     token_id: int
     finish_reason: FinishReason | None
     logits_V: np.ndarray
+    is_text: bool = True
+    failure: InputError | None = None
 
 
 @dataclass(eq=False)
@@ -127,17 +132,13 @@ class Writer:
         for place, text in enumerate(group.texts):
             # A text ends with the stop token or a full count, whichever comes first; the stop
             # token behind a full count is not looked for.
-            if text.row in self._dropped:
-                token, finish = 0, None
-                goes = False
-            else:
-                token = text.sampler.pick(state.logits_BV[place])
-                text.written += 1
-                room = int(state.room_B[place])
-                finish = _finish(token, text.settings, text.written, room)
-                yield Token(text.row, token, finish, state.logits_BV[place])
-                goes = finish is None and text.row not in self._dropped
-            chosen_B.append(token)
+            goes, chosen = False, 0
+            if text.row not in self._dropped:
+                token = _next(text, state.logits_BV[place], int(state.room_B[place]))
+                yield token
+                chosen = token.token_id
+                goes = token.finish_reason is None and text.row not in self._dropped
+            chosen_B.append(chosen)
             going_B.append(goes)
         keep_R = np.flatnonzero(going_B)
         if len(keep_R) == 0:
@@ -185,13 +186,21 @@ def generate(
         writer.close()
 
 
-def _finish(token: int, settings: Settings, written: int, room: int) -> FinishReason | None:
-    if token in settings.stop_token_ids:
-        return "stop"
+def _next(text: Text, logits_V: np.ndarray, room: int) -> Token:
+    """Return the next token of a text; one that cannot go on fails alone, not its whole group."""
+    try:
+        token = text.sampler.pick(logits_V)
+    except InputError as error:
+        return Token(text.row, 0, "length", logits_V, is_text=False, failure=error)
+    text.written += 1
+    stops = token in text.settings.stop_token_ids
+    finish: FinishReason | None = None
+    if stops or text.sampler.ended:
+        finish = "stop"
     # The newest token needs no place of its own before it is read again.
-    if written >= settings.max_new_tokens or room <= 0:
-        return "length"
-    return None
+    elif text.written >= text.settings.max_new_tokens or room <= 0:
+        finish = "length"
+    return Token(text.row, token, finish, logits_V, is_text=not stops)
 
 
 def write_all(
@@ -200,13 +209,19 @@ def write_all(
     settings: Sequence[Settings],
     places: Sequence[int] | None = None,
 ) -> list[Output]:
-    """Return the finished texts of all prompts, in their order; arguments as in `generate`."""
+    """Return the finished texts of all prompts, in their order; arguments as in `generate`.
+
+    Raises:
+        InputError: A schema became too complex (``INFER-062``).
+    """
     token_ids: list[list[int]] = [[] for _ in prompts]
     reasons: list[FinishReason] = ["length"] * len(prompts)
     for token in generate(engine, prompts, settings, places):
+        if token.failure is not None:
+            raise token.failure
         if token.finish_reason is not None:
             reasons[token.row] = token.finish_reason
-        if token.finish_reason != "stop":
+        if token.is_text:
             token_ids[token.row].append(token.token_id)
     return [
         Output(token_ids=ids, finish_reason=reason)

@@ -1,7 +1,8 @@
 """Choosing the next token from logits.
 
-In this order: bias and penalties change logits, the likeliest token is taken or temperature divides
-them, then top-k, top-p and min-p each leave tokens out.
+In this order: bias and penalties change logits; a schema and the fewest tokens leave out what may
+not come yet; the likeliest token is taken or temperature divides them, then top-k, top-p and min-p
+each leave tokens out.
 
 The names and their meaning are those of `contract.Generation`. Everything is numpy, so all engines
 that give logits choose alike.
@@ -20,7 +21,11 @@ import numpy as np
 
 from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError, closest
+from llmwright.inference.writing.grammar import Grammar, Walk
 from llmwright.tasks.contract import Contract, Generation
+
+# What a request says of a text and no contract can.
+OWN = ("seed", "logit_bias", "stop", "grammar")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,9 @@ class Settings:
 
     Attributes:
         max_new_tokens: Most tokens to write, the stop token not counted.
+        min_new_tokens: Tokens written before a stop token, a stop string or a sentence's end may
+            end the text; a schema may end it sooner.
+        end_sentence_after: Tokens after which the end of a sentence ends the text; None is off.
         temperature: 0 takes the likeliest token; 1 samples as the model was trained.
         top_k: Sample among this many likeliest tokens; 0 is off.
         top_p: Sample among the likeliest tokens that together have this probability; 1 is off.
@@ -38,12 +46,16 @@ class Settings:
         presence_penalty: Taken off logits of tokens that the text has; 0 is off.
         frequency_penalty: Taken off once for each time; 0 is off.
         logit_bias: Token → what is added to its logit.
+        stop: Strings that end the text; they are not part of it.
+        grammar: What the text must be; anything when None.
         seed: Makes sampling repeatable; a new one each time when None.
         stop_token_ids: Tokens that end the text; they are not part of it.
         adapter: The engine's adapter that writes it; None for the model alone.
     """
 
     max_new_tokens: int = 256
+    min_new_tokens: int = 0
+    end_sentence_after: int | None = None
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
@@ -52,6 +64,8 @@ class Settings:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
+    stop: tuple[str, ...] = ()
+    grammar: Grammar | None = None
     seed: int | None = None
     stop_token_ids: frozenset[int] = frozenset()
     adapter: str | None = None
@@ -62,23 +76,23 @@ class Settings:
 
         Args:
             contract: Says defaults and stop tokens.
-            **overrides: Fields of `Generation`, `seed` and `logit_bias`; None keeps the default.
+            **overrides: Fields of `Generation`, `seed`, `logit_bias`, `stop` and `grammar`; None
+                keeps the default.
 
         Raises:
             ConfigError: An unknown name (``CORE-040``) or a value out of range (``CORE-041``).
         """
         given = {name: value for name, value in overrides.items() if value is not None}
-        seed, bias = given.pop("seed", None), given.pop("logit_bias", {})
+        own = {name: given.pop(name) for name in OWN if name in given}
         unknown = sorted(set(given) - set(Generation.model_fields))
         if unknown:
-            hint = closest(unknown[0], [*Generation.model_fields, "seed", "logit_bias"])
+            hint = closest(unknown[0], [*Generation.model_fields, *OWN])
             raise ConfigError("CORE-040", key=unknown[0], hint=hint)
         values = contract.generation.model_dump() | given
         chosen = parse(Generation, values, "generation")
         return cls(
             **chosen.model_dump(),
-            logit_bias=bias,
-            seed=seed,
+            **own,
             stop_token_ids=frozenset(contract.stop_token_ids),
         )
 
@@ -91,12 +105,19 @@ class Sampler:
         row: Position of the text in its request: texts of one request differ under one seed, and
             do not depend on which other texts share their batch.
         prompt_T: Token ids that the text follows.
+
+    Attributes:
+        random: Source of its random numbers; None where it is written greedily.
+        ended: Whether the text holds all that its schema asks for, and nothing can follow.
     """
 
     def __init__(
         self, settings: Settings, row: int = 0, prompt_T: np.ndarray | None = None
     ) -> None:
         self.settings = settings
+        self.ended = False
+        self._walk: Walk | None = settings.grammar.start() if settings.grammar else None
+        self._written = 0
         self._counts: Counter[int] = Counter()
         self._seen = set() if prompt_T is None else set(prompt_T.tolist())
         self.random: np.random.Generator | None = None
@@ -105,15 +126,38 @@ class Sampler:
             self.random = np.random.default_rng(seed)
 
     def pick(self, logits_V: np.ndarray) -> int:
-        """Return the id of the next token; among equal greedy ones the smallest id."""
-        logits_V = self._changed(logits_V)
+        """Return the id of the next token; among equal greedy ones the smallest id.
+
+        Raises:
+            InputError: The schema is too complex at this place (``INFER-062``).
+        """
+        logits_V = self._allowed(self._changed(logits_V))
         if self.random is None:
             token = int(logits_V.argmax())
         else:
             chances_V = probabilities(logits_V, self.settings)
             token = int(self.random.choice(len(chances_V), p=chances_V))
         self._counts[token] += 1
+        self._written += 1
+        if self._walk is not None and token not in self.settings.stop_token_ids:
+            self._walk.take(token)
+            self.ended = self._walk.ended
         return token
+
+    def _allowed(self, logits_V: np.ndarray) -> np.ndarray:
+        """Return logits, those of tokens that may not come now minus infinity."""
+        early = self._written < self.settings.min_new_tokens
+        if self._walk is None and not early:
+            return logits_V
+        allowed_V = np.ones(len(logits_V), dtype=bool)
+        if self._walk is not None:
+            allowed_V = self._walk.allowed_V(len(logits_V))
+        if early:
+            longer_V = allowed_V.copy()
+            longer_V[sorted(self.settings.stop_token_ids)] = False
+            # A schema whose document is whole leaves nothing else.
+            allowed_V = longer_V if longer_V.any() else allowed_V
+        return np.where(allowed_V, logits_V, -np.inf)
 
     def _changed(self, logits_V: np.ndarray) -> np.ndarray:
         """Return logits with bias and penalties.

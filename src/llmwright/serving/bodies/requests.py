@@ -25,6 +25,7 @@ SAMPLING = (
     "repetition_penalty",
     "presence_penalty",
     "frequency_penalty",
+    "end_sentence_after",
     "seed",
 )
 
@@ -56,6 +57,10 @@ class Options(Body):
 
     max_tokens: int | None = Field(None, ge=1)
     """Most tokens to write; the model's own default when not given."""
+    min_tokens: int | None = Field(None, ge=0)
+    """Tokens that are written before the text may stop."""
+    end_sentence_after: int | None = Field(None, ge=0)
+    """Tokens after which the text stops with the sentence it is in; `max_tokens` still holds."""
     temperature: float | None = Field(None, ge=0, le=10)
     """0 always takes the likeliest token; 1 samples as the model was trained."""
     top_p: float | None = Field(None, gt=0, le=1)
@@ -91,10 +96,15 @@ class Options(Body):
         """Return how the text is to be written; ``may_cut`` as in `Writing`."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         chosen = {name: getattr(self, name) for name in SAMPLING}
-        asked = {"max_new_tokens": self.limit(), **chosen, "logit_bias": self.biases()}
+        asked = {
+            "max_new_tokens": self.limit(),
+            "min_new_tokens": self.min_tokens,
+            **chosen,
+            "logit_bias": self.biases(),
+            "stop": tuple(stops) or None,
+        }
         return Writing(
             generation={name: value for name, value in asked.items() if value is not None},
-            stop=tuple(stops),
             num_scores=self.num_scores(),
             may_cut=may_cut,
         )

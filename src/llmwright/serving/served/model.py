@@ -15,7 +15,7 @@ from llmwright.inference.writing.generation import Token, Writer
 from llmwright.inference.writing.sampling import Settings
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.served.fields import Fields, fields_of
-from llmwright.serving.writing import Piece, Writing, until_stop
+from llmwright.serving.writing import Piece, Writing
 from llmwright.tasks.task import Example
 
 ROUTES = {
@@ -146,15 +146,16 @@ class ServedModel:
         if unknown >= len(self.predictor.tokenizer):
             count = len(self.predictor.tokenizer)
             raise ApiError(400, "unknown_token", param="logit_bias", token=unknown, count=count)
-        return Begun(example.input_ids_T, settings, partial(self._pieces, example, writing))
+        speak = partial(self._pieces, example, settings, writing.num_scores)
+        return Begun(example.input_ids_T, settings, speak)
 
     def _pieces(
-        self, example: Example, writing: Writing, tokens: Iterator[Token]
+        self, example: Example, settings: Settings, num_scores: int | None, tokens: Iterator[Token]
     ) -> Iterator[Piece]:
         """Yield a text piece by piece, one for each of its tokens."""
-        deltas = self.predictor.spoken(tokens, len(example.input_ids_T), writing.num_scores)
-        whole = (_piece(delta, example, writing) for delta in deltas)
-        return until_stop(whole, writing.stop)
+        count = len(example.input_ids_T)
+        for delta in self.predictor.spoken(tokens, settings, count, num_scores):
+            yield _piece(delta, example.truncated)
 
     def card(self) -> dict[str, Any]:
         """Return what ``/v1/models`` says about it."""
@@ -178,13 +179,13 @@ class ServedModel:
         }
 
 
-def _piece(delta: Delta, example: Example, writing: Writing) -> Piece:
-    scores = () if delta.score is None else (delta.score,)
+def _piece(delta: Delta, truncated: bool) -> Piece:
     return Piece(
         delta.text,
         delta.num_input_tokens,
         delta.num_output_tokens,
         delta.finish_reason,
-        example.truncated,
-        None if writing.num_scores is None else scores,
+        truncated,
+        delta.scores,
+        delta.token_ids,
     )
