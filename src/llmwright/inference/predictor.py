@@ -414,7 +414,7 @@ class Predictor:
             num_scores: As in `write`.
 
         Raises:
-            InputError: Its schema became too complex (``INFER-062``).
+            InputError: Its schema became too complex (``INFER-072``).
         """
         speech = Speech(self.tokenizer, settings)
         count = 0

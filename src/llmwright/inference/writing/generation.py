@@ -212,7 +212,7 @@ def write_all(
     """Return the finished texts of all prompts, in their order; arguments as in `generate`.
 
     Raises:
-        InputError: A schema became too complex (``INFER-062``).
+        InputError: A schema became too complex (``INFER-072``).
     """
     token_ids: list[list[int]] = [[] for _ in prompts]
     reasons: list[FinishReason] = ["length"] * len(prompts)

@@ -74,11 +74,11 @@ class Walk:
         """Return which of the first ``size`` tokens may come next.
 
         Raises:
-            InputError: The grammar is too complex at this place (``INFER-062``).
+            InputError: The grammar is too complex at this place (``INFER-072``).
         """
         found = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         if self._matcher.is_error():
-            raise InputError("INFER-062", reason=_short(self._matcher.get_error()))
+            raise InputError("INFER-072", reason=_short(self._matcher.get_error()))
         bits_V = np.unpackbits(found, bitorder="little")[:size].astype(bool)
         # A model may have more outputs than its tokenizer has tokens.
         return np.pad(bits_V, (0, size - len(bits_V)))
@@ -87,10 +87,10 @@ class Walk:
         """Go on with a token that was allowed.
 
         Raises:
-            InputError: The grammar is too complex at this place (``INFER-062``).
+            InputError: The grammar is too complex at this place (``INFER-072``).
         """
         if not self._matcher.consume_token(token) or self._matcher.is_error():
-            raise InputError("INFER-062", reason=_short(self._matcher.get_error()))
+            raise InputError("INFER-072", reason=_short(self._matcher.get_error()))
         self.ended = bool(self._matcher.is_stopped())
 
 
@@ -117,9 +117,9 @@ class Grammars:
             schema: A JSON object.
 
         Raises:
-            InputError: The schema is too large or too deep (``INFER-060``), or is none or asks for
-                what cannot be compiled (``INFER-061``); the tokenizer's tokens cannot be told apart
-                (``INFER-063``).
+            InputError: The schema is too large or too deep (``INFER-070``), or is none or asks for
+                what cannot be compiled (``INFER-071``); the tokenizer's tokens cannot be told apart
+                (``INFER-073``).
         """
         text = checked(schema)
         with self._lock:
@@ -142,7 +142,7 @@ class Grammars:
         if not matcher.is_error():
             matcher.compute_bitmask()
         if matcher.is_error():
-            raise InputError("INFER-061", reason=_short(matcher.get_error()))
+            raise InputError("INFER-071", reason=_short(matcher.get_error()))
         return Grammar(text, matcher)
 
 
@@ -150,21 +150,21 @@ def checked(schema: Any) -> str:
     """Return a schema as JSON.
 
     Raises:
-        InputError: It is too large or too deep (``INFER-060``), or no JSON object (``INFER-061``).
+        InputError: It is too large or too deep (``INFER-070``), or no JSON object (``INFER-071``).
     """
     if not isinstance(schema, dict):
-        raise InputError("INFER-061", reason=f"{type(schema).__name__}")
+        raise InputError("INFER-071", reason=f"{type(schema).__name__}")
     if _depth(schema) > MAX_SCHEMA_DEPTH:
-        raise InputError("INFER-060", size=MAX_SCHEMA_BYTES, depth=MAX_SCHEMA_DEPTH)
+        raise InputError("INFER-070", size=MAX_SCHEMA_BYTES, depth=MAX_SCHEMA_DEPTH)
     # Options of the compiler's own are nobody's business but ours.
     plain = {key: value for key, value in schema.items() if key != "x-guidance"}
     try:
         text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
         size = len(text.encode())
     except (TypeError, ValueError) as error:
-        raise InputError("INFER-061", reason=_short(str(error))) from error
+        raise InputError("INFER-071", reason=_short(str(error))) from error
     if size > MAX_SCHEMA_BYTES:
-        raise InputError("INFER-060", size=MAX_SCHEMA_BYTES, depth=MAX_SCHEMA_DEPTH)
+        raise InputError("INFER-070", size=MAX_SCHEMA_BYTES, depth=MAX_SCHEMA_DEPTH)
     return text
 
 
@@ -186,7 +186,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerFast, stops: list[int]) -> LLTok
     """Return what llguidance knows of a tokenizer.
 
     Raises:
-        InputError: What a token writes depends on those beside it (``INFER-063``).
+        InputError: What a token writes depends on those beside it (``INFER-073``).
     """
     from llguidance import LLTokenizer
 
@@ -209,7 +209,7 @@ class Vocabulary:
         ends: Tokens that end a text.
 
     Raises:
-        InputError: What a token writes depends on those beside it (``INFER-063``).
+        InputError: What a token writes depends on those beside it (``INFER-073``).
     """
 
     # llguidance looks for it.
@@ -223,7 +223,7 @@ class Vocabulary:
         known = tokenizer.convert_tokens_to_ids(list(SAMPLE))
         before = tokenizer.decode([known[0]])
         if None in known or tokenizer.decode(known) != SAMPLE:
-            raise InputError("INFER-063", kind=type(tokenizer.backend_tokenizer.model).__name__)
+            raise InputError("INFER-073", kind=type(tokenizer.backend_tokenizer.model).__name__)
         self.tokens = [
             (
                 str(tokenizer.convert_ids_to_tokens(index))

@@ -129,7 +129,7 @@ class Sampler:
         """Return the id of the next token; among equal greedy ones the smallest id.
 
         Raises:
-            InputError: The schema is too complex at this place (``INFER-062``).
+            InputError: The schema is too complex at this place (``INFER-072``).
         """
         logits_V = self._allowed(self._changed(logits_V))
         if self.random is None:

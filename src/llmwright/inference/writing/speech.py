@@ -6,7 +6,7 @@ What may still turn out to be the beginning of a stop string is held back until 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +171,7 @@ def speak_all(
     """Return the texts of all prompts where their words may end them; else `write_all` will do.
 
     Raises:
-        InputError: A schema became too complex (``INFER-062``).
+        InputError: A schema became too complex (``INFER-072``).
     """
     speeches = [Speech(tokenizer, settings) for _ in prompts]
     pieces: list[list[str]] = [[] for _ in prompts]
@@ -180,19 +180,23 @@ def speak_all(
     writer = Writer(engine)
     try:
         writer.add(range(len(prompts)), prompts, [settings] * len(prompts), places)
-        while not writer.is_idle():
-            for token in writer.step():
-                if token.failure is not None:
-                    raise token.failure
-                said = speeches[token.row].push(token, token.token_id)
-                pieces[token.row].append(said.text)
-                token_ids[token.row] += [index for _, index in said.tokens]
-                if said.finish_reason is not None:
-                    reasons[token.row] = said.finish_reason
-                    writer.drop(token.row)
+        for token in _steps(writer):
+            if token.failure is not None:
+                raise token.failure
+            said = speeches[token.row].push(token, token.token_id)
+            pieces[token.row].append(said.text)
+            token_ids[token.row] += [index for _, index in said.tokens]
+            if said.finish_reason is not None:
+                reasons[token.row] = said.finish_reason
+                writer.drop(token.row)
     finally:
         writer.close()
     return [
         Output(token_ids=ids, finish_reason=reason, text="".join(parts))
         for ids, reason, parts in zip(token_ids, reasons, pieces, strict=True)
     ]
+
+
+def _steps(writer: Writer) -> Iterator[Token]:
+    while not writer.is_idle():
+        yield from writer.step()
