@@ -39,7 +39,7 @@ def test_stream_adds_up_to_the_whole_answer(weather: httpx.Client) -> None:
     reply = weather.post("/v1/completions", json={**body, "stream": True})
     assert reply.headers["content-type"].startswith("text/event-stream")
     chunks = events(reply.text)
-    assert len(chunks) > 3
+    assert len(chunks) > 1
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == whole["choices"][0]["text"]
     assert [c["choices"][0]["finish_reason"] for c in chunks][-1] == "stop"
     assert len({chunk["id"] for chunk in chunks}) == 1

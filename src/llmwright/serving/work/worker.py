@@ -29,6 +29,9 @@ from llmwright.serving.work.thread import ModelThread
 from llmwright.serving.writing import Piece, Writing, joined
 
 END = object()
+# Pieces of a stream that come quicker than this go out together: waking the event loop and sending
+# costs more than a small model's token, and nobody reads fifty pieces a second.
+PIECE_SECONDS = 0.02
 
 
 class Answerer(Protocol):
@@ -53,7 +56,7 @@ class Job:
     Args:
         rows: What to answer; one row when a text is to be written.
         writing: How to write a text; None to classify.
-        streams: Whether each piece is delivered as it comes, or all of them as one at the end.
+        streams: Whether pieces are delivered as they come, or all of them as one at the end.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Job:
         self.tokens: deque[Token] = deque()
         self.pieces: Iterator[Piece] = iter(())
         self.last_piece: float | None = None
+        self.delivered = 0.0
         self.request: Sequence[Job] = (self,)
         self.forget: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
@@ -304,13 +308,11 @@ class Worker:
             self._metrics.between_tokens.observe(now - job.last_piece)
         job.last_piece = now
         ends = piece.finish_reason is not None
-        if job.streams:
-            job.deliver(piece)
-        else:
-            # Waking the event loop for each token would cost more than small models do.
-            job.parts.append(piece)
-            if ends:
-                job.deliver(joined(job.parts))
+        job.parts.append(piece)
+        due = job.streams and (now - job.delivered >= PIECE_SECONDS or piece.scores is not None)
+        if ends or due:
+            job.deliver(joined(job.parts))
+            job.parts, job.delivered = [], now
         if ends:
             self._learn_pace((now - job.created) / self._config.max_concurrency)
             job.deliver(END)
