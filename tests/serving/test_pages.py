@@ -139,5 +139,8 @@ def test_model_list_tells_what_is_served(weather: httpx.Client) -> None:
     assert reply["object"] == "list"
     assert card["fields"] == {"input": ["description"], "output": ["weather"]}
     assert card["routes"] == ["/generate", "/v1/completions"]
-    assert card["probes"]["status"] == "skipped"
-    assert weather.get("/v1/models/weather").json() == card
+    assert card["probes"]["status"] == "passed"
+    assert card["state"] == "ready"
+    assert card["engine"] == "torch"
+    again = weather.get("/v1/models/weather").json()
+    assert {**again, "probes": None} == {**card, "probes": None}

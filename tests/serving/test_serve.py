@@ -22,8 +22,8 @@ from llmwright.core.events import Event, Notice
 from llmwright.core.runs import Run
 from llmwright.inference.predictor import Predictor
 from llmwright.serving.config import ServeConfig
-from llmwright.serving.serve import load, serve
-from llmwright.serving.served.probing import check, examples
+from llmwright.serving.serve import serve, sources_of
+from llmwright.serving.served.probing import Proof, examples
 
 Artifacts = Callable[[str], Artifact]
 
@@ -131,7 +131,7 @@ def test_a_model_that_answers_otherwise_is_not_served(
 ) -> None:
     folder = changed(artifacts(name), tmp_path)
     with pytest.raises(CheckError, match="SERVE-003"):
-        check(Predictor.open(folder, engine="torch"), 4)
+        Proof(Predictor.open(folder, engine="torch")).begin(4)
 
 
 def test_other_labels_are_not_served(artifacts: Artifacts, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_other_labels_are_not_served(artifacts: Artifacts, tmp_path: Path) -> No
     contract["labels"].reverse()
     (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
     with pytest.raises(CheckError, match="labels"):
-        check(Predictor.open(folder, engine="torch"), 4)
+        Proof(Predictor.open(folder, engine="torch")).begin(4)
 
 
 def test_missing_probes_are_said_or_refused(artifacts: Artifacts, tmp_path: Path) -> None:
@@ -149,12 +149,14 @@ def test_missing_probes_are_said_or_refused(artifacts: Artifacts, tmp_path: Path
     shutil.copytree(artifacts("intents").path, folder)
     (folder / "probes.safetensors").unlink()
     with pytest.raises(InputError, match="INFER-010"):
-        check(Predictor.open(folder, engine="torch"), 4)
+        Proof(Predictor.open(folder, engine="torch")).begin(4)
     (folder / "probes.json").unlink()
     contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
     contract["probes"] = None
     (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
-    assert check(Predictor.open(folder, engine="torch"), 4)["status"] == "skipped"
+    bare = Proof(Predictor.open(folder, engine="torch"))
+    bare.begin(4)
+    assert bare.report["status"] == "skipped"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,8 @@ def test_missing_probes_are_said_or_refused(artifacts: Artifacts, tmp_path: Path
 def test_examples_are_inputs_under_the_users_names(
     artifacts: Artifacts, tmp_path: Path, name: str, field: str
 ) -> None:
-    model = load(artifacts(name), ServeConfig(), new_run(tmp_path, []))
+    (source,) = sources_of(ServeConfig(), {"model": artifacts(name)}, tmp_path)
+    model = source.open()
     found = examples(model)
     assert found
     for example in found:
@@ -182,4 +185,6 @@ def test_examples_are_inputs_under_the_users_names(
 def test_the_name_survives_a_new_training(artifacts: Artifacts, tmp_path: Path) -> None:
     project = tmp_path / "my shop"
     project.mkdir()
-    assert load(artifacts("intents"), ServeConfig(), new_run(project, [])).name == "my-shop"
+    (source,) = sources_of(ServeConfig(), {"model": artifacts("intents")}, project)
+    assert source.offer.name == "my-shop"
+    assert source.size_bytes > (artifacts("intents").path / "model.safetensors").stat().st_size

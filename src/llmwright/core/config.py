@@ -5,7 +5,8 @@ Four annotations give fields their meaning:
 
 - ``Annotated[OptimizerKind, Choice(OPTIMIZERS)]``: one registered kind with its own fields;
 - ``Annotated[str, Name(METRICS)]``: a registered name;
-- ``Annotated[str | None, Input("dataset")]``: a reference to an artifact;
+- ``Annotated[str | None, Input("dataset")]``: a reference to an artifact, or a mapping of names to
+  several;
 - ``Annotated[str, LocalPath()]``: text that may name a local file.
 """
 
@@ -330,11 +331,17 @@ def is_path(cls: type[BaseModel], parts: Sequence[str]) -> bool:
 
 
 def inputs_of(config: Config, prefix: str = "") -> Iterator[tuple[str, Input, str | None]]:
-    """Yield dotted field, annotation and given reference of each `Input`, nested ones too."""
+    """Yield dotted field, annotation and given reference of each `Input`, nested ones too.
+
+    Each entry of a mapping is a field of its own: ``models.small``.
+    """
     for name, info in type(config).model_fields.items():
         value = getattr(config, name)
         marks = [m for m in info.metadata if isinstance(m, Input)]
-        if marks:
+        if marks and isinstance(value, Mapping):
+            for key, reference in value.items():
+                yield f"{prefix}{name}.{key}", marks[0], reference
+        elif marks:
             yield prefix + name, marks[0], value
         elif isinstance(value, Config):
             yield from inputs_of(value, f"{prefix}{name}.")

@@ -74,7 +74,7 @@ def _choices(marks: list[Any], kinds: list[Any]) -> tuple[str, ...]:
 
 
 def _label(kinds: list[Any], marks: list[Any]) -> str:
-    if any(isinstance(mark, Input) for mark in marks):
+    if any(isinstance(mark, Input) for mark in marks) and all(kind in TEXTS for kind in kinds):
         return "REF"
     names = {int: "INT", float: "NUMBER", bool: "yes|no", **dict.fromkeys(TEXTS, "TEXT")}
     labels = {names.get(kind, "YAML") for kind in kinds}

@@ -1,9 +1,9 @@
-"""The application: routes, errors and the gate, around one model."""
+"""The application: routes, errors and the gate, around the models."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -13,48 +13,41 @@ from llmwright.serving.config import ServeConfig
 from llmwright.serving.door import errors
 from llmwright.serving.door.auth import Keys
 from llmwright.serving.door.gate import Gate
-from llmwright.serving.metrics import Metrics
 from llmwright.serving.routes import chat, classify, completions, generate, operating, pages
 from llmwright.serving.served.model import ServedModel
-from llmwright.serving.work.hosted import Hosted
+from llmwright.serving.served.offer import Offer
+from llmwright.serving.served.source import Source
 from llmwright.serving.work.service import Service
-from llmwright.serving.work.thread import ModelThread
 
 
 def create_app(
-    model: ServedModel,
+    models: ServedModel | Sequence[Source],
     config: ServeConfig,
     keys: Keys | None = None,
-    probes: dict[str, Any] | None = None,
-    examples: list[dict[str, str]] | None = None,
-    thread: ModelThread | None = None,
 ) -> FastAPI:
-    """Return the ASGI application that answers with a model.
+    """Return the ASGI application that answers with models.
 
     Args:
-        model: What is served.
+        models: What is served: a loaded model, or several that are loaded when asked for. The first
+            answers requests that name none.
         config: Limits and settings; address and files are not used here.
         keys: API keys; None leaves the server open to this machine.
-        probes: How the model answered its recorded probes, for ``/v1/models``.
-        examples: A few inputs under the user's names, for the pages.
-        thread: That the model was loaded in.
     """
     keys = keys or Keys()
-    metrics = Metrics()
-    hosted = Hosted(model, config, metrics, thread, probes, examples)
-    service = Service(config, {model.name: hosted}, metrics, len(keys))
+    sources = [Source.loaded(models)] if isinstance(models, ServedModel) else list(models)
+    service = Service(sources, config, len(keys))
+    offer = service.default.offer
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        hosted.worker.start()
+        service.begin()
         yield
-        service.draining = True
-        hosted.worker.close()
+        await service.end()
 
     app = FastAPI(
-        title=f"LLMwright: {model.name}",
+        title=f"LLMwright: {offer.name}",
         version=metadata.version("llmwright"),
-        description=f"{model.contract.task}, {model.contract.num_parameters:,} parameters.",
+        description=f"{offer.contract.task}, {offer.contract.num_parameters:,} parameters.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -63,24 +56,25 @@ def create_app(
     )
     app.state.service = service
     errors.install(app)
-    _include(app, model)
+    _include(app, [hosted.offer for hosted in service.models.values()])
     app.openapi = lambda: _document(app, bool(keys))  # type: ignore[method-assign]
     app.add_middleware(
         Gate,
         keys=keys,
-        metrics=metrics,
+        metrics=service.metrics,
         routes=_paths(app),
         config=config,
     )
     return app
 
 
-def _include(app: FastAPI, model: ServedModel) -> None:
-    """Add all routes; those the model cannot answer say so and are left out of the document."""
-    app.include_router(generate.make_router(model.fields))
-    app.include_router(completions.router, include_in_schema="write" in model.abilities)
-    app.include_router(chat.router, include_in_schema="chat" in model.abilities)
-    app.include_router(classify.router, include_in_schema="classify" in model.abilities)
+def _include(app: FastAPI, offers: Sequence[Offer]) -> None:
+    """Add all routes; those that no model can answer say so and are left out of the document."""
+    abilities = {ability for offer in offers for ability in offer.abilities}
+    app.include_router(generate.make_router(offers[0].fields))
+    app.include_router(completions.router, include_in_schema="write" in abilities)
+    app.include_router(chat.router, include_in_schema="chat" in abilities)
+    app.include_router(classify.router, include_in_schema="classify" in abilities)
     app.include_router(operating.router)
     app.include_router(pages.router, include_in_schema=False)
 
@@ -89,7 +83,17 @@ def _paths(app: FastAPI) -> frozenset[str]:
     """Return the paths that requests are counted by."""
     known = ("/generate", "/v1/completions", "/v1/chat/completions", "/v1/classify")
     return frozenset(
-        (*known, "/v1/models", "/livez", "/readyz", "/metrics", "/", "/docs", app.openapi_url or "")
+        (
+            *known,
+            "/v1/models",
+            "/livez",
+            "/readyz",
+            "/startupz",
+            "/metrics",
+            "/",
+            "/docs",
+            app.openapi_url or "",
+        )
     )
 
 

@@ -22,6 +22,16 @@ class ServeConfig(Config):
     name: str | None = None
     """Name of the model for clients, as in `{"model": NAME}`; the project folder's name when not
     given, so that it survives a new training."""
+    models: Annotated[dict[str, str], Input("model|export")] = {}
+    """More models by their names for clients: `{NAME: id, step name or folder}`. Each is loaded
+    when it is first asked for. Without `model`, the first of them answers requests that name
+    none."""
+    max_memory_bytes: int | None = Field(None, ge=1)
+    """Memory that all loaded models may take together, in bytes. To load another one, those that
+    were not used for longest are unloaded, never one at work. Without it all stay loaded."""
+    keep_alive_seconds: float | None = Field(None, gt=0)
+    """Seconds without a request after which a model is unloaded, until it is asked for again.
+    Without it models stay loaded, so that nobody waits."""
     host: str = "127.0.0.1"
     """Address to listen on. The default is reached from this machine only; any other address
     needs an API key. `0.0.0.0` listens on all."""
@@ -50,6 +60,13 @@ class ServeConfig(Config):
     client_timeout_seconds: float = Field(30.0, gt=0)
     """Longest time a client may take to send the header of a request, and again its body, in
     seconds (then 408), and how long it may leave an answer unread before it is cut off."""
+    hang_seconds: float = Field(60.0, gt=0)
+    """Time after which a step of the engine (reading prompts, one token of each text, one batch)
+    counts as hung, in seconds: the engine is started again. Must be more than the longest prompt
+    takes to be read on this machine."""
+    max_restarts: int = Field(3, ge=0)
+    """How often in a row an engine that hangs or dies is started again before its model stays
+    failed; ten minutes without trouble count as a new row."""
     max_body_bytes: int = Field(1_000_000, ge=1)
     """Largest request body, in bytes; larger ones get 413."""
     max_new_tokens: int = Field(4096, ge=1)
@@ -57,13 +74,20 @@ class ServeConfig(Config):
     drain_seconds: float = Field(30.0, ge=0)
     """How long a stopping server lets running requests finish, in seconds."""
     num_probes: int = Field(4, ge=0)
-    """Recorded probes of the model that must be answered as recorded before the first request; 0
-    skips the check and `/v1/models` says so."""
+    """Recorded probes of the model that must be answered as recorded before the first request; the
+    others are run in idle moments. 0 skips the check and `/v1/models` says so."""
+    strict_probes: bool = False
+    """Whether a model that answers one of the later probes otherwise is taken out of service.
+    Without it that is logged, counted and shown in `/v1/models`."""
     access_log: bool = True
     """Whether each request is a line of JSON on standard error: time, route, status, duration,
     tokens; never any content."""
     ready_file: Path | None = None
     """File that is written with address, port and process id once the server answers."""
+
+    def takes_newest(self, field: str) -> bool:
+        """Say whether the newest model is served: not where others are named."""
+        return not self.models
 
     def is_loopback(self) -> bool:
         """Say whether only this machine can reach the address."""

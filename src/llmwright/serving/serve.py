@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import calendar
 import json
 import logging
 import os
 import re
 import socket
 import sys
-import time
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from llmwright.core import files
-from llmwright.core.artifacts import MANIFEST, Artifact
+from llmwright.core.artifacts import Artifact
+from llmwright.core.errors import ConfigError
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
-from llmwright.inference.predictor import Predictor
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.auth import read_keys
 from llmwright.serving.door.gate import ACCESS
-from llmwright.serving.served.model import ServedModel
-from llmwright.serving.served.probing import check, examples
+from llmwright.serving.served.source import Source, source_of
 from llmwright.serving.server import HttpServer, address_of, listen
-from llmwright.serving.work.thread import ModelThread
 
 
 def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
@@ -35,45 +31,45 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
 
     Args:
         config: Address, limits, keys.
-        inputs: ``model``: what is served.
+        inputs: ``model`` and ``models.NAME``: what is served.
         run: Is told the address once requests are answered.
 
     Raises:
-        ConfigError: An open address without a key (``SERVE-001``), or a wrong key (``SERVE-004``).
+        ConfigError: An open address without a key (``SERVE-001``), a wrong key (``SERVE-004``), or
+            a name twice (``SERVE-014``).
         ResourceError: The port is in use (``SERVE-002``) or the address wrong (``SERVE-005``).
         CheckError: The loaded model does not answer its probes as recorded (``SERVE-003``).
         InputError: The model cannot be loaded.
     """
     keys = read_keys(config, run.root)
     with listen(config.host, config.port) as listener:
-        started = time.monotonic()
-        thread = ModelThread()
-        model = thread.submit(partial(load, inputs["model"], config, run)).result()
-        report = thread.submit(partial(check, model.predictor, config.num_probes)).result()
-        run.notice(_checked(report, config), "info" if report["count"] else "warning")
-        app = create_app(model, config, keys, report, examples(model), thread)
-        app.state.service.default.metrics.load_seconds.set(time.monotonic() - started)
+        app = create_app(sources_of(config, inputs, run.root), config, keys)
         _run_until_stopped(app, config, listener, run)
 
 
-def load(artifact: Artifact, config: ServeConfig, run: Run) -> ServedModel:
-    """Return the model of an artifact, under its name for clients."""
-    predictor = Predictor.open(artifact.path, engine=config.engine)
-    run.notice(predictor.choice)
-    # A name that survives a new training, so that clients need no change.
-    name = config.name or re.sub(r"[^\w.-]+", "-", run.root.resolve().name).strip("-")
-    return ServedModel(
-        predictor,
-        name or predictor.contract.task,
-        artifact=artifact.id,
-        kind=artifact.kind,
-        created=_created(artifact),
-    )
+def sources_of(config: ServeConfig, inputs: dict[str, Artifact], root: Path) -> list[Source]:
+    """Return what is served, under the names for clients; nothing is loaded yet.
 
+    Args:
+        config: Names and engine.
+        inputs: ``model`` and ``models.NAME``.
+        root: The project, whose name is that of a model without one.
 
-def _created(artifact: Artifact) -> int:
-    stamp = files.read_json(artifact.path / MANIFEST)["created"]
-    return calendar.timegm(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ"))
+    Raises:
+        ConfigError: Two models have one name (``SERVE-014``).
+        InputError: A folder has no readable contract.
+    """
+    found: dict[str, Artifact] = {}
+    if "model" in inputs:
+        # A name that survives a new training, so that clients need no change.
+        name = config.name or re.sub(r"[^\w.-]+", "-", root.resolve().name).strip("-")
+        found[name] = inputs["model"]
+    for name in config.models:
+        if name in found:
+            raise ConfigError("SERVE-014", where="models", name=name)
+        found[name] = inputs[f"models.{name}"]
+    count = config.max_concurrency
+    return [source_of(found[name], name, config.engine, count) for name in found]
 
 
 def _checked(report: dict[str, Any], config: ServeConfig) -> str:
@@ -88,11 +84,13 @@ def _run_until_stopped(
 ) -> None:
     service = app.state.service
     address = address_of(listener)
+    service.fleet.tell = run.notice
 
     def ready() -> None:
-        model = service.default.model
-        engine = model.predictor.engine.name
-        run.notice(text("serving.ready", name=model.name, address=address, engine=engine))
+        hosted = service.default
+        engine = hosted.model.predictor.engine.name
+        run.notice(_checked(hosted.probes, config), "info" if hosted.probes["count"] else "warning")
+        run.notice(text("serving.ready", name=hosted.name, address=address, engine=engine))
         run.notice(text("serving.pages", address=address))
         if service.num_keys:
             run.notice(text("serving.open_keys", count=service.num_keys))
@@ -101,7 +99,6 @@ def _run_until_stopped(
         _write_ready_file(config, listener, address, run)
 
     def stop() -> None:
-        service.draining = True
         run.notice(text("serving.stopping", seconds=f"{config.drain_seconds:g}"))
 
     handler = logging.StreamHandler(sys.stderr)
@@ -113,8 +110,6 @@ def _run_until_stopped(
         HttpServer(app, config, ready, stop).serve_until_stopped(listener)
     finally:
         ACCESS.removeHandler(handler)
-        for hosted in service.models.values():
-            hosted.worker.close()
         _remove_ready_file(config, run)
     cut = service.metrics.num_cut_off
     if cut:

@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from llmwright.core.errors import ResourceError
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.wire import MAX_HEADER_BYTES, Wire
+from llmwright.serving.work.service import Service
 
 BACKLOG = 1024
 KEEP_ALIVE_SECONDS = 30
@@ -89,8 +90,11 @@ class HttpServer(uvicorn.Server):
     Args:
         app: What answers.
         config: The time that running requests get.
-        on_ready: Called once requests are answered.
-        on_stop: Called once when stopping begins.
+        on_ready: Called once requests are answered: the first model is loaded and checked.
+        on_stop: Called once when stopping begins; not where that model cannot be loaded.
+
+    Attributes:
+        failure: Why that model could not be loaded.
     """
 
     def __init__(
@@ -100,6 +104,9 @@ class HttpServer(uvicorn.Server):
         on_ready: Callable[[], None] = lambda: None,
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
+        self._service: Service = app.state.service
+        self._watching: asyncio.Task[None] | None = None
+        self.failure: Exception | None = None
         super().__init__(
             uvicorn.Config(
                 app,
@@ -119,22 +126,39 @@ class HttpServer(uvicorn.Server):
         self._on_stop = on_stop
 
     def serve_until_stopped(self, listener: socket.socket) -> None:
-        """Answer requests on a listening socket until a signal or `stop`."""
+        """Answer requests on a listening socket until a signal or `stop`.
+
+        Raises:
+            LLMwrightError: The first model cannot be loaded or does not answer as recorded.
+        """
         self.run(sockets=[listener])
+        if self.failure is not None:
+            raise self.failure
 
     def stop(self) -> None:
         """Begin to stop; may be called from any thread."""
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept connections."""
+        """Begin to accept connections; health is answered before the model is loaded."""
         await super().startup(sockets)
         if self.started:
+            self._watching = asyncio.create_task(self._until_ready())
+
+    async def _until_ready(self) -> None:
+        try:
+            await self._service.until_started()
+        except Exception as error:
+            self.failure = error
+            self.stop()
+        else:
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, then wait for running requests."""
-        self._on_stop()
+        self._service.draining = True
+        if self.failure is None:
+            self._on_stop()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -164,18 +188,25 @@ def background(app: FastAPI, config: ServeConfig) -> Iterator[str]:
 
     Raises:
         ResourceError: As `listen`.
+        LLMwrightError: The first model cannot be loaded.
     """
     ready = threading.Event()
     server = HttpServer(app, config, on_ready=ready.set)
     with listen(config.host, config.port) as listener:
         thread = threading.Thread(
-            target=server.serve_until_stopped, args=(listener,), name="llmwright-http", daemon=True
+            target=server.run, args=([listener],), name="llmwright-http", daemon=True
         )
         thread.start()
         try:
-            while not ready.wait(0.05):
-                assert thread.is_alive(), "the server thread ended before it was ready"
+            _wait_for(ready, server, thread)
             yield address_of(listener)
         finally:
             server.stop()
             thread.join()
+
+
+def _wait_for(ready: threading.Event, server: HttpServer, thread: threading.Thread) -> None:
+    while not ready.wait(0.05):
+        if server.failure is not None:
+            raise server.failure
+        assert thread.is_alive(), "the server thread ended before it was ready"

@@ -217,14 +217,12 @@ def test_a_request_has_a_deadline(server: Server, models: Models) -> None:
 
 def test_a_stuck_model_is_not_ready(server: Server, models: Models) -> None:
     model = HeldModel(models("weather"))
-    with server("weather", model=model, request_timeout_seconds=0.2) as client:
+    settings = {"request_timeout_seconds": 0.2, "hang_seconds": 0.4, "max_restarts": 0}
+    with server("weather", model=model, **settings) as client:
         assert client.get("/readyz").status_code == 200
         assert client.post("/v1/completions", json={"prompt": "x"}).status_code == 504
         wait_until(lambda: client.get("/readyz").status_code == 503)
-        assert client.get("/livez").status_code == 200
-        assert metric(client, "llmwright_engine_heartbeat_age_seconds") > 0.2
         model.release.set()
-        wait_until(lambda: client.get("/readyz").status_code == 200)
 
 
 def test_a_defect_is_a_500_without_detail(

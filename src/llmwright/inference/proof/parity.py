@@ -11,7 +11,7 @@ Shapes: L labels, T tokens, U written tokens, V vocabulary, K kept tokens, D siz
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -184,21 +184,47 @@ def compare(
         limits: What is accepted; by the engine's number format when not given.
         max_seconds: No further probe begins after this time, once 4 were run.
     """
-    engine = predictor.engine
-    limits = limits or limits_for(engine.number_format)
-    table = ParityTable(engine.name, engine.number_format, num_recorded=len(probes.probes))
-    found = identity_of(predictor.contract, predictor.tokenizer)
-    for name, expected in probes.identity.items():
-        if found.get(name) != expected:
-            table.equal(name, found.get(name), expected)
-    tally = Tally()
-    runner = _follow if predictor.task.generates else _classify
-    for done in run_bounded(
-        probes.probes, lambda part: runner(part, predictor, limits, tally, table), max_seconds
-    ):
-        table.num_probes += done
-    _add_lines(table, tally, limits, predictor.task)
-    return table
+    comparison = Comparison(predictor, probes, limits)
+    for _ in run_bounded(probes.probes, comparison.run, max_seconds):
+        pass
+    return comparison.table()
+
+
+class Comparison:
+    """A comparison that goes on as more probes are run.
+
+    Args:
+        predictor: The model.
+        probes: What was recorded.
+        limits: What is accepted; by the engine's number format when not given.
+    """
+
+    def __init__(self, predictor: Predictor, probes: Probes, limits: Limits | None = None) -> None:
+        engine = predictor.engine
+        self._predictor = predictor
+        self._limits = limits or limits_for(engine.number_format)
+        self._begun = ParityTable(
+            engine.name, engine.number_format, num_recorded=len(probes.probes)
+        )
+        found = identity_of(predictor.contract, predictor.tokenizer)
+        for name, expected in probes.identity.items():
+            if found.get(name) != expected:
+                self._begun.equal(name, found.get(name), expected)
+        self._tally = Tally()
+
+    def run(self, part: Sequence[Probe]) -> int:
+        """Run some probes and return how many."""
+        runner = _follow if self._predictor.task.generates else _classify
+        done = runner(part, self._predictor, self._limits, self._tally, self._begun)
+        self._begun.num_probes += done
+        return done
+
+    def table(self) -> ParityTable:
+        """Return what came out so far."""
+        begun = self._begun
+        table = replace(begun, checks=[*begun.checks], differences=[*begun.differences])
+        _add_lines(table, self._tally, self._limits, self._predictor.task)
+        return table
 
 
 def _add_lines(table: ParityTable, tally: Tally, limits: Limits, task: Task) -> None:

@@ -124,12 +124,14 @@ class Classification(Answer):
 
 
 class ProbeReport(Answer):
-    """How the loaded model answered its recorded probes before the first request."""
+    """How the loaded model answers its recorded probes: some at first, more in idle moments."""
 
-    status: Literal["passed", "skipped"]
-    """`skipped`: the model has no probes, or the check was switched off."""
+    status: Literal["passed", "failed", "skipped"]
+    """`skipped`: the model has no probes, the check was switched off, or it is not loaded yet."""
     count: int
-    """Probes that were run."""
+    """Probes that were run so far."""
+    recorded: int
+    """Probes that were recorded."""
     details: dict[str, Any]
     """Largest difference, agreement, tolerance."""
 
@@ -147,8 +149,14 @@ class ModelCard(Answer):
     """Always `llmwright`."""
     task: str
     """What it does."""
-    engine: str
-    """What runs it."""
+    engine: str | None
+    """What runs it; null while it is not loaded."""
+    state: Literal["unloaded", "loading", "ready", "failed"]
+    """Whether it can answer; an unloaded one is loaded when it is asked for."""
+    problem: str | None
+    """Why it failed or was unloaded."""
+    memory_bytes: int
+    """Memory it took when it was loaded; before that an estimate."""
     artifact: str
     """Id of its artifact."""
     num_parameters: int

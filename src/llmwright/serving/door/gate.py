@@ -11,7 +11,7 @@ import logging
 import re
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,6 +48,7 @@ class Record:
     completion_tokens: int | None = None
     finish_reason: str | None = None
     disconnected: bool = False
+    arrived: float = field(default_factory=time.monotonic)
 
     @property
     def num_tokens(self) -> int:

@@ -21,16 +21,34 @@ async def models(request: Request) -> Response:
     return JSONResponse({"object": "list", "data": cards})
 
 
-@router.get("/v1/models/{name}", responses=answers(ModelCard))
+@router.get("/v1/models/{name:path}", responses=answers(ModelCard))
 async def model(name: str, request: Request) -> Response:
     """Describe one served model."""
     return JSONResponse(service_of(request).known(name).card())
 
 
-@router.get("/livez", responses={200: {"model": Health, "description": "The process answers."}})
-async def livez() -> Response:
-    """Say that the process answers."""
-    return JSONResponse({"status": "ok"})
+@router.get(
+    "/livez",
+    responses={
+        200: {"model": Health, "description": "The process answers."},
+        503: {"model": Health, "description": "Only a new start of the process can help."},
+    },
+)
+async def livez(request: Request) -> Response:
+    """Say that the process answers and needs no new start."""
+    return _health(service_of(request).beyond_help())
+
+
+@router.get(
+    "/startupz",
+    responses={
+        200: {"model": Health, "description": "The first model is loaded and checked."},
+        503: {"model": Health, "description": "It is being loaded."},
+    },
+)
+async def startupz(request: Request) -> Response:
+    """Say whether the first model is loaded and checked; once it is, this does not change."""
+    return _health(None if service_of(request).started else "loading")
 
 
 @router.get(
@@ -45,12 +63,11 @@ async def livez() -> Response:
 )
 async def readyz(request: Request) -> Response:
     """Say whether requests are answered: the model is checked, its thread alive and not stuck."""
-    service = service_of(request)
-    if service.draining:
-        return JSONResponse({"status": "stopping"}, 503)
-    if not all(hosted.worker.is_well() for hosted in service.models.values()):
-        return JSONResponse({"status": "engine stuck"}, 503)
-    return JSONResponse({"status": "ok"})
+    return _health(service_of(request).trouble())
+
+
+def _health(trouble: str | None) -> Response:
+    return JSONResponse({"status": trouble or "ok"}, 503 if trouble else 200)
 
 
 @router.get("/metrics", responses={200: success({"text/plain": {"schema": {"type": "string"}}})})
@@ -58,5 +75,5 @@ async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     service = service_of(request)
     for hosted in service.models.values():
-        hosted.metrics.heartbeat_age.set(hosted.worker.heartbeat_age())
+        hosted.measure()
     return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)

@@ -73,17 +73,17 @@ def _read(name: str) -> str:
 
 def _state(service: Service) -> dict[str, Any]:
     hosted = service.default
-    model = hosted.model
-    contract = model.contract
+    offer = hosted.offer
+    contract = offer.contract
     return {
         "model": hosted.card(),
         "fields": {
-            "inputs": model.fields.inputs,
-            "needed": model.fields.needed,
-            "also": model.fields.also,
-            "outputs": model.fields.outputs,
+            "inputs": offer.fields.inputs,
+            "needed": offer.fields.needed,
+            "also": offer.fields.also,
+            "outputs": offer.fields.outputs,
         },
-        "abilities": sorted(model.abilities),
+        "abilities": sorted(offer.abilities),
         "generation": contract.generation.model_dump(),
         "examples": hosted.examples,
         "needs_key": service.num_keys > 0,

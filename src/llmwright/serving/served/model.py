@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,9 @@ from llmwright.inference.predictor import Delta, Prediction, Predictor
 from llmwright.inference.writing.generation import Token, Writer
 from llmwright.inference.writing.sampling import Settings
 from llmwright.serving.door.errors import ApiError
-from llmwright.serving.served.fields import Fields, fields_of
+from llmwright.serving.served.offer import Offer
 from llmwright.serving.writing import Piece, Writing
 from llmwright.tasks.task import Example
-
-ROUTES = {
-    "write": "/v1/completions",
-    "chat": "/v1/chat/completions",
-    "classify": "/v1/classify",
-}
-# What models do that neither write texts nor tell labels of them, by task.
-OTHERS = {
-    "token-classification": "tag",
-    "text-regression": "rate",
-    "reward": "rate",
-    "fill-mask": "fill",
-    "text-embedding": "embed",
-}
 
 
 @dataclass(frozen=True)
@@ -48,8 +34,8 @@ class Begun:
     speak: Callable[[Iterator[Token]], Iterator[Piece]]
 
 
-class ServedModel:
-    """One model under a name.
+class ServedModel(Offer):
+    """One loaded model under a name.
 
     Args:
         predictor: The loaded model.
@@ -63,46 +49,8 @@ class ServedModel:
         self, predictor: Predictor, name: str, artifact: str = "", kind: str = "model",
         created: int = 0,
     ) -> None:  # fmt: skip
+        super().__init__(predictor.contract, name, artifact, kind, created)
         self.predictor = predictor
-        self.contract = predictor.contract
-        self.name = name
-        self.artifact = artifact
-        self.kind = kind
-        self.created = created
-        self.fields: Fields = fields_of(self.contract)
-
-    @cached_property
-    def abilities(self) -> frozenset[str]:
-        """What it can do: write, chat, classify, tag, fill, rate or embed."""
-        if not self.fields.generates:
-            return frozenset({OTHERS.get(self.contract.task, "classify")})
-        chats = self.contract.row_type == "messages"
-        return frozenset({"write", "chat"} if chats else {"write"})
-
-    @property
-    def reads_pairs(self) -> bool:
-        """Whether it compares two texts."""
-        return "text_pair" in self.contract.fields
-
-    @property
-    def routes(self) -> list[str]:
-        """Routes it answers."""
-        return ["/generate", *(route for name, route in ROUTES.items() if name in self.abilities)]
-
-    def must(self, ability: str, route: str) -> None:
-        """Refuse a route the model cannot answer.
-
-        Raises:
-            ApiError: It cannot (400); the message names the routes it answers.
-        """
-        if ability in self.abilities:
-            return
-        routes = ", ".join(self.routes)
-        if ability == "chat" and "write" in self.abilities:
-            raise ApiError(400, "no_chat", name=self.name, routes=routes)
-        raise ApiError(
-            400, "not_able", name=self.name, task=self.contract.task, route=route, routes=routes
-        )
 
     def text_row(self, text: str, pair: str | None) -> Row:
         """Return the row of a text that is to be classified, or of two."""
@@ -157,26 +105,27 @@ class ServedModel:
         for delta in self.predictor.spoken(tokens, settings, count, num_scores):
             yield _piece(delta, example.truncated)
 
-    def card(self) -> dict[str, Any]:
-        """Return what ``/v1/models`` says about it."""
-        return {
-            "id": self.name,
-            "object": "model",
-            "created": self.created,
-            "owned_by": "llmwright",
-            "task": self.contract.task,
-            "engine": self.predictor.engine.name,
-            "artifact": self.artifact,
-            "num_parameters": self.contract.num_parameters,
-            "max_length": self.contract.max_length,
-            "fields": {
-                "input": [*self.fields.needed, *self.fields.also],
-                "output": list(self.fields.outputs.values()),
-            },
-            "labels": self.contract.labels,
-            "controls": self.contract.controls,
-            "routes": self.routes,
-        }
+    def pulse(self) -> None:
+        """Answer something short that every sound engine answers.
+
+        Raises:
+            Exception: The engine is no longer sound.
+        """
+        names = (self.fields.needed[0], *self.fields.also)
+        row, writing = self.read(dict.fromkeys(names, "a"))
+        if writing is None:
+            self.answer([row], 1)
+            return
+        begun, writer = self.begin(row, writing), self.writer()
+        try:
+            writer.add([0], [begun.prompt_T], [begun.settings], [0])
+            next(writer.step())
+        finally:
+            writer.close()
+
+    def close(self) -> None:
+        """Give the model's memory back; it is of no use afterwards."""
+        self.predictor.close()
 
 
 def _piece(delta: Delta, truncated: bool) -> Piece:

@@ -1,43 +1,91 @@
-"""The proof at start: the loaded model answers its recorded probes, or nothing is served."""
+"""The proof: a loaded model answers its recorded probes, or is not served.
+
+A few are run before the first request, the others in idle moments.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
 from typing import Any
 
 from llmwright.core.errors import CheckError
 from llmwright.data.records import Row
 from llmwright.inference.predictor import Predictor
-from llmwright.inference.proof.parity import compare
-from llmwright.inference.proof.probes import PROBES_FILE, Probes
+from llmwright.inference.proof.parity import Comparison, ParityTable
+from llmwright.inference.proof.probes import PROBES_FILE, Probe, Probes
 from llmwright.serving.served.model import ServedModel
 
+LOGGER = logging.getLogger("llmwright.serving")
 MAX_EXAMPLE_CHARACTERS = 300
 
 
-def check(predictor: Predictor, count: int) -> dict[str, Any]:
-    """Run the first probes of a model on the engine that will answer requests.
+class Proof:
+    """How a model answers its recorded probes, more and more of them.
 
     Args:
-        predictor: The loaded model.
-        count: How many probes to run; 0 skips the check.
+        predictor: The loaded model; None before there is one.
 
-    Returns:
-        What ``/v1/models`` says: ``status`` (``passed``, or ``skipped`` where there are no probes
-        or none were asked for), ``count`` and ``details`` (check → what was found).
-
-    Raises:
-        CheckError: The model does not answer as recorded (``SERVE-003``).
+    Attributes:
+        report: What ``/v1/models`` says: ``status`` (``passed``, ``failed``, or ``skipped`` where
+            there are no probes or none were asked for), ``count`` of ``recorded`` ones that were
+            run, and ``details`` (check → what was found).
     """
-    probes = _probes(predictor)
-    if not count or probes is None:
-        return {"status": "skipped", "count": 0, "details": {}}
-    table = compare(predictor, replace(probes, probes=probes.probes[:count]))
-    if not table.passed:
-        found = ", ".join(f"{c.name} {_short(c.value)} / {_short(c.limit)}" for c in table.failed)
-        raise CheckError("SERVE-003", count=table.num_probes, detail=found)
-    details = {check.name: check.value for check in table.checks}
-    return {"status": "passed", "count": table.num_probes, "details": details}
+
+    def __init__(self, predictor: Predictor | None) -> None:
+        self._probes: list[Probe] = []
+        self._comparison: Comparison | None = None
+        found = _probes(predictor) if predictor is not None else None
+        if predictor is not None and found is not None:
+            self._probes = list(found.probes)
+            self._comparison = Comparison(predictor, found)
+        self.report: dict[str, Any] = {
+            "status": "skipped", "count": 0, "recorded": len(self._probes), "details": {},
+        }  # fmt: skip
+
+    def begin(self, count: int) -> None:
+        """Run the first probes on the engine that will answer requests.
+
+        Args:
+            count: How many; 0 skips the check.
+
+        Raises:
+            CheckError: The model does not answer as recorded (``SERVE-003``).
+        """
+        if not count or self._comparison is None:
+            return
+        table = self._run(count)
+        if not table.passed:
+            raise CheckError("SERVE-003", count=table.num_probes, detail=_failed(table))
+
+    def go_on(self) -> bool:
+        """Run one more probe; say whether any is left. A difference is logged and shown."""
+        count = self.report["count"]
+        if self._comparison is None or count >= len(self._probes):
+            return False
+        before = self.report["status"]
+        table = self._run(1)
+        if before == "passed" and not table.passed:
+            LOGGER.warning(
+                "After %d recorded probes the model differs: %s", table.num_probes, _failed(table)
+            )
+        return table.num_probes < len(self._probes)
+
+    def _run(self, count: int) -> ParityTable:
+        assert self._comparison is not None
+        done = self.report["count"]
+        self._comparison.run(self._probes[done : done + count])
+        table = self._comparison.table()
+        self.report = {
+            "status": "passed" if table.passed else "failed",
+            "count": table.num_probes,
+            "recorded": len(self._probes),
+            "details": {check.name: check.value for check in table.checks},
+        }
+        return table
+
+
+def _failed(table: ParityTable) -> str:
+    return ", ".join(f"{c.name} {_short(c.value)} / {_short(c.limit)}" for c in table.failed)
 
 
 def _probes(predictor: Predictor) -> Probes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -43,13 +44,16 @@ class Call:
     def __init__(self, request: Request, hosted: Hosted, jobs: Sequence[Job]) -> None:
         self.service: Service = service_of(request)
         self.metrics = hosted.metrics
+        self._hosted = hosted
         self.record = request.scope["record"]
         self.record.model = hosted.name
         self.jobs = jobs
         self.last: Piece | None = None
         self._first: Any = END
         self._receive = request.receive
-        seconds = self.service.config.request_timeout_seconds
+        # What waiting for the model to be loaded took is a part of the request's time.
+        waited = time.monotonic() - self.record.arrived
+        seconds = max(0.0, self.service.config.request_timeout_seconds - waited)
         self._timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
         self._watch = asyncio.create_task(self._watch_client())
         try:
@@ -76,6 +80,7 @@ class Call:
 
     def close(self) -> None:
         """Stop watching and give back whatever place is still held."""
+        self._hosted.touch()
         self._timer.cancel()
         self._watch.cancel()
         for job in self.jobs:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
 
 from fastapi import Request
 
@@ -11,31 +12,73 @@ from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.auth import HOLDER
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.metrics import Metrics
+from llmwright.serving.served.source import Source
+from llmwright.serving.work.fleet import Fleet
 from llmwright.serving.work.hosted import Hosted
 
 
-@dataclass
 class Service:
     """A running server's parts.
 
-    Attributes:
+    Args:
+        sources: What is served; the first answers requests that name no model.
         config: The settings.
-        models: What is served, by name; the first answers requests that name none.
-        metrics: What is counted of the whole server.
         num_keys: How many API keys open the server; 0 leaves it open.
+
+    Attributes:
+        fleet: Loads and watches the models.
+        metrics: What is counted of the whole server.
+        started: Whether the first model is loaded and checked.
         draining: Whether the server is stopping.
     """
 
-    config: ServeConfig
-    models: Mapping[str, Hosted]
-    metrics: Metrics
-    num_keys: int
-    draining: bool = False
+    def __init__(self, sources: Sequence[Source], config: ServeConfig, num_keys: int) -> None:
+        self.config = config
+        self.metrics = Metrics()
+        self.fleet = Fleet(sources, config, self.metrics)
+        self.num_keys = num_keys
+        self.started = False
+        self.draining = False
+        self._starting: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def models(self) -> Mapping[str, Hosted]:
+        """The models by name."""
+        return self.fleet.models
 
     @property
     def default(self) -> Hosted:
         """The model that answers requests that name none."""
         return next(iter(self.models.values()))
+
+    def begin(self) -> None:
+        """Begin to load the first model, while health is answered already."""
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        await self.fleet.start(self.default)
+        self.started = True
+        self._watching = asyncio.create_task(self.fleet.watch())
+
+    async def until_started(self) -> None:
+        """Wait until requests are answered.
+
+        Raises:
+            LLMwrightError: The first model cannot be loaded or does not answer as recorded.
+        """
+        assert self._starting is not None, "nothing has begun"
+        await self._starting
+
+    async def end(self) -> None:
+        """Refuse what still waits and stop watching."""
+        self.draining = True
+        for task in (self._starting, self._watching):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(BaseException):
+                    await task
+        await self.fleet.close()
 
     def known(self, name: str | None) -> Hosted:
         """Return a model by its name, or the first one that the request's key may ask.
@@ -59,12 +102,35 @@ class Service:
         return [name for name in self.models if HOLDER.get().allows(name)]
 
     async def pick(self, name: str | None) -> Hosted:
-        """Return the model that a request names, or the default one, able to answer.
+        """Return the model that a request names, or the default one, loaded and able to answer.
 
         Raises:
-            ApiError: No such model (404).
+            ApiError: No such model (404); it cannot answer now (503); it takes too long (504).
         """
-        return self.known(name)
+        hosted = self.known(name)
+        if not self.started:
+            raise hosted.away()
+        hosted.touch()
+        if hosted.state != "ready":
+            await self.fleet.ready(hosted)
+            hosted.touch()
+        return hosted
+
+    def trouble(self) -> str | None:
+        """Return why requests are not answered now, as a word for health probes; None when well."""
+        if self.draining:
+            return "stopping"
+        if not self.started:
+            return "loading"
+        if all(hosted.is_well() for hosted in self.models.values()):
+            return None
+        return self.beyond_help() or "engine stuck"
+
+    def beyond_help(self) -> str | None:
+        """Return why only a new start of the process can help; None where nothing needs one."""
+        if any(hosted.is_given_up() for hosted in self.models.values()):
+            return "engine failed"
+        return None
 
     def check_rows(self, count: int, param: str) -> None:
         """Refuse more texts than one request may have.

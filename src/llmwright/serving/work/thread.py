@@ -16,10 +16,11 @@ T = TypeVar("T")
 
 
 class ModelThread:
-    """A thread that does one piece of work after another; it ends with the process."""
+    """A thread that does one piece of work after another, until it is told to end."""
 
     def __init__(self) -> None:
-        self._work: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
+        self._work = queue.SimpleQueue()
         # A daemon: a model that is stuck must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="llmwright-model", daemon=True)
         self._thread.start()
@@ -30,12 +31,20 @@ class ModelThread:
         self._work.put((work, future))
         return future
 
+    def end(self) -> None:
+        """End the thread once all work that was submitted is done."""
+        self._work.put(None)
+
+    def lives(self) -> bool:
+        """Say whether the thread has not ended: it works, waits, or is stuck."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
-        while True:
-            work, future = self._work.get()
+        while (item := self._work.get()) is not None:
+            work, future = item
             try:
                 future.set_result(work())
             except BaseException as error:  # whoever waits for the result decides
                 future.set_exception(error)
             # Whoever holds the result must not be kept by this loop.
-            del work, future
+            del item, work, future

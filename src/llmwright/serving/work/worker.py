@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from llmwright.core.errors import LLMwrightError
 from llmwright.data.records import Row
 from llmwright.inference.writing.generation import Token, Writer
 from llmwright.serving.config import ServeConfig
@@ -28,10 +30,14 @@ from llmwright.serving.served.model import Begun
 from llmwright.serving.work.thread import ModelThread
 from llmwright.serving.writing import Piece, Writing, joined
 
+T = TypeVar("T")
 END = object()
 # Pieces of a stream that come quicker than this go out together: waking the event loop and sending
 # costs more than a small model's token, and nobody reads fifty pieces a second.
 PIECE_SECONDS = 0.02
+LOGGER = logging.getLogger("llmwright.serving")
+# Failures in a row that are no request's fault, before the engine must prove that it is sound.
+MAX_FAILURES = 3
 
 
 class Answerer(Protocol):
@@ -47,6 +53,10 @@ class Answerer(Protocol):
 
     def begin(self, row: Row, writing: Writing) -> Begun:
         """Return what a writer needs for a text."""
+        ...
+
+    def pulse(self) -> None:
+        """Answer something short; raises where the engine is not sound."""
         ...
 
 
@@ -134,26 +144,45 @@ class Worker:
         self._wake = threading.Condition()
         self._closing = False
         self._busy_since: float | None = None
+        self._spare: Callable[[], bool] | None = None
+        self._chores: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._failures = 0
+        self._broken = False
         self._seconds_per_job = 0.1
         self._thread = thread or ModelThread()
         self._running: Future[None] | None = None
 
-    def start(self) -> None:
-        """Begin to work."""
+    def start(self, spare: Callable[[], bool] | None = None) -> None:
+        """Begin to work.
+
+        Args:
+            spare: What to do in idle moments, a short piece at a time, until it returns False.
+        """
+        self._spare = spare
         self._running = self._thread.submit(self._run)
 
-    def close(self) -> None:
-        """Refuse what still waits and end the thread; may be called twice."""
+    def close(self, error: ApiError) -> None:
+        """End all work with an error and let the thread go, as soon as its step is done."""
         with self._wake:
             self._closing = True
-            left = [*self._waiting, *self._new, *self._writing.values()]
+            left = [*self._waiting, *self._new, *self._writing.values(), *self._batch]
             self._waiting.clear()
             self._wake.notify()
         for job in left:
             job.cancelled = True
-            job.deliver(ApiError(503, "shutting_down"))
-        if self._running is not None:
-            wait([self._running], timeout=self._config.request_timeout_seconds)
+            job.deliver(error)
+        while self._chores:
+            self._chores.popleft()[1].set_exception(error)
+
+    def do(self, work: Callable[[], T]) -> Future[T]:
+        """Do something with the model between two steps and return its result to come."""
+        future: Future[T] = Future()
+        with self._wake:
+            if self._closing:
+                raise ApiError(503, "shutting_down")
+            self._chores.append((work, future))
+            self._wake.notify()
+        return future
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Queue the jobs of one request, which together take one place.
@@ -183,10 +212,22 @@ class Worker:
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
-    def is_well(self) -> bool:
-        """Say whether the thread lives and no step takes longer than any request may."""
-        runs = self._running is not None and not self._running.done()
-        return runs and (self.heartbeat_age() <= self._config.request_timeout_seconds)
+    def num_held(self) -> int:
+        """Return how many jobs wait or are at work."""
+        with self._wake:
+            held = (self._waiting, self._new, self._writing, self._batch, self._chores)
+            return sum(len(jobs) for jobs in held)
+
+    def trouble(self) -> str | None:
+        """Return what is wrong: the thread ``died``, is ``hung`` in a step, or answers nothing.
+
+        The last is ``broken``: several requests in a row failed, and so did a short known one.
+        """
+        if self._running is None or self._running.done():
+            return "died"
+        if self.heartbeat_age() > self._config.hang_seconds:
+            return "hung"
+        return "broken" if self._broken else None
 
     def _forget(self, job: Job) -> None:
         with self._wake, contextlib.suppress(ValueError):
@@ -196,11 +237,13 @@ class Worker:
     def _run(self) -> None:
         writer = self._model.writer()
         while self._admit():
+            self._busy_since = time.monotonic()
+            idle = not (self._batch or self._new or self._writing or self._chores)
+            self._do_chores()
             if self._batch:
-                self._busy_since = time.monotonic()
                 self._answer(self._batch)
                 self._batch = []
-            self._busy_since = time.monotonic()
+                self._busy_since = time.monotonic()
             try:
                 self._begin(writer)
                 self._write(writer)
@@ -209,6 +252,9 @@ class Worker:
                 for number in list(self._writing):
                     self._leave(number).deliver(error)
                 writer.close()
+                self._failed(error)
+            if idle:
+                self._use_spare_moment()
             self._busy_since = None
         writer.close()
 
@@ -216,6 +262,8 @@ class Worker:
         """Wait for work and take what may begin; False when the server stops."""
         with self._wake:
             while not (self._waiting or self._writing or self._closing):
+                if self._chores or self._spare:
+                    break
                 self._wake.wait()
             if self._closing:
                 return False
@@ -236,6 +284,42 @@ class Worker:
             self._waiting = later
             self._metrics.queue_depth.set(len(later))
         return True
+
+    def _do_chores(self) -> None:
+        while self._chores:
+            work, future = self._chores.popleft()
+            try:
+                future.set_result(work())
+            except Exception as error:  # whoever waits for the result decides
+                future.set_exception(error)
+
+    def _use_spare_moment(self) -> None:
+        """Do one piece of what is done beside requests; one that comes waits for no more."""
+        if self._spare is None:
+            return
+        try:
+            more = self._spare()
+        except Exception:
+            LOGGER.exception("Work in an idle moment failed")
+            more = False
+        if not more:
+            self._spare = None
+
+    def _failed(self, error: Exception) -> None:
+        """Note a failure; after several in a row find out whether the engine still answers."""
+        if isinstance(error, ApiError | LLMwrightError):
+            return
+        self._failures += 1
+        if self._failures < MAX_FAILURES:
+            return
+        self._failures = 0
+        try:
+            self._model.pulse()
+        except (ApiError, LLMwrightError):
+            return
+        except Exception:
+            LOGGER.exception("The engine does not answer any more")
+            self._broken = True
 
     def _begin(self, writer: Writer) -> None:
         """Let the writer read the prompts of new texts, all together."""
@@ -282,10 +366,12 @@ class Worker:
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].deliver(error)
+                self._failed(error)
                 return
             for job in jobs:
                 self._answer([job])
             return
+        self._failures = 0
         self._metrics.batch_rows.observe(len(rows))
         self._learn_pace((time.monotonic() - started) / len(jobs))
         position = 0
@@ -314,6 +400,7 @@ class Worker:
             job.deliver(joined(job.parts))
             job.parts, job.delivered = [], now
         if ends:
+            self._failures = 0
             self._learn_pace((now - job.created) / self._config.max_concurrency)
             job.deliver(END)
         return not ends

@@ -1,0 +1,94 @@
+"""Where a served model comes from, and what it will take, before it is loaded."""
+
+from __future__ import annotations
+
+import calendar
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmwright.core import files
+from llmwright.core.artifacts import MANIFEST, Artifact
+from llmwright.inference.predictor import Predictor
+from llmwright.serving.served.model import ServedModel
+from llmwright.serving.served.offer import Offer
+from llmwright.tasks.contract import Contract
+
+WEIGHTS = (".safetensors", ".onnx", ".data", ".gguf", ".bin", ".pt")
+# Bytes of one number in a key-value cache: float32 is the widest of all engines.
+CACHE_NUMBER_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that can be loaded, and loaded again.
+
+    Attributes:
+        offer: What it promises.
+        open: Loads it.
+        close: Gives its memory back.
+        size_bytes: Estimate of the memory it takes: weights and key-value cache.
+    """
+
+    offer: Offer
+    open: Callable[[], ServedModel]
+    close: Callable[[ServedModel], None] = ServedModel.close
+    size_bytes: int = 0
+
+    @classmethod
+    def loaded(cls, model: ServedModel) -> Source:
+        """Return the source of a model that somebody else has loaded and will close."""
+        return cls(model, lambda: model, close=lambda _: None)
+
+
+def source_of(artifact: Artifact, name: str, engine: str, num_texts: int) -> Source:
+    """Return the source of an artifact.
+
+    Args:
+        artifact: A model or an export.
+        name: What clients call it; its task when empty.
+        engine: A registered engine, or ``auto``.
+        num_texts: Texts that may be written at the same time, for the estimate.
+
+    Raises:
+        InputError: It has no readable contract (``TASK-001``, ``TASK-014``).
+    """
+    contract = Contract.open(artifact.path)
+    offer = Offer(contract, name or contract.task, artifact.id, artifact.kind, _created(artifact))
+
+    def opened() -> ServedModel:
+        predictor = Predictor.open(artifact.path, engine=engine)
+        return ServedModel(predictor, offer.name, offer.artifact, offer.kind, offer.created)
+
+    return Source(offer, opened, size_bytes=estimated_bytes(artifact.path, num_texts))
+
+
+def _created(artifact: Artifact) -> int:
+    stamp = files.read_json(artifact.path / MANIFEST)["created"]
+    return calendar.timegm(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ"))
+
+
+def estimated_bytes(folder: Path, num_texts: int) -> int:
+    """Return about how much memory a model takes: its weights, and keys and values of full texts.
+
+    Args:
+        folder: The model's files.
+        num_texts: Texts that may be written at the same time.
+    """
+    weights = sum(f.stat().st_size for f in folder.rglob("*") if f.suffix in WEIGHTS)
+    path = folder / "config.json"
+    config = files.read_json(path) if path.is_file() else {}
+    return weights + num_texts * _cache_bytes(config)
+
+
+def _cache_bytes(config: dict[str, Any]) -> int:
+    """Return the size of the keys and values of one full text; 0 where the layout is unknown."""
+    needed = ("num_hidden_layers", "num_attention_heads", "hidden_size", "max_position_embeddings")
+    if not all(isinstance(config.get(name), int) for name in needed):
+        return 0
+    layers, heads, hidden, context = (int(config[name]) for name in needed)
+    size = config.get("head_dim") or hidden // heads
+    kept = config.get("num_key_value_heads") or heads
+    return int(2 * layers * kept * size * context * CACHE_NUMBER_BYTES)
