@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llmwright.api import (
         chat,
         compress,
+        embed,
         evaluate,
         export,
         plan,
@@ -58,6 +59,7 @@ __all__ = [
     "Project",
     "chat",
     "compress",
+    "embed",
     "evaluate",
     "export",
     "plan",

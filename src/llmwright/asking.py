@@ -12,9 +12,12 @@ from llmwright.core.config import parse
 from llmwright.core.errors import InputError
 from llmwright.core.events import Emit, Notice
 from llmwright.core.project import Project
+from llmwright.models.published import PUBLISHED
 from llmwright.operations import OPERATIONS
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from llmwright.inference.chat import Conversation
     from llmwright.inference.predictor import Predictor
 
@@ -59,18 +62,45 @@ def predict(
     Args:
         rows: Texts, or mappings with the field names of the training data; one of them alone is
             one row.
-        model: Model or export; the newest of the project by default.
+        model: Model or export, a folder of Hugging Face or a name on its hub; the newest of the
+            project by default.
         engine: What runs it; ``auto`` takes the one its files are for.
         batch_size: Rows that go through the model together.
         controls: How answers are to be, for a model that learned it, as in ``{"tone": "formal"}``.
         project: The folder to work in; the current one by default.
-        consumers: Are told which engine was chosen and why.
+        consumers: Are told which engine was chosen and why, and what else one should know.
         **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
     """
     predictor = predictor_of(model, engine, project, controls, consumers)
     several = [rows] if isinstance(rows, str | Mapping) else rows
     read = [predictor.read(row) for row in several]
     return list(predictor.predict(read, batch_size=batch_size, **generation))
+
+
+def embed(
+    texts: str | Iterable[str],
+    *,
+    model: Reference | None = None,
+    engine: str = "auto",
+    batch_size: int = 32,
+    prompt: str | None = None,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> np.ndarray:
+    """Return a vector for each text, (N, D) in float32; those of like texts point alike.
+
+    Args:
+        texts: The texts; one alone is one row.
+        model: As in `predict`; any that reads texts, good ones from a sentence encoder.
+        engine: What runs it; ``auto`` takes the one its files are for.
+        batch_size: Texts that go through the model together.
+        prompt: Name of the words that come before each text, for a model that has some
+            (``query``).
+        project: The folder to work in; the current one by default.
+        consumers: Are told what a user should know of the model.
+    """
+    predictor = predictor_of(model, engine, project, consumers=consumers)
+    return predictor.embed([texts] if isinstance(texts, str) else texts, batch_size, prompt)
 
 
 def predict_file(
@@ -144,7 +174,7 @@ def chat(
         system: System prompt.
         controls: How answers are to be, for a model that learned it, as in ``{"tone": "formal"}``.
         project: The folder to work in; the current one by default.
-        consumers: Are told which engine was chosen and why.
+        consumers: Are told which engine was chosen and why, and what else one should know.
         **generation: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``seed``.
     """
     from llmwright.inference.chat import Conversation
@@ -157,7 +187,7 @@ def predictor_of(
     model: Reference | None,
     engine: str,
     place: Place,
-    controls: Mapping[str, str] | None,
+    controls: Mapping[str, str] | None = None,
     consumers: Sequence[Emit] = (),
 ) -> Predictor:
     """Return the model that is asked, loaded; say which engine runs it.
@@ -169,11 +199,13 @@ def predictor_of(
 
     project = open_project(place)
     reference = None if model is None else str(plain(model))
-    found = pipeline.find_artifact(project, "model|export", reference)
+    found = pipeline.find_artifact(project, "model|export", reference, elsewhere=PUBLISHED)
     if found is None:
         raise InputError("CORE-062", field="model", kind="model / export")
     predictor = Predictor.open(found.path, engine)
     predictor.set_controls(controls or {})
     for consumer in consumers:
         consumer(Notice(predictor.choice))
+        for note in predictor.notes:
+            consumer(Notice(note, "warning"))
     return predictor

@@ -244,10 +244,13 @@ class Input:
     Attributes:
         kind: Kind of artifact; several are joined with ``|``.
         optional: Whether the operation can do without.
+        elsewhere: ``module:function`` that finds what is no artifact of ours, as
+            `find_elsewhere` calls it; nothing else is taken where empty.
     """
 
     kind: str
     optional: bool = False
+    elsewhere: str = ""
 
 
 class LocalPath:

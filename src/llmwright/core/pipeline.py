@@ -31,6 +31,7 @@ from llmwright.core.locale import text
 from llmwright.core.operation import Operation, Table
 from llmwright.core.origin import earlier, lineage
 from llmwright.core.origin import lock as locks
+from llmwright.core.origin.elsewhere import find_elsewhere
 from llmwright.core.project import Project, Section
 from llmwright.core.registry import installed_plugins
 from llmwright.core.runs import Run, discard_checkpoints, interrupt_on_terminate
@@ -326,7 +327,7 @@ def resolve_inputs(
     for name, mark, reference in inputs_of(config):
         if reference is None and not config.takes_newest(name):
             continue
-        artifact = find_artifact(project, mark.kind, reference, before)
+        artifact = find_artifact(project, mark.kind, reference, before, mark.elsewhere)
         if artifact is None and not mark.optional:
             raise InputError("CORE-062", field=name, kind=mark.kind.replace("|", " / "))
         if artifact is not None:
@@ -354,9 +355,15 @@ def _unused(
 
 
 def find_artifact(
-    project: Project, kind: str, reference: str | None, before: Sequence[Done] = ()
+    project: Project,
+    kind: str,
+    reference: str | None,
+    before: Sequence[Done] = (),
+    elsewhere: str = "",
 ) -> Artifact | None:
     """Return the artifact behind one reference, or None when none is given and none was made.
+
+    Where ``elsewhere`` finds something, what is no artifact is taken as one (`find_elsewhere`).
 
     Raises:
         ConfigError: It is of another kind (``CORE-063``), or there is none (``CORE-031``).
@@ -365,7 +372,13 @@ def find_artifact(
     kinds = kind.split("|")
     if reference is None:
         return _newest(project, kinds, before)
-    artifact = Artifact.open(folder_of(project, reference, before, kinds))
+    try:
+        artifact = Artifact.open(folder_of(project, reference, before, kinds))
+    except (ConfigError, InputError):
+        found = elsewhere and find_elsewhere(elsewhere, reference, project.root, kinds[0])
+        if not found:
+            raise
+        return found
     meant = project.store.meant(artifact, kinds)
     if meant is None:
         wanted = " / ".join(kinds)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from llmwright.core.config import Choice, Config, Input, Kind
 from llmwright.core.registry import Registry
+from llmwright.models.published import PUBLISHED
 
 EXPORTERS: Registry[type[Format]] = Registry(
     "exporter",
@@ -67,7 +68,7 @@ class GgufFormat(Format):
 class ExportConfig(Config):
     """Write a model for another engine and prove that it answers like the original."""
 
-    model: Annotated[str | None, Input("model")] = None
+    model: Annotated[str | None, Input("model", elsewhere=PUBLISHED)] = None
     """The model: a step's name, an artifact id or a folder; the newest model when not given."""
     format: Annotated[Format, Choice(EXPORTERS)] = OnnxFormat()
     """What to write: `onnx` runs on onnxruntime, without torch, quickly on a CPU."""

@@ -15,18 +15,18 @@ import numpy as np
 
 from llmwright.core import artifacts
 from llmwright.core.artifacts import Artifact
-from llmwright.core.errors import CheckError, InputError
+from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.inference.embedding import Embedded, Text, embed_examples, read_texts
 from llmwright.inference.engines.asking import logits_of
 from llmwright.inference.engines.engine import Engine
-from llmwright.inference.engines.opening import choice_in_words, open_engine, open_tokenizer
+from llmwright.inference.engines.opening import choice_in_words, describe, open_engine
 from llmwright.inference.scoring import MAX_LOGITS, TokenScores, score_examples
 from llmwright.inference.writing.generation import FinishReason, Token, generate, write_all
 from llmwright.inference.writing.grammar import Grammars
 from llmwright.inference.writing.sampling import Settings, log_softmax
 from llmwright.inference.writing.speech import Speech, speak_all
-from llmwright.tasks import chat
+from llmwright.models.published import name_of
 from llmwright.tasks.contract import Contract, Embedding, Generation
 from llmwright.tasks.reading import FIELD, refuse_missing
 from llmwright.tasks.task import TASKS, Example, Output, Task
@@ -107,6 +107,7 @@ class Predictor:
         controls: How answers are to be, where a row does not say it.
         choice: Which engine was chosen and why, in words; empty where nobody chose.
         grammars: Compiles what texts are to hold to.
+        notes: What a user should know of a model that others published.
     """
 
     choice: str = ""
@@ -124,9 +125,10 @@ class Predictor:
         self.adapter = adapter
         self.task: Task = TASKS.get(contract.task)()
         self.folder = engine.folder
-        self.name = engine.folder.name
+        self.name = name_of(engine.folder)
         self.controls: dict[str, str] = {}
         self.grammars = Grammars(tokenizer, contract.stop_token_ids)
+        self.notes: list[str] = []
 
     @classmethod
     def open(cls, source: str | Path, engine: str = "auto") -> Predictor:
@@ -137,15 +139,15 @@ class Predictor:
             engine: A registered engine; ``auto`` takes the one the files are for.
 
         Raises:
-            CheckError: The chat template is not the one of the training (``INFER-023``).
             ConfigError: No such engine (``INFER-004``).
-            InputError: No contract (``TASK-001``), no tokenizer (``INFER-002``), nothing to run
-                (``INFER-001``), or damaged files.
+            InputError: Nothing to run (``INFER-001``), or damaged files.
+            CheckError, InputError: As `describe`.
         """
         folder = Path(source)
-        contract, tokenizer = _promised(folder)
-        found = cls(contract, tokenizer, open_engine(folder, contract, engine))
+        said = describe(folder)
+        found = cls(said.contract, said.tokenizer, open_engine(folder, said.contract, engine))
         found.choice = choice_in_words(found.engine, engine)
+        found.notes = said.notes
         return found
 
     def with_adapter(self, name: str, folder: Path) -> Predictor:
@@ -161,9 +163,9 @@ class Predictor:
         Raises:
             CheckError, InputError: As `open` and `Engine.load_adapter`.
         """
-        contract, tokenizer = _promised(folder)
+        said = describe(folder)
         self.engine.load_adapter(name, folder)
-        found = Predictor(contract, tokenizer, self.engine, name)
+        found = Predictor(said.contract, said.tokenizer, self.engine, name)
         found.folder, found.name = folder, folder.name
         return found
 
@@ -484,15 +486,3 @@ class Predictor:
                 )
                 cut = any(example.truncated for example in row)
                 yield TokenScores(ids_U, log_probs_U, right_U, cut)
-
-
-def _promised(folder: Path) -> tuple[Contract, PreTrainedTokenizerFast]:
-    """Return contract and tokenizer of a folder, which have to fit.
-
-    Raises:
-        CheckError, InputError: As `Predictor.open`.
-    """
-    contract, tokenizer = Contract.open(folder), open_tokenizer(folder)
-    if contract.chat_template_sha256 not in (None, chat.known_sha256(tokenizer)):
-        raise CheckError("INFER-023", path=folder)
-    return contract, tokenizer

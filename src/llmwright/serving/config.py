@@ -9,12 +9,13 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 
 from llmwright.core.config import Config, Input
+from llmwright.models.published import PUBLISHED
 
 
 class ServeConfig(Config):
     """Answer HTTP requests with a model or an export until stopped."""
 
-    model: Annotated[str | None, Input("model|export")] = None
+    model: Annotated[str | None, Input("model|export", elsewhere=PUBLISHED)] = None
     """Model or export that answers: id, step name or folder; the newest of the project when not
     given."""
     engine: str = "auto"
@@ -22,7 +23,7 @@ class ServeConfig(Config):
     name: str | None = None
     """Name of the model for clients, as in `{"model": NAME}`; the project folder's name when not
     given, so that it survives a new training."""
-    models: Annotated[dict[str, str], Input("model|export")] = {}
+    models: Annotated[dict[str, str], Input("model|export", elsewhere=PUBLISHED)] = {}
     """More models by their names for clients: `{NAME: id, step name or folder}`. Each is loaded
     when it is first asked for. Without `model`, the first of them answers requests that name
     none."""

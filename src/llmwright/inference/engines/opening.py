@@ -1,20 +1,72 @@
-"""Opening what lies in a model's or an export's folder: engine and tokenizer."""
+"""Opening what lies in a model's or an export's folder: contract, tokenizer and engine."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmwright.core.errors import ConfigError, InputError, closest
+from llmwright.core.errors import CheckError, ConfigError, InputError, closest
 from llmwright.core.locale import text
 from llmwright.inference.engines.config import ENGINES
 from llmwright.inference.engines.engine import Engine
 from llmwright.inference.engines.exported import EXPORT_FILE
 from llmwright.models.adapters.base import holds_weights
-from llmwright.tasks.contract import Contract
+from llmwright.tasks import chat
+from llmwright.tasks.contract import CONTRACT_FILE, Contract
+from llmwright.tasks.published.derive import derive_contract
+from llmwright.tokenization.load import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a folder says of its model, the weights not yet read.
+
+    Attributes:
+        contract: Its own, or what the files of a published model amount to.
+        tokenizer: Its tokenizer.
+        notes: Sentences on how a published model was read; nothing where the contract is its own.
+    """
+
+    contract: Contract
+    tokenizer: PreTrainedTokenizerFast
+    notes: list[str] = field(default_factory=list)
+
+
+def open_contract(folder: Path) -> Contract:
+    """Return the contract of a folder.
+
+    Raises:
+        CheckError, InputError: As `describe`.
+    """
+    known = (folder / CONTRACT_FILE).is_file()
+    return Contract.open(folder) if known else describe(folder).contract
+
+
+def describe(folder: Path) -> Described:
+    """Return contract and tokenizer of a folder, which have to fit.
+
+    Raises:
+        CheckError: The chat template is not the one of the training (``INFER-023``).
+        InputError: No contract and no ``config.json`` from which one could be made (``TASK-001``),
+            a contract that is damaged or cannot be made (``TASK-014``, ``TASK-041`` to
+            ``TASK-043``), or no tokenizer (``INFER-002``, ``INFER-003``).
+    """
+    if (folder / CONTRACT_FILE).is_file() or not (folder / "config.json").is_file():
+        contract, tokenizer = Contract.open(folder), open_tokenizer(folder)
+        if contract.chat_template_sha256 not in (None, chat.known_sha256(tokenizer)):
+            raise CheckError("INFER-023", path=folder)
+        return Described(contract, tokenizer)
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = open_tokenizer(folder)
+    else:
+        # Older models have their tokenizer in another form; reading it takes torch.
+        tokenizer = load_tokenizer(folder)
+    contract, notes = derive_contract(folder, tokenizer)
+    return Described(contract, tokenizer, notes)
 
 
 def open_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -11,10 +11,10 @@ from typing import Any
 
 from llmwright.core import files
 from llmwright.core.artifacts import MANIFEST, Artifact
+from llmwright.inference.engines.opening import open_contract
 from llmwright.inference.predictor import Predictor
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.served.offer import Offer
-from llmwright.tasks.contract import Contract
 
 WEIGHTS = (".safetensors", ".onnx", ".data", ".gguf", ".bin", ".pt")
 # Bytes of one number in a key-value cache: float32 is the widest of all engines.
@@ -53,9 +53,9 @@ def source_of(artifact: Artifact, name: str, engine: str, num_texts: int) -> Sou
         num_texts: Texts that may be written at the same time, for the estimate.
 
     Raises:
-        InputError: It has no readable contract (``TASK-001``, ``TASK-014``).
+        CheckError, InputError: It has no readable contract (`open_contract`).
     """
-    contract = Contract.open(artifact.path)
+    contract = open_contract(artifact.path)
     offer = Offer(contract, name or contract.task, artifact.id, artifact.kind, _created(artifact))
 
     def opened() -> ServedModel:
@@ -66,6 +66,8 @@ def source_of(artifact: Artifact, name: str, engine: str, num_texts: int) -> Sou
 
 
 def _created(artifact: Artifact) -> int:
+    if not (artifact.path / MANIFEST).is_file():
+        return int((artifact.path / "config.json").stat().st_mtime)
     stamp = files.read_json(artifact.path / MANIFEST)["created"]
     return calendar.timegm(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ"))
 

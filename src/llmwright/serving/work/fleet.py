@@ -92,6 +92,8 @@ class Fleet:
         choice = hosted.model.predictor.choice
         if choice:
             self.tell(text("serving.loaded", name=hosted.name, choice=choice), "info")
+        for note in hosted.model.predictor.notes:
+            self.tell(note, "warning")
 
     async def _make_room(self, wanted: Hosted) -> None:
         """Unload models that were not used for longest until another fits.
