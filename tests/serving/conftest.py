@@ -112,6 +112,8 @@ def make_model(name: str, folder: Path, steps: int = 60) -> None:
     task = TASKS.get(info.task)()
     strings = [str(value) for row in rows for value in row.values()]
     strings.append("system\nuser\nassistant\nabcdefghijklmnopqrstuvwxyz")
+    # What JSON is written with.
+    strings.append('{}[]":,.-_0123456789')
     framing = Framing(
         frame=FRAMES.get(info.task, "cls_sep"),
         chat_template=CHATML if info.row_type == "messages" else None,

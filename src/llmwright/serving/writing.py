@@ -20,11 +20,13 @@ class Writing:
         num_scores: Log-probabilities of each written token, and of so many of the likeliest of its
             place; none when None.
         may_cut: Whether a prompt that is too long is cut, which the answer says, or refused.
+        tells_ids: Whether the ids of the prompt's tokens are told.
     """
 
     generation: Mapping[str, Any] = field(default_factory=dict)
     num_scores: int | None = None
     may_cut: bool = False
+    tells_ids: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Piece:
         truncated: Whether the prompt was cut.
         scores: Of its tokens, where they were asked for.
         token_ids: Its tokens.
+        prompt_ids: Tokens of the prompt, where they are told.
     """
 
     text: str
@@ -48,6 +51,7 @@ class Piece:
     truncated: bool = False
     scores: tuple[TokenScore, ...] | None = None
     token_ids: tuple[int, ...] = ()
+    prompt_ids: tuple[int, ...] | None = None
 
 
 def joined(pieces: Sequence[Piece]) -> Piece:

@@ -176,7 +176,7 @@ def test_with_a_key_any_name_will_do(server: Server) -> None:
         ({"prompt": "x", "max_tokens": 0}, "不得小于 1"),
         ({"prompt": "x", "temperature": "hot"}, "须为数字"),
         ({"prompt": "x", "temperature": 99}, "不得大于 10"),
-        ({"prompt": "x", "n": 2}, "仅支持 1"),
+        ({"prompt": "x", "stream_options": {"include_obfuscation": True}}, "仅支持 False"),
         ({"prompt": "x", "stream": "perhaps"}, "true 或 false"),
         ({"prompt": "x", "stop": ["a"] * 17}, "最多允许 16 个"),
         ({"prompt": 3}, "须为文本"),

@@ -28,13 +28,18 @@ class TextChoice(Answer):
     """One written text."""
 
     index: int
-    """Position of its prompt."""
+    """Position of the text: those of the first prompt come first."""
     text: str
     """The text, without the prompt."""
     logprobs: dict[str, Any] | None
     """Log-probabilities of its tokens, where they were asked for."""
     finish_reason: Literal["stop", "length"]
-    """`stop`: at a stop token or stop string; `length`: at a limit of tokens."""
+    """`stop`: at a stop token or stop string, the end of a sentence or of a document; `length`: at
+    a limit of tokens."""
+    prompt_token_ids: list[int] | None = None
+    """Tokens of the prompt, where they were asked for."""
+    token_ids: list[int] | None = None
+    """Tokens of the text, where they were asked for."""
 
 
 class Completion(Answer):
@@ -49,7 +54,7 @@ class Completion(Answer):
     model: str
     """Name of the model."""
     choices: list[TextChoice]
-    """One text for each prompt."""
+    """`n` texts for each prompt."""
     usage: Usage
     """Token counts."""
 
@@ -66,14 +71,17 @@ class ChatMessage(Answer):
 class ChatChoice(Answer):
     """One answer in a conversation."""
 
-    index: Literal[0]
-    """Always 0."""
+    index: int
+    """Position of the answer."""
     message: ChatMessage
     """The assistant's turn."""
     logprobs: dict[str, Any] | None
     """Log-probabilities of its tokens, where they were asked for."""
     finish_reason: Literal["stop", "length"]
-    """`stop`: at a stop token or stop string; `length`: at a limit of tokens."""
+    """`stop`: at a stop token or stop string, the end of a sentence or of a document; `length`: at
+    a limit of tokens."""
+    token_ids: list[int] | None = None
+    """Tokens of the text, where they were asked for."""
 
 
 class ChatCompletion(Answer):
@@ -88,7 +96,9 @@ class ChatCompletion(Answer):
     model: str
     """Name of the model."""
     choices: list[ChatChoice]
-    """Always one."""
+    """`n` answers."""
+    prompt_token_ids: list[int] | None = None
+    """Tokens of the prompt, where they were asked for."""
     usage: Usage
     """Token counts."""
 

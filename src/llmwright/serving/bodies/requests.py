@@ -1,21 +1,24 @@
 """Bodies of requests: what is supported, with its bounds. Any other field is refused by name.
 
 OpenAI's fields that this server cannot honour are listed with the one value that changes nothing
-(``n`` 1, ``echo`` false …), because clients send them unasked; another value is refused.
+(``echo`` false, ``store`` false …), because clients send them unasked; another value is refused.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from llmwright.serving.bodies.formats import Body, ResponseFormat
 from llmwright.serving.writing import Writing
 
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 256
 MAX_BIASES = 1024
+# Texts of one prompt.
+MAX_TEXTS = 64
 # Fields of a request that mean what they mean in `sampling.Settings`.
 SAMPLING = (
     "temperature",
@@ -41,15 +44,12 @@ def _encodable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_encodable)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_LENGTH)]
+Some = Field(min_length=1)
 TokenId = Annotated[int, Field(ge=0)]
+# Strictly integers: true is none, and "7" is a text.
+Tokens = Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Some]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
-
-
-class Body(BaseModel):
-    """A request body: unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Options(Body):
@@ -92,6 +92,10 @@ class Options(Body):
         """Return how many likeliest tokens are told of each place, None for no probabilities."""
         return None
 
+    def tells_ids(self) -> bool:
+        """Say whether token ids are told."""
+        return False
+
     def writing(self, may_cut: bool = False) -> Writing:
         """Return how the text is to be written; ``may_cut`` as in `Writing`."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
@@ -107,6 +111,7 @@ class Options(Body):
             generation={name: value for name, value in asked.items() if value is not None},
             num_scores=self.num_scores(),
             may_cut=may_cut,
+            tells_ids=self.tells_ids(),
         )
 
 
@@ -130,29 +135,53 @@ class TextBody(Options):
     """Send the text while it is written, as server-sent events that end with `[DONE]`."""
     stream_options: StreamOptions | None = None
     """What a stream holds besides text."""
-    n: Literal[1] = 1
-    """Texts per prompt; only 1 is supported."""
+    n: int = Field(1, ge=1, le=MAX_TEXTS)
+    """Texts per prompt, each with random numbers of its own; without randomness all are equal."""
+    response_format: ResponseFormat | None = None
+    """What the text must be: `{"type": "json_object"}` for any JSON object, or JSON that fulfils a
+    schema. Say in the prompt that JSON is wanted: the model is held to it, not told."""
+    return_token_ids: bool = False
+    """Tell the ids of the tokens of prompt and text."""
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=MAX_BIASES)] | None = None
     """Token id → what is added to its logit, -100 to 100."""
     user: str | None = None
     """Accepted and neither used nor kept."""
+    store: Literal[False] | None = None
+    """Only false is supported: nothing is kept."""
 
     def biases(self) -> dict[int, float] | None:
         """Return what is added to the logits of some tokens."""
         return self.logit_bias
 
+    def tells_ids(self) -> bool:
+        """Say whether token ids are told."""
+        return self.return_token_ids
+
+    def schema_of(self) -> Any:
+        """Return the JSON schema that the text must fulfil, None for any text."""
+        return None if self.response_format is None else self.response_format.schema_of()
+
 
 class CompletionBody(TextBody):
     """A request to continue a text, or to answer an input the way the model was trained to."""
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1)]
-    """Text to continue or input to answer; a list gets one text for each."""
-    best_of: Literal[1] | None = None
-    """Only 1 is supported."""
+    prompt: Text | Tokens | Annotated[list[Text], Some] | Annotated[list[Tokens], Some]
+    """Text to continue or input to answer, or its token ids, which are read as they are; a list of
+    these gets a text, or `n` texts, for each."""
+    best_of: int | None = Field(None, ge=1)
+    """Only the value of `n` is supported: no text is written that is not sent."""
     echo: Literal[False] | None = None
     """Only false is supported."""
     logprobs: int | None = Field(None, ge=0, le=5)
     """Tell each token's log-probability and those of so many of the likeliest of its place."""
+
+    def prompts(self) -> list[str] | list[list[int]]:
+        """Return each prompt."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if isinstance(self.prompt[0], int):
+            return [self.prompt]
+        return self.prompt
 
     def num_scores(self) -> int | None:
         """Return how many likeliest tokens are told of each place, None for no probabilities."""
@@ -171,16 +200,17 @@ class TextPart(Body):
 class Message(Body):
     """One turn of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
-    """Who speaks."""
+    role: Literal["system", "developer", "user", "assistant"]
+    """Who speaks; `developer` is read as `system`."""
     content: Text | Annotated[list[TextPart], Field(min_length=1)]
     """What is said."""
 
     def plain(self) -> dict[str, str]:
         """Return role and content as one text."""
+        role = "system" if self.role == "developer" else self.role
         if isinstance(self.content, str):
-            return {"role": self.role, "content": self.content}
-        return {"role": self.role, "content": "".join(part.text for part in self.content)}
+            return {"role": role, "content": self.content}
+        return {"role": role, "content": "".join(part.text for part in self.content)}
 
 
 class ChatBody(TextBody):

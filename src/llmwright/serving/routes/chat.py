@@ -13,12 +13,13 @@ from fastapi.responses import JSONResponse, Response
 from llmwright.serving.bodies.answers import ChatCompletion
 from llmwright.serving.bodies.requests import ChatBody
 from llmwright.serving.door.errors import ApiError
-from llmwright.serving.routes.completions import usage, wants_usage, writing_of
+from llmwright.serving.routes.asked import told_ids, usage, wants_usage, writing_of
 from llmwright.serving.routes.documented import answers
 from llmwright.serving.served.log_probs import chat_log_probs
 from llmwright.serving.work.call import DONE, Call, EventStream, event
 from llmwright.serving.work.service import service_of
 from llmwright.serving.work.worker import Job
+from llmwright.serving.writing import Piece
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -30,7 +31,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     hosted = await service.pick(body.model)
     model = hosted.model
     model.must("chat", "/v1/chat/completions")
-    writing = writing_of(body, hosted)
+    writing = await writing_of(body, hosted)
     if body.top_logprobs is not None and not body.logprobs:
         raise ApiError(400, "needs_logprobs", param="top_logprobs")
     messages = [message.plain() for message in body.messages]
@@ -42,31 +43,50 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         "created": int(time.time()),
         "model": model.name,
     }
+    service.check_rows(body.n, "n")
     row = model.predictor.read({"messages": messages, "controls": body.controls})
-    call = Call(request, hosted, [Job([row], writing, body.stream)])
+    jobs = [Job([row], writing, body.stream, place) for place in range(body.n)]
+    call = Call(request, hosted, jobs)
     if body.stream:
         await call.begin()
-        return EventStream(_events(call, head, wants_usage(body)), call, request)
-    (piece,) = await call.texts()
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": piece.text},
-        "logprobs": chat_log_probs(piece),
-        "finish_reason": piece.finish_reason,
-    }
-    return JSONResponse({**head, "choices": [choice], "usage": usage([piece])})
+        return EventStream(_events(call, head, body), call, request)
+    pieces = await call.texts()
+    choices = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": piece.text},
+            "logprobs": chat_log_probs(piece),
+            "finish_reason": piece.finish_reason,
+            **told_ids(piece),
+        }
+        for index, piece in enumerate(pieces)
+    ]
+    told = {**_prompt_ids(pieces[0]), "usage": usage(pieces, body.n)}
+    return JSONResponse({**head, "choices": choices, **told})
 
 
-async def _events(call: Call, head: dict[str, Any], with_usage: bool) -> AsyncGenerator[str, None]:
+def _prompt_ids(piece: Piece) -> dict[str, Any]:
+    return {} if piece.prompt_ids is None else {"prompt_token_ids": list(piece.prompt_ids)}
+
+
+async def _events(call: Call, head: dict[str, Any], body: ChatBody) -> AsyncGenerator[str, None]:
+    with_usage = wants_usage(body)
     nothing = {"usage": None} if with_usage else {}
 
-    def chunk(delta: dict[str, str], reason: str | None) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        return event({**head, "choices": [choice], **nothing})
+    def chunk(index: int, delta: dict[str, str], **more: Any) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None, **more}
+        return {**head, "choices": [choice], **nothing}
 
-    yield chunk({"role": "assistant", "content": ""}, None)
-    async for piece in call.pieces():
-        yield chunk({"content": piece.text} if piece.text else {}, piece.finish_reason)
-    if with_usage and call.last is not None:
-        yield event({**head, "choices": [], "usage": usage([call.last])})
+    for index in range(body.n):
+        yield event(chunk(index, {"role": "assistant", "content": ""}))
+    told = False
+    async for index, piece in call.pieces():
+        more = {} if told else _prompt_ids(piece)
+        told = True
+        delta = {"content": piece.text} if piece.text else {}
+        ended = {"logprobs": chat_log_probs(piece), "finish_reason": piece.finish_reason}
+        yield event({**chunk(index, delta, **ended, **told_ids(piece)), **more})
+    if with_usage:
+        last = [call.last[index] for index in sorted(call.last)]
+        yield event({**head, "choices": [], "usage": usage(last, body.n)})
     yield DONE

@@ -7,12 +7,17 @@ from typing import Any
 from llmwright.serving.writing import Piece
 
 
-def completion_log_probs(piece: Piece) -> dict[str, Any] | None:
-    """Return what ``/v1/completions`` says; None where it was not asked for."""
+def completion_log_probs(piece: Piece, place: int = 0) -> dict[str, Any] | None:
+    """Return what ``/v1/completions`` says; None where it was not asked for.
+
+    Args:
+        piece: A text, or a part of it.
+        place: Characters of the text before it.
+    """
     if piece.scores is None:
         return None
     places: list[int] = []
-    length = 0
+    length = place
     for score in piece.scores:
         places.append(length)
         length += len(score.text)

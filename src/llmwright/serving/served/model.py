@@ -18,6 +18,9 @@ from llmwright.serving.served.offer import Offer
 from llmwright.serving.writing import Piece, Writing
 from llmwright.tasks.task import Example
 
+# In place of a row's columns: what to read, token by token.
+TOKENS = "token ids"
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -57,8 +60,23 @@ class ServedModel(Offer):
         names, values = self.contract.fields, {"text": text, "text_pair": pair}
         return self.predictor.read({names.get(n, n): v for n, v in values.items()})
 
-    def prompt_row(self, prompt: str, controls: dict[str, str] | None = None) -> Row:
-        """Return the row behind a prompt of ``/v1/completions``."""
+    def prompt_row(
+        self, prompt: str | Sequence[int], controls: dict[str, str] | None = None
+    ) -> Row:
+        """Return the row behind a prompt of ``/v1/completions``: a text, or its token ids.
+
+        Raises:
+            ApiError: An id is no token of the model, or a style is asked for beside ids (400).
+            LLMwrightError: The text cannot be read.
+        """
+        if not isinstance(prompt, str):
+            count = len(self.predictor.tokenizer)
+            unknown = max(prompt)
+            if unknown >= count:
+                raise ApiError(400, "unknown_token", param="prompt", token=unknown, count=count)
+            if controls:
+                raise ApiError(400, "no_style_of_ids", param="controls")
+            return {TOKENS: np.array(prompt, dtype=np.int64)}
         return self.predictor.read({self.predictor.text_name: prompt, "controls": controls})
 
     def read(self, values: Mapping[str, Any]) -> tuple[Row, Writing | None]:
@@ -86,7 +104,7 @@ class ServedModel(Offer):
             ApiError: The prompt is too long and may not be cut (400).
             LLMwrightError: The row cannot be encoded.
         """
-        example = self.predictor.encode(row)
+        example = self._encode(row)
         if example.truncated and not writing.may_cut:
             raise ApiError(400, "too_long", limit=self.contract.max_length)
         settings = self.predictor.settings(**writing.generation)
@@ -94,16 +112,26 @@ class ServedModel(Offer):
         if unknown >= len(self.predictor.tokenizer):
             count = len(self.predictor.tokenizer)
             raise ApiError(400, "unknown_token", param="logit_bias", token=unknown, count=count)
-        speak = partial(self._pieces, example, settings, writing.num_scores)
+        speak = partial(self._pieces, example, settings, writing)
         return Begun(example.input_ids_T, settings, speak)
 
+    def _encode(self, row: Row) -> Example:
+        """Return a row as the model reads it; ids as they are, without what would not fit."""
+        if TOKENS not in row:
+            return self.predictor.encode(row)
+        ids_T = row[TOKENS]
+        # One place must be left for the answer, where it follows the prompt.
+        limit = self.contract.max_length - (self.contract.task != "seq2seq")
+        return Example(ids_T[:limit], truncated=len(ids_T) > limit)
+
     def _pieces(
-        self, example: Example, settings: Settings, num_scores: int | None, tokens: Iterator[Token]
+        self, example: Example, settings: Settings, writing: Writing, tokens: Iterator[Token]
     ) -> Iterator[Piece]:
         """Yield a text piece by piece, one for each of its tokens."""
-        count = len(example.input_ids_T)
-        for delta in self.predictor.spoken(tokens, settings, count, num_scores):
-            yield _piece(delta, example.truncated)
+        ids_T = example.input_ids_T
+        told = tuple(ids_T.tolist()) if writing.tells_ids else None
+        for delta in self.predictor.spoken(tokens, settings, len(ids_T), writing.num_scores):
+            yield _piece(delta, example.truncated, told)
 
     def pulse(self) -> None:
         """Answer something short that every sound engine answers.
@@ -128,7 +156,7 @@ class ServedModel(Offer):
         self.predictor.close()
 
 
-def _piece(delta: Delta, truncated: bool) -> Piece:
+def _piece(delta: Delta, truncated: bool, prompt_ids: tuple[int, ...] | None) -> Piece:
     return Piece(
         delta.text,
         delta.num_input_tokens,
@@ -137,4 +165,5 @@ def _piece(delta: Delta, truncated: bool) -> Piece:
         truncated,
         delta.scores,
         delta.token_ids,
+        prompt_ids,
     )

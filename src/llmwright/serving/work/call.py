@@ -48,8 +48,10 @@ class Call:
         self.record = request.scope["record"]
         self.record.model = hosted.name
         self.jobs = jobs
-        self.last: Piece | None = None
-        self._first: Any = END
+        self.last: dict[int, Piece] = {}
+        self._first: tuple[int, Any] = (0, END)
+        self._pumps: list[asyncio.Task[None]] = []
+        self._results: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
         self._receive = request.receive
         # What waiting for the model to be loaded took is a part of the request's time.
         waited = time.monotonic() - self.record.arrived
@@ -83,6 +85,8 @@ class Call:
         self._hosted.touch()
         self._timer.cancel()
         self._watch.cancel()
+        for pump in self._pumps:
+            pump.cancel()
         for job in self.jobs:
             job.cancel()
 
@@ -111,30 +115,63 @@ class Call:
         return piece
 
     async def begin(self) -> None:
-        """Wait for the first piece of a single job's text.
+        """Wait for the first piece of a text.
 
         A stream answers only after this, so that what fails at once gets its own status code.
         """
         try:
-            self._first = await self.jobs[0].result()
+            if len(self.jobs) > 1:
+                self._pumps = [
+                    asyncio.create_task(self._pump(index, job))
+                    for index, job in enumerate(self.jobs)
+                ]
+            self._first = await self._next()
         except BaseException:
             self.close()
             raise
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """Yield the pieces of the text that has begun, empty ones only at its end."""
-        piece = self._first
-        while piece is not END:
-            self.last = piece
-            if piece.text or piece.finish_reason:
-                yield piece
-            piece = await self.jobs[0].result()
+    async def pieces(self) -> AsyncIterator[tuple[int, Piece]]:
+        """Yield the pieces of the texts that have begun, each with the place of its job.
+
+        Pieces are empty only at the end of a text.
+        """
+        open_texts, (index, piece) = len(self.jobs), self._first
+        while True:
+            if piece is END:
+                open_texts -= 1
+                if not open_texts:
+                    return
+            else:
+                self.last[index] = piece
+                if piece.text or piece.finish_reason:
+                    yield index, piece
+            index, piece = await self._next()
+
+    async def _next(self) -> tuple[int, Any]:
+        """Return the next result of any job, and its place."""
+        if len(self.jobs) == 1:
+            return 0, await self.jobs[0].result()
+        index, result = await self._results.get()
+        if isinstance(result, BaseException):
+            raise result
+        return index, result
+
+    async def _pump(self, index: int, job: Job) -> None:
+        """Put the results of one of several jobs where they are waited for together."""
+        result: Any = None
+        while result is not END:
+            try:
+                result = await job.result()
+            except Exception as error:
+                self._results.put_nowait((index, error))
+                return
+            self._results.put_nowait((index, result))
 
     def end_stream(self) -> None:
         """Count what was written and stop writing more."""
         self.close()
-        if self.last is not None:
-            self._count(self.last)
+        for piece in self.last.values():
+            self._count(piece)
 
     def _count(self, piece: Piece) -> None:
         self.record.usage(piece.prompt_tokens, piece.completion_tokens)
@@ -148,7 +185,7 @@ def event(body: Any) -> str:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events about a text that has begun; a client that leaves ends the work at once.
+    """Server-sent events about texts that have begun; a client that leaves ends the work at once.
 
     Args:
         events: What to send; an error it raises becomes the last event.

@@ -128,7 +128,8 @@ class Hosted:
         """Return how a text is to be written, the model's own limit of tokens within the server's.
 
         Raises:
-            ApiError: More tokens are asked for than one request may have (400).
+            ApiError: More tokens are asked for than one request may have, or at least more than
+                at most (400).
         """
         limit = self._config.max_new_tokens
         asked = writing.generation.get("max_new_tokens")
@@ -136,6 +137,8 @@ class Hosted:
             asked = min(limit, self.offer.contract.generation.max_new_tokens)
         if asked > limit:
             raise ApiError(400, "too_many_tokens", param="max_tokens", limit=limit)
+        if writing.generation.get("min_new_tokens", 0) > asked:
+            raise ApiError(400, "more_than_most", param="min_tokens", limit=asked)
         return replace(writing, generation={**writing.generation, "max_new_tokens": asked})
 
     def card(self) -> dict[str, Any]:

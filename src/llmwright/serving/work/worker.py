@@ -32,6 +32,8 @@ from llmwright.serving.writing import Piece, Writing, joined
 
 T = TypeVar("T")
 END = object()
+# Rows and how many may go through the model together → an answer to each.
+Answer = Callable[[Sequence[Any], int], Sequence[Any]]
 # Pieces of a stream that come quicker than this go out together: waking the event loop and sending
 # costs more than a small model's token, and nobody reads fifty pieces a second.
 PIECE_SECONDS = 0.02
@@ -65,16 +67,25 @@ class Job:
 
     Args:
         rows: What to answer; one row when a text is to be written.
-        writing: How to write a text; None to classify.
+        writing: How to write a text; None to answer the rows.
         streams: Whether pieces are delivered as they come, or all of them as one at the end.
+        place: Position of the text among those of its prompt, which decides its random numbers.
+        answer: What answers the rows; the model's `Answerer.answer` when not given.
     """
 
     def __init__(
-        self, rows: Sequence[Row], writing: Writing | None = None, streams: bool = False
+        self,
+        rows: Sequence[Any],
+        writing: Writing | None = None,
+        streams: bool = False,
+        place: int = 0,
+        answer: Answer | None = None,
     ) -> None:
         self.rows = rows
         self.writing = writing
         self.streams = streams
+        self.place = place
+        self.answer = answer
         self.parts: list[Piece] = []
         self.created = time.monotonic()
         self.cancelled = False
@@ -241,7 +252,9 @@ class Worker:
             idle = not (self._batch or self._new or self._writing or self._chores)
             self._do_chores()
             if self._batch:
-                self._answer(self._batch)
+                # Only jobs that want the same of the model share a batch.
+                for answer in dict.fromkeys(job.answer for job in self._batch):
+                    self._answer([job for job in self._batch if job.answer == answer], answer)
                 self._batch = []
                 self._busy_since = time.monotonic()
             try:
@@ -341,7 +354,7 @@ class Worker:
         if begun:
             texts = [job.begun for job in begun.values() if job.begun]
             prompts, settings = [t.prompt_T for t in texts], [t.settings for t in texts]
-            writer.add(list(begun), prompts, settings, [0] * len(texts))
+            writer.add(list(begun), prompts, settings, [job.place for job in begun.values()])
 
     def _write(self, writer: Writer) -> None:
         """Write one more token of each text."""
@@ -354,7 +367,7 @@ class Worker:
             if held is not None and not self._hand_on(held, token):
                 writer.drop(self._left(token.row))
 
-    def _answer(self, jobs: list[Job]) -> None:
+    def _answer(self, jobs: list[Job], answer: Answer | None) -> None:
         """Answer the rows of several requests together; a bad one must not harm the others."""
         jobs = [job for job in jobs if not job.cancelled]
         rows = [row for job in jobs for row in job.rows]
@@ -362,14 +375,14 @@ class Worker:
             return
         started = time.monotonic()
         try:
-            answers = self._model.answer(rows, self._config.max_batch)
+            answers = (answer or self._model.answer)(rows, self._config.max_batch)
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].deliver(error)
                 self._failed(error)
                 return
             for job in jobs:
-                self._answer([job])
+                self._answer([job], answer)
             return
         self._failures = 0
         self._metrics.batch_rows.observe(len(rows))
