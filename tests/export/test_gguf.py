@@ -11,6 +11,8 @@ import pytest
 import torch
 from tests.inference.conftest import make_tokenizer
 from transformers import (
+    BertConfig,
+    BertModel,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -21,11 +23,12 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3Model,
 )
 
 from llmwright.core.errors import InputError
 from llmwright.export.gguf.families import family_of
-from llmwright.export.gguf.write import write_gguf
+from llmwright.export.gguf.write import POOLING, write_gguf
 from llmwright.inference.engines.llamacpp.engine import LlamaCppEngine
 
 SIZES = {
@@ -102,6 +105,38 @@ def test_each_family_computes_the_same(name: str, precision: str, tmp_path: Path
     assert np.sqrt(np.square(found - expected).mean()) < limit * spread
     size = path.stat().st_size / sum(w.numel() for w in model.parameters())
     assert size < {"bf16": 2.6, "q8_0": 1.7, "q4_0": 1.3}[precision]
+
+
+BODIES = {
+    "bert": (
+        BertModel,
+        BertConfig(vocab_size=400, **{k: v for k, v in SIZES.items() if "key_value" not in k}),
+    ),
+    "qwen3": (Qwen3Model, Qwen3Config(vocab_size=400, head_dim=64, **SIZES)),
+}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "q8_0"])
+@pytest.mark.parametrize("name", BODIES)
+def test_bodies_give_the_same_vectors(name: str, precision: str, tmp_path: Path) -> None:
+    model = made(*BODIES[name])
+    path = tmp_path / "model.gguf"
+    write_gguf(model, make_tokenizer(), path, precision, lambda *_: None, POOLING["mean"])
+    random = np.random.default_rng(0)
+    lengths = [128, 100, 7, 1, *[30] * 40]
+    ids_BT = random.integers(0, 300, (len(lengths), 128))
+    mask_BT = (np.arange(128) < np.array(lengths)[:, None]).astype(np.int64)
+    engine = LlamaCppEngine(path, tmp_path, precision, writes=False, sees_all=name == "bert")
+    found_BTD = engine.hidden({"input_ids": ids_BT, "attention_mask": mask_BT})
+    engine.close()
+    with torch.no_grad():
+        tensors = torch.from_numpy(ids_BT), torch.from_numpy(mask_BT)
+        expected_BTD = model(*tensors).last_hidden_state.numpy()
+    for row, length in enumerate(lengths):
+        one, two = found_BTD[row, :length], expected_BTD[row, :length]
+        lengths_T = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+        assert ((one * two).sum(axis=1) / lengths_T).min() > 0.999
+        assert not found_BTD[row, length:].any()
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,12 @@ def refuse_unsupported(source: Path, format_name: str) -> None:
     Raises:
         InputError: A recurrent generator or a VAE (``EXPORT-002``), or a plain ``rnn`` cell, whose
             unrolled graph would fix the length of the text (``EXPORT-003``); an adapter that
-            cannot be merged (``MODEL-056``).
+            cannot be merged (``MODEL-056``); a head in GGUF (``EXPORT-030``).
     """
     contract = Contract.open(source)
+    task = TASKS.get(contract.task)
+    if format_name == "gguf" and not (task.generates or task.embeds):
+        raise InputError("EXPORT-030", task=contract.task)
     if is_adapter(source):
         kind = str(files.read_json(source / ADAPTER_CONFIG)["peft_type"])
         if kind != "LORA":
@@ -35,7 +38,7 @@ def refuse_unsupported(source: Path, format_name: str) -> None:
         return
     config = files.read_json(source / "config.json")
     name = next(iter(config.get("architectures") or []), contract.model_type)
-    if TASKS.get(contract.task).generates:
+    if task.generates:
         raise InputError("EXPORT-002", name=name, format=format_name)
     if config.get("cell") == "rnn":
         raise InputError("EXPORT-003", name=name, cell="rnn")

@@ -119,6 +119,21 @@ def test_old_texts_are_forgotten_where_room_is_needed(engine: LlamaCppEngine) ->
         engine.begin(prompts(1, 2, 3, 4, 5))
 
 
+def test_a_decoder_gives_vectors_beside_texts(engine: LlamaCppEngine) -> None:
+    (prompt,) = prompts(20)
+    batch = {"input_ids": prompt[None], "attention_mask": np.ones((1, 20), dtype=np.int64)}
+    before = engine.begin([prompt])
+    found_TD = engine.hidden(batch)[0]
+    assert found_TD.shape == (20, 64)
+    # Other texts in between leave nothing behind.
+    engine.hidden({**batch, "input_ids": batch["input_ids"][:, ::-1]})
+    np.testing.assert_allclose(engine.hidden(batch)[0], found_TD, atol=1e-5)
+    after = engine.begin([prompt])
+    np.testing.assert_allclose(after.logits_BV, before.logits_BV, atol=2e-2)
+    before.close()
+    after.close()
+
+
 def test_a_damaged_file_is_named(file: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(file.read_bytes()[:5000])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gguf import MODEL_ARCH, GGUFWriter, PoolingType, RopeScalingType, get_tensor_name_map
+from gguf import MODEL_ARCH, GGUFWriter, RopeScalingType, get_tensor_name_map
 
 from llmwright.core.errors import InputError
 
@@ -135,7 +135,6 @@ def _bert_sizes(writer: GGUFWriter, config: PretrainedConfig) -> None:
     writer.add_layer_norm_eps(config.layer_norm_eps)
     writer.add_causal_attention(False)
     writer.add_token_type_count(config.type_vocab_size)
-    writer.add_pooling_type(PoolingType.MEAN)
 
 
 def _plain(name: str, weight: np.ndarray, config: PretrainedConfig) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from gguf import (
     GGMLQuantizationType,
     GGUFWriter,
     LlamaFileType,
+    PoolingType,
     quantize,
 )
 
@@ -39,6 +40,7 @@ ENDS = ("token_embd.weight", "output.weight")
 # Read by row and added, never multiplied: small, and llama.cpp wants them in full.
 ADDED = ("position_embd.weight", "token_types.weight")
 BLOCK = 32
+POOLING = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last": PoolingType.LAST}
 
 
 def export_gguf(
@@ -60,7 +62,9 @@ def export_gguf(
     model = load_model(source, task=task.auto_class)
     if attached_to(model) is not None:
         merge(model)
-    vocabulary = write_gguf(model, load_tokenizer(source), folder / FILE, chosen.precision, report)
+    pooling = None if contract.embedding is None else POOLING[contract.embedding.pooling]
+    tokenizer, path = load_tokenizer(source), folder / FILE
+    vocabulary = write_gguf(model, tokenizer, path, chosen.precision, report, pooling)
     context = int(model.config.max_position_embeddings)
     return {"graphs": {"model": FILE}, "context": context, "vocabulary": vocabulary}
 
@@ -71,8 +75,17 @@ def write_gguf(
     path: Path,
     precision: str,
     report: Callable[[str, int, int], None],
+    pooling: PoolingType | None = None,
 ) -> str | None:
     """Write a model as one file; return llama.cpp's name of its tokenizer's kind, if it has one.
+
+    Args:
+        model: Any of the known families.
+        tokenizer: Its tokenizer.
+        path: Where the file goes.
+        precision: In how many bits weights are kept: ``bf16``, ``q8_0`` or ``q4_0``.
+        report: Is told how many weights are written.
+        pooling: How other programs are to make a text's vector; ours does it itself.
 
     Raises:
         InputError: As `export_gguf`.
@@ -83,6 +96,8 @@ def write_gguf(
     writer.add_file_type(file_type)
     writer.add_name(model.config.model_type)
     family.sizes(writer, model.config)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     rows = int(model.get_input_embeddings().weight.shape[0])
     vocabulary = write_vocabulary(writer, tokenizer, rows)
     factors = rope_factors(model.config)

@@ -17,12 +17,15 @@ from llmwright.inference.engines.engine import AdapterNames, Decoding, Engine, R
 from llmwright.inference.engines.exported import is_export, read_export
 from llmwright.inference.engines.llamacpp.cache import Cache, Slot
 from llmwright.inference.engines.llamacpp.library import ContextSettings, ModelSettings, library
+from llmwright.inference.engines.llamacpp.vectors import TokenVectors
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.task import Batch
+from llmwright.tasks.task import TASKS, Batch
 
 # Tokens that go through the model together; of a long prompt so many at a time.
 BATCH_TOKENS = 512
 NUM_SLOTS = 32
+# Model types in which tokens see those behind them.
+SEE_ALL = ("bert",)
 
 
 class LlamaCppEngine(Engine):
@@ -33,6 +36,8 @@ class LlamaCppEngine(Engine):
         folder: Where it lies, with what belongs to it.
         number_format: How its weights are stored.
         num_slots: Texts that are written at the same time.
+        writes: Whether texts are written; else it gives vectors only.
+        sees_all: Whether each token's vector depends on those behind it too, as in BERT.
 
     Raises:
         InputError: llama.cpp cannot read the file (``INFER-044``).
@@ -42,10 +47,20 @@ class LlamaCppEngine(Engine):
 
     name: ClassVar[str] = "llamacpp"
 
+    gives_hidden = True
+
     def __init__(
-        self, path: Path, folder: Path, number_format: str, num_slots: int = NUM_SLOTS
+        self,
+        path: Path,
+        folder: Path,
+        number_format: str,
+        num_slots: int = NUM_SLOTS,
+        writes: bool = True,
+        sees_all: bool = False,
     ) -> None:
         self.folder, self.number_format = folder, number_format
+        self._writes, self._sees_all = writes, sees_all
+        self._vectors: TokenVectors | None = None
         self._library = lib = library()
         self._model = lib.model_load_from_file(
             str(path).encode(), lib.settings(ModelSettings, n_gpu_layers=0)
@@ -54,7 +69,12 @@ class LlamaCppEngine(Engine):
             raise InputError("INFER-044", path=path)
         self.context = int(lib.model_n_ctx_train(self._model))
         self.num_outputs = int(lib.vocab_n_tokens(lib.model_get_vocab(self._model)))
-        num_cells = min(num_slots, 8) * self.context
+        if writes:
+            self._prepare_writing(path, num_slots)
+
+    def _prepare_writing(self, path: Path, num_slots: int) -> None:
+        """Make the context in which texts are written and the cache of what was read."""
+        lib, num_cells = self._library, min(num_slots, 8) * (self.context or 0)
         settings = lib.settings(
             ContextSettings,
             n_ctx=num_cells,
@@ -84,13 +104,18 @@ class LlamaCppEngine(Engine):
             InputError, ResourceError: As the class.
         """
         info = read_export(folder)
-        return cls(folder / info["graphs"]["model"], folder, str(info["number_format"]))
+        path, number_format = folder / info["graphs"]["model"], str(info["number_format"])
+        writes, sees_all = TASKS.get(contract.task).generates, contract.model_type in SEE_ALL
+        return cls(path, folder, number_format, writes=writes, sees_all=sees_all)
 
     def close(self) -> None:
         """Give the memory back; the engine is of no use afterwards."""
         if self._model:
-            self._library.batch_free(self._batch)
-            self._library.free(self._context)
+            if self._vectors is not None:
+                self._vectors.close()
+            if self._writes:
+                self._library.batch_free(self._batch)
+                self._library.free(self._context)
             self._library.model_free(self._model)
             self._model = None
 
@@ -107,6 +132,18 @@ class LlamaCppEngine(Engine):
             finally:
                 self.cache.forget(slot)
         return found_BTV
+
+    def hidden(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
+        """Return the last vector of each token, as `Engine.hidden` says."""
+        if self._vectors is None:
+            length = self.context or 0
+            self._vectors = TokenVectors(self._library, self._model, length, self._sees_all)
+        lengths = batch["attention_mask"].sum(axis=1)
+        rows = zip(batch["input_ids"], lengths, strict=True)
+        texts = [ids_T[:length].tolist() for ids_T, length in rows]
+        width = batch["input_ids"].shape[1]
+        found_BTD = self._vectors.read(texts)
+        return np.pad(found_BTD, ((0, 0), (0, width - found_BTD.shape[1]), (0, 0)))
 
     def begin(
         self,

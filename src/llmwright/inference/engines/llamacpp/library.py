@@ -124,7 +124,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "llama_batch_free": (None, [Batch]),
     "llama_decode": (c_int32, [c_void_p, Batch]),
     "llama_get_logits_ith": (POINTER(c_float), [c_void_p, c_int32]),
-    "llama_get_embeddings_seq": (POINTER(c_float), [c_void_p, c_int32]),
+    "llama_get_embeddings_ith": (POINTER(c_float), [c_void_p, c_int32]),
     "llama_print_system_info": (c_char_p, []),
 }
 
