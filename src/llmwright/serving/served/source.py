@@ -13,6 +13,7 @@ from llmwright.core import files
 from llmwright.core.artifacts import MANIFEST, Artifact
 from llmwright.inference.engines.opening import open_contract
 from llmwright.inference.predictor import Predictor
+from llmwright.inference.proof.probes import TENSORS_FILE
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.served.offer import Offer
 
@@ -79,7 +80,8 @@ def estimated_bytes(folder: Path, num_texts: int) -> int:
         folder: The model's files.
         num_texts: Texts that may be written at the same time.
     """
-    weights = sum(f.stat().st_size for f in folder.rglob("*") if f.suffix in WEIGHTS)
+    found = [file for file in folder.rglob("*") if file.suffix in WEIGHTS]
+    weights = sum(file.stat().st_size for file in found if file.name != TENSORS_FILE)
     path = folder / "config.json"
     config = files.read_json(path) if path.is_file() else {}
     return weights + num_texts * _cache_bytes(config)

@@ -101,13 +101,14 @@ class Fleet:
         Raises:
             ApiError: It never fits, or all others are at work for too long (503).
         """
-        limit, need = self._config.max_memory_bytes, wanted.memory_bytes
+        limit, least = self._config.max_memory_bytes, wanted.source.size_bytes
         if limit is None:
             return
-        if need > limit:
-            raise ApiError(503, "model_too_large", name=wanted.name, need=need, limit=limit)
+        if least > limit:
+            raise ApiError(503, "model_too_large", name=wanted.name, need=least, limit=limit)
         until = time.monotonic() + self._config.request_timeout_seconds
-        while self._used_bytes() + need > limit:
+        # Alone it may try: what was measured of the first model holds the libraries too.
+        while (used := self._used_bytes()) and used + wanted.memory_bytes > limit:
             idle = [h for h in self.models.values() if h.state == "ready" and h.is_idle()]
             if idle:
                 victim = min(idle, key=lambda hosted: hosted.last_used)

@@ -42,6 +42,8 @@ class ModelThread:
     def _run(self) -> None:
         while (item := self._work.get()) is not None:
             work, future = item
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(work())
             except BaseException as error:  # whoever waits for the result decides

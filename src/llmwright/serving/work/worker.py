@@ -177,13 +177,16 @@ class Worker:
         with self._wake:
             self._closing = True
             left = [*self._waiting, *self._new, *self._writing.values(), *self._batch]
+            chores = list(self._chores)
             self._waiting.clear()
+            self._chores.clear()
             self._wake.notify()
         for job in left:
             job.cancelled = True
             job.deliver(error)
-        while self._chores:
-            self._chores.popleft()[1].set_exception(error)
+        for _, future in chores:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
 
     def do(self, work: Callable[[], T]) -> Future[T]:
         """Do something with the model between two steps and return its result to come."""
@@ -300,7 +303,10 @@ class Worker:
 
     def _do_chores(self) -> None:
         while self._chores:
-            work, future = self._chores.popleft()
+            with self._wake:
+                work, future = self._chores.popleft() if self._chores else (None, None)
+            if work is None or future is None or not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(work())
             except Exception as error:  # whoever waits for the result decides
