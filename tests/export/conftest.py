@@ -37,7 +37,7 @@ class Bench:
         store = Store(root / ".llmwright")
         self.run = Run("r", root / "run", root, store, [self.events.append])
         self._models: dict[str, Artifact] = {}
-        self._exports: dict[str, Artifact] = {}
+        self._exports: dict[tuple[str, str], Artifact] = {}
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = tiny.rows_for(name)
@@ -58,11 +58,12 @@ class Bench:
         assert draft.artifact is not None
         return draft.artifact
 
-    def export(self, name: str) -> Artifact:
-        if name not in self._exports:
-            model = self.model(name)
-            self._exports[name] = export(ExportConfig(), {"model": model}, self.run)
-        return self._exports[name]
+    def export(self, name: str, precision: str = "float32") -> Artifact:
+        if (name, precision) not in self._exports:
+            config = ExportConfig(format={"kind": "onnx", "precision": precision})
+            made = export(config, {"model": self.model(name)}, self.run)
+            self._exports[name, precision] = made
+        return self._exports[name, precision]
 
 
 @pytest.fixture(scope="session")

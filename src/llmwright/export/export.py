@@ -120,6 +120,7 @@ def _describe(
             "format": info["format"],
             "number_format": info["number_format"],
             "graphs": info.get("graphs", {}),
+            "weights": info.get("weights", {}),
             "size_bytes": sum(sizes.values()),
             "sizes": sizes,
             "versions": versions(),
@@ -137,10 +138,16 @@ def versions() -> dict[str, str]:
 def _say(artifact: Artifact, table: ParityTable, run: Run) -> None:
     names = ("logit_difference", "log_prob_difference", "vector_difference")
     difference = next(v for name in names if (v := table.value(name)) is not None)
+    agreement = ""
+    for name in ("label_agreement", "token_agreement"):
+        if (share := table.value(name)) is not None:
+            agreement = text(f"export.{name}", percent=f"{100 * share:.1f}")
     run.notice(
         text(
             "export.done",
             format=artifact.metadata["format"],
+            number_format=artifact.metadata["number_format"],
+            agreement=agreement,
             megabytes=f"{artifact.metadata['size_bytes'] / 1e6:.1f}",
             seconds=f"{artifact.metadata['export_seconds']:.0f}",
             difference=f"{difference:.1g}",

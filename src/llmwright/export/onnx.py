@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx_ir
 import torch
 
 from llmwright.core.errors import InputError
-from llmwright.export.config import Format
+from llmwright.export.config import OnnxFormat
+from llmwright.export.int8 import to_int8, widths
 from llmwright.models.adapters.attached import attached_to
 from llmwright.models.adapters.put import merge
 from llmwright.models.load import load_model
@@ -31,7 +33,6 @@ from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 
 if TYPE_CHECKING:
-    import onnx_ir
     from transformers import PreTrainedModel
 
 # Sizes of the example that is traced. All differ and none is 0 or 1, which tracing takes for fixed.
@@ -39,18 +40,19 @@ ROWS, TOKENS, TARGETS, CACHED, KEPT = 2, 7, 3, 5, 4
 
 
 def export_onnx(
-    chosen: Format, source: Path, folder: Path, report: Callable[[str, int, int], None]
+    chosen: OnnxFormat, source: Path, folder: Path, report: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """Write the ONNX graphs of a model and return what ``export.json`` says about them.
 
     Args:
-        chosen: The format's settings.
+        chosen: Says in how many bits weights are kept.
         source: Model folder.
         folder: Where the graphs go.
         report: Is told which graph is being made.
 
     Raises:
-        InputError: The exporter cannot express the model (``EXPORT-004``).
+        InputError: The exporter cannot express the model (``EXPORT-004``), or it has no weight that
+            8 bits are for (``EXPORT-023``).
     """
     contract = Contract.open(source)
     task = TASKS.get(contract.task)
@@ -59,12 +61,24 @@ def export_onnx(
         merge(model)
     total = 2 if task.generates and model.config.is_encoder_decoder else 1
     graphs: dict[str, str] = {}
+    weights = {"int8": 0, "float32": 0}
+    num_labels = 0 if task.generates else int(model.config.num_labels)
     for index, trace in enumerate(traces(model, task.generates, contract.token_types)):
         report(trace.name, index, total)
         graphs[trace.name] = f"{trace.name}.onnx"
-        write_graph(model, trace, folder / graphs[trace.name])
+        program = graph_of(model, trace)
+        if chosen.precision == "int8":
+            program = to_int8(program, task.generates, num_labels)
+        for width, count in widths(program).items():
+            weights[width] += count
+        _forget_origin(program)
+        path = folder / graphs[trace.name]
+        onnx_ir.save(program, str(path), external_data=f"{path.name}.data")
+    if chosen.precision == "int8" and not weights["int8"]:
+        raise InputError("EXPORT-023", name=type(model).__name__)
     report("saved", total, total)
-    return {"graphs": graphs, "context": getattr(model.config, "max_position_embeddings", None)}
+    context = getattr(model.config, "max_position_embeddings", None)
+    return {"graphs": graphs, "context": context, "weights": weights}
 
 
 @dataclass(frozen=True)
@@ -177,13 +191,12 @@ def _decoder(
     return Trace("decode", inputs, shapes)
 
 
-def write_graph(model: PreTrainedModel, trace: Trace, path: Path) -> None:
-    """Trace one graph and write it, its weights in a file beside it.
+def graph_of(model: PreTrainedModel, trace: Trace) -> onnx_ir.Model:
+    """Trace one graph and return it, inputs and outputs named as the engine knows them.
 
     Raises:
         InputError: The exporter cannot express the model (``EXPORT-004``).
     """
-    import onnx_ir
     from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -192,14 +205,14 @@ def write_graph(model: PreTrainedModel, trace: Trace, path: Path) -> None:
         with warnings.catch_warnings():
             # Tracing warns about its own internals, which a user can do nothing about.
             warnings.simplefilter("ignore")
-            program = OnnxExporter().export(model, trace.inputs, config).program
+            exported = OnnxExporter().export(model, trace.inputs, config)
     except Exception as error:  # torch.export has many classes of errors of its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         name = type(model).__name__
         raise InputError("EXPORT-004", name=name, graph=trace.name, reason=reason) from error
+    program: onnx_ir.Model = exported.program
     _name_caches(program)
-    _forget_origin(program)
-    onnx_ir.save(program, str(path), external_data=f"{path.name}.data")
+    return program
 
 
 def _name_caches(program: onnx_ir.Model) -> None:

@@ -1,9 +1,9 @@
 """Is this the same model? The recorded probes run again, and a table of the differences.
 
 Comparisons of texts are teacher-forced: the model is led along the recorded continuation, so one
-early difference does not spoil all that follows. A token that differs counts only where the
-recorded lead of the likeliest token over the second exceeds the tolerance: closer races may go
-either way without anything being wrong.
+early difference does not spoil all that follows. A label or token that differs counts only where
+the recorded lead of the likeliest one over the second exceeds what is too close to call in a number
+format: closer races may go either way without anything being wrong.
 
 Shapes: L labels, T tokens, U written tokens, V vocabulary, K kept tokens, D size of a vector.
 """
@@ -38,26 +38,44 @@ class Limits:
     Attributes:
         tolerance: Largest difference of a logit or log-probability, times the largest recorded
             value where that is above 1.
-        min_agreement: Share of labels and of tokens that must agree.
+        min_labels: Share of labels that must agree.
+        min_tokens: Share of tokens that must agree, each behind the recorded ones.
+        min_texts: Share of whole texts that must be written alike; one token in twenty that differs
+            changes most texts, so formats of few bits promise none.
         min_cosine: Least cosine of the angle between a text's vector and the recorded one.
+        close: Lead of a label or token over the second (difference of logits) up to which either is
+            right; the tolerance when not given.
     """
 
     tolerance: float
-    min_agreement: float
-    min_cosine: float = 0.98
+    min_labels: float
+    min_tokens: float
+    min_texts: float
+    min_cosine: float
+    close: float | None = None
+
+    @property
+    def lead(self) -> float:
+        """The lead that is too close to call where values are not scaled: probabilities."""
+        return self.tolerance if self.close is None else self.close
+
+    def close_for(self, values: np.ndarray) -> float:
+        """Return the lead that is too close to call among these values."""
+        scaled = self.tolerance * max(1.0, largest(values))
+        return scaled if self.close is None else self.close
 
 
 # By the number format of what is checked. Other arithmetic gives other last digits; 8 bits give
 # other digits altogether, so there the answers count.
 LIMITS = {
-    "float32": Limits(1e-4, 1.0, 0.99999),
-    "bfloat16": Limits(5e-2, 0.99, 0.999),
-    "float16": Limits(1e-2, 0.99, 0.999),
-    "int8": Limits(1.0, 0.95),
-    "bf16": Limits(1e-1, 0.98, 0.999),
-    "q8_0": Limits(5e-1, 0.95, 0.999),
-    "q4_0": Limits(5.0, 0.7, 0.95),
-    "url": Limits(1e-3, 1.0, 0.9999),
+    "float32": Limits(1e-4, 1.0, 1.0, 1.0, 0.99999),
+    "bfloat16": Limits(5e-2, 0.99, 0.98, 0.0, 0.999, close=0.05),
+    "float16": Limits(1e-2, 0.99, 0.99, 0.0, 0.999, close=0.01),
+    "int8": Limits(0.5, 0.99, 0.95, 0.0, 0.98, close=0.25),
+    "bf16": Limits(5e-2, 0.99, 0.98, 0.0, 0.999, close=0.05),
+    "q8_0": Limits(0.2, 0.99, 0.95, 0.0, 0.999, close=0.1),
+    "q4_0": Limits(2.0, 0.9, 0.7, 0.0, 0.95, close=0.25),
+    "url": Limits(1e-3, 1.0, 1.0, 1.0, 0.9999),
 }
 
 
@@ -140,11 +158,11 @@ def limits_for(
 ) -> Limits:
     """Return what is accepted of a number format, with the user's own limits laid over it."""
     known = LIMITS.get(number_format, LIMITS["int8"])
-    return Limits(
-        known.tolerance if tolerance is None else tolerance,
-        known.min_agreement if min_agreement is None else min_agreement,
-        known.min_cosine,
-    )
+    if tolerance is not None:
+        known = replace(known, tolerance=tolerance)
+    if min_agreement is not None:
+        known = replace(known, min_labels=min_agreement, min_tokens=min_agreement)
+    return known
 
 
 @dataclass
@@ -234,15 +252,15 @@ def _add_lines(table: ParityTable, tally: Tally, limits: Limits, task: Task) -> 
     agreement = tally.agreeing / max(1, tally.compared)
     if task.generates:
         table.at_most("log_prob_difference", tally.largest_difference, scaled)
-        table.at_least("token_agreement", agreement, limits.min_agreement)
-        table.at_least("texts_equal", tally.texts_equal / count, limits.min_agreement)
+        table.at_least("token_agreement", agreement, limits.min_tokens)
+        table.at_least("texts_equal", tally.texts_equal / count, limits.min_texts)
     elif task.embeds:
         table.at_most("vector_difference", tally.largest_difference, scaled)
         table.at_least("cosine", tally.least_cosine, limits.min_cosine)
     else:
         table.at_most("logit_difference", tally.largest_difference, scaled)
         if task.decides:
-            table.at_least("label_agreement", agreement, limits.min_agreement)
+            table.at_least("label_agreement", agreement, limits.min_labels)
 
 
 def _inputs(part: Sequence[Probe], predictor: Predictor, tally: Tally) -> None:
@@ -301,7 +319,7 @@ def _labels_agree(
     found: np.ndarray, recorded: np.ndarray, contract: Any, limits: Limits
 ) -> np.ndarray:
     """Return where the decision is the same, or was too close to call."""
-    close = limits.tolerance * max(1.0, largest(recorded))
+    close = limits.close_for(recorded)
     if contract.multi_label:
         border = np.log(contract.threshold / (1 - contract.threshold))
         same_L: np.ndarray = (found >= border) == (recorded >= border)
@@ -374,7 +392,7 @@ def _token_agrees(
 ) -> bool:
     if int(log_probs_V.argmax()) == int(ids_K[0]) and np.isfinite(log_probs_V[ids_K[0]]):
         return True
-    close = limits.tolerance * max(1.0, largest(expected_K))
+    close = limits.close_for(expected_K)
     return len(expected_K) > 1 and bool(expected_K[0] - expected_K[1] <= close)
 
 

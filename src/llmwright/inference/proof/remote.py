@@ -73,7 +73,8 @@ def compare_remote(
         share = with_log_probs / max(1, table.num_probes)
         table.at_least("log_probs_given", share, 0.0)
     name = "texts_equal" if generates else "label_agreement"
-    table.at_least(name, sum(agreeing) / max(1, len(agreeing)), limits.min_agreement)
+    limit = limits.min_texts if generates else limits.min_labels
+    table.at_least(name, sum(agreeing) / max(1, len(agreeing)), limit)
     return table
 
 
@@ -116,7 +117,7 @@ class Judge:
         if logits_TL.shape[-1] < 2:
             return np.zeros(len(logits_TL), dtype=bool)
         ordered_TL = np.sort(logits_TL, axis=-1)
-        close_T: np.ndarray = ordered_TL[:, -1] - ordered_TL[:, -2] <= self.limits.tolerance
+        close_T: np.ndarray = ordered_TL[:, -1] - ordered_TL[:, -2] <= self.limits.lead
         return close_T
 
     def _same_labels(self, found: Any, probe: Probe) -> bool:
@@ -125,7 +126,7 @@ class Judge:
             return False
         threshold = self.contract.threshold
         border = np.log(threshold / (1 - threshold))
-        close = np.abs(probe.logits - border) <= self.limits.tolerance
+        close = np.abs(probe.logits - border) <= self.limits.lead
         changed = set(map(str, found)) ^ set(probe.answer["labels"])
         undecided = {name for name, near in zip(self.contract.labels, close, strict=True) if near}
         return changed <= undecided
@@ -173,7 +174,7 @@ class Judge:
         assert probe.top_log_probs_UK is not None
         places = self._first_difference(str(found.get("text")), probe)
         leads_U = probe.top_log_probs_UK[:, 0] - probe.top_log_probs_UK[:, 1]
-        return bool(leads_U[places].min() <= self.limits.tolerance)
+        return bool(leads_U[places].min() <= self.limits.lead)
 
     def _first_difference(self, text: str, probe: Probe) -> list[int]:
         """Return the recorded token that a text does not go on with.

@@ -161,6 +161,9 @@ class ModelCard(Answer):
     """What it does."""
     engine: str | None
     """What runs it; null while it is not loaded."""
+    number_format: str | None
+    """How its weights are stored: `float32`, or fewer bits (`int8`, `q8_0`), which answer a little
+    otherwise than the trained model; null while it is not loaded."""
     state: Literal["unloaded", "loading", "ready", "failed"]
     """Whether it can answer; an unloaded one is loaded when it is asked for."""
     problem: str | None

@@ -143,10 +143,11 @@ class Hosted:
 
     def card(self) -> dict[str, Any]:
         """Return what ``/v1/models`` says about it."""
-        engine = self._model.predictor.engine.name if self._model else None
+        engine = self._model.predictor.engine if self._model else None
         return {
             **self.offer.card(),
-            "engine": engine,
+            "engine": engine and engine.name,
+            "number_format": engine and engine.number_format,
             "state": self.state,
             "problem": self.problem,
             "memory_bytes": self.memory_bytes,
