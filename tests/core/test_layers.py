@@ -16,7 +16,9 @@ from llmwright.core.layers import (
 
 
 def form_at(parts: Sequence[str]) -> Form:
-    return "choice" if parts[-1] in ("o", "optimizer") else "other"
+    if parts[-1] == "docs":
+        return "short folder"
+    return "short kind" if parts[-1] in ("o", "optimizer") else "other"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,10 @@ def form_at(parts: Sequence[str]) -> Form:
         ({"o": "sgd"}, {"o": {"kind": "adamw"}}, {"o": {"kind": "adamw"}}),
         ({"o": {"kind": "sgd", "lr": 1}}, {"o": "sgd"}, {"o": {"kind": "sgd", "lr": 1}}),
         ({"o": {"kind": "sgd", "lr": 1}}, {"o": "adamw"}, {"o": "adamw"}),
+        ({"docs": "a"}, {"docs": {"size": 1}}, {"docs": {"folder": "a", "size": 1}}),
+        ({"docs": {"folder": "a", "size": 1}}, {"docs": "b"}, {"docs": {"folder": "b", "size": 1}}),
+        ({"docs": 2024}, {"docs": {"size": 1}}, {"docs": {"folder": 2024, "size": 1}}),
+        ({"docs": {"folder": "a"}}, {"docs": False}, {"docs": False}),
         # what is no choice has no short form
         ({"source": "a.csv"}, {"source": {"train": "b"}}, {"source": {"train": "b"}}),
         # entries of lists

@@ -31,7 +31,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, ValidationError, core_schema
 
 from llmwright.core.errors import ConfigError, closest
-from llmwright.core.layers import Form
+from llmwright.core.layers import BARE, SHORT, Form
 from llmwright.core.locale import error_text, text, text_or
 from llmwright.core.registry import Registry, load_object
 
@@ -47,10 +47,12 @@ class Config(BaseModel):
     """Base of all configuration: frozen, unknown keys refused, help from attribute docstrings.
 
     Attributes:
+        short_form: The field that a value alone stands for, in place of a mapping; empty for none.
         extended_by: Fields that are a budget: a run that differs from an earlier one in nothing
             else can go on from what that one did.
     """
 
+    short_form: ClassVar[str] = ""
     extended_by: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(
@@ -64,7 +66,12 @@ class Config(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _keep_default_kind(cls, values: Any) -> Any:
-        """Let ``optimizer.lr=0.1`` alone change the default optimizer without naming its kind."""
+        """Let ``optimizer.lr=0.1`` alone change the default optimizer without naming its kind.
+
+        A value alone becomes the field of the short form.
+        """
+        if cls.short_form and type(values) in BARE:
+            values = {cls.short_form: str(values)}
         if not isinstance(values, dict):
             return values
         filled = dict(values)
@@ -314,11 +321,18 @@ def is_text(cls: type[BaseModel], parts: Sequence[str]) -> bool:
 
 
 def form_at(cls: type[BaseModel], parts: Sequence[str]) -> Form:
-    """Say what a dotted place takes: text, a choice or another value."""
+    """Say what a dotted place takes, as `layers.Form` has it."""
     if is_text(cls, parts):
         return "text"
-    marks = [mark for _, found in places_at(cls, parts) for mark in found]
-    return "choice" if any(isinstance(mark, Choice) for mark in marks) else "other"
+    places = places_at(cls, parts)
+    if any(isinstance(mark, Choice) for _, found in places for mark in found):
+        return f"{SHORT}kind"
+    short = next((kind.short_form for kind, _ in places if _has_short_form(kind)), "")
+    return f"{SHORT}{short}" if short else "other"
+
+
+def _has_short_form(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Config) and bool(kind.short_form)
 
 
 def is_secret(cls: type[BaseModel], parts: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
@@ -16,9 +16,12 @@ from llmwright.core.errors import ConfigError, closest
 
 Values = dict[str, Any]
 PREFIX = "LLMWRIGHT_"
-# Says what a dotted place takes: text, taken as it is written; a `Choice`, whose short form is the
-# name of its kind; or any other value.
-Form = Literal["text", "choice", "other"]
+# Says what a dotted place takes: text, taken as it is written; settings whose short form stands for
+# one of them, as ``short kind`` of a `Choice`; or any other value.
+Form = str
+SHORT = "short "
+# What may be a short form; a folder of digits is a number to YAML.
+BARE = (str, int, float)
 FormAt = Callable[[Sequence[str]], Form]
 
 
@@ -36,13 +39,14 @@ def merge(base: Values, top: Values, form_at: FormAt, place: Sequence[str] = ())
 
     Mappings merge key by key; a mapping with another ``kind`` replaces the old one whole, since
     the fields of one kind mean nothing to another. The short form of a choice
-    (``optimizer: adamw``) is the same as ``{kind: adamw}``, on both sides. A mapping whose keys
-    are numbers or step names changes those entries of a list (``export.1.format``).
+    (``optimizer: adamw``) is the same as ``{kind: adamw}``, on both sides, and so are those of
+    other settings. A mapping whose keys are numbers or step names changes those entries of a list
+    (``export.1.format``).
 
     Args:
         base: What lies below.
         top: What wins.
-        form_at: Says which places take a choice.
+        form_at: Says which places have a short form.
         place: Where ``base`` stands itself.
     """
     merged = dict(base)
@@ -59,14 +63,23 @@ def _laid_over(old: Any, value: Any, form_at: FormAt, place: Sequence[str]) -> A
             index = found[str(key)]
             entries[index] = _laid_over(entries[index], entry, form_at, (*place, str(key)))
         return entries
-    is_short = isinstance(old, str) and isinstance(value, dict) and "kind" not in value
-    if is_short and form_at(place) == "choice":
-        old = {"kind": old}
-    if isinstance(old, dict) and isinstance(value, str) and old.get("kind") == value:
-        value = {"kind": value}
+    field = _short_field(old, value, form_at, place)
+    if field and not isinstance(old, dict) and field not in value:
+        old = {field: old}
+    if field and not isinstance(value, dict) and (field != "kind" or old.get("kind") == value):
+        value = {field: value}
     if isinstance(old, dict) and isinstance(value, dict) and _same_kind(old, value):
         return merge(old, value, form_at, place)
     return value
+
+
+def _short_field(old: Any, value: Any, form_at: FormAt, place: Sequence[str]) -> str:
+    """Return the field that the bare one of two values stands for; empty where none does."""
+    bare, other = (value, old) if isinstance(old, dict) else (old, value)
+    if not isinstance(other, dict) or type(bare) not in BARE:
+        return ""
+    form = form_at(place)
+    return form.removeprefix(SHORT) if form.startswith(SHORT) else ""
 
 
 def entries_of(entries: list[Any], addressed: Values) -> dict[str, int]:

@@ -23,6 +23,7 @@ PACKAGE_OF_PREFIX = {
     "MODEL": "models",
     "TASK": "tasks",
     "INFER": "inference",
+    "KNOW": "knowledge",
     "EVAL": "evaluation",
     "EXPORT": "export",
     "COMPRESS": "compression",

@@ -45,6 +45,12 @@ def cut(text: str) -> str:
     return " ".join(MARKS.get(word, "▁" if word.isspace() else word) for word in words)
 
 
+def words_for_search(text: str) -> list[str]:
+    """Return the words of a text, long ones also as the shorter words they consist of."""
+    found: list[str] = _segmenter().lcut_for_search(text)
+    return found
+
+
 def train_jieba(
     config: TokenizeConfig, texts: Iterable[str], framing: Framing
 ) -> PreTrainedTokenizerFast:
