@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from llmwright.data.records import TaskName
     from llmwright.export.config import Format
     from llmwright.inference.chat import Conversation as Conversation
+    from llmwright.serving.config import GuardKind
     from llmwright.tokenization.config import SpecialTokens
     from llmwright.training.adapters.config import AdapterKind
     from llmwright.training.config import ProbesConfig, TrainConfig
@@ -391,6 +392,9 @@ def serve(
     max_restarts: int = 3,
     max_body_bytes: int = 1000000,
     max_new_tokens: int = 4096,
+    guards: Sequence[GuardKind | Mapping[str, Any]] = DEFAULT,
+    cache_bytes: int = 0,
+    cache_shared: bool = False,
     drain_seconds: float = 30.0,
     num_probes: int = 4,
     strict_probes: bool = False,

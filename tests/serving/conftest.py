@@ -21,6 +21,7 @@ from llmwright.models.spec import ModelRequest, build_model
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.auth import Keys
+from llmwright.serving.guards.guarding import Guards
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.server import background
 from llmwright.tasks.make_contract import ContractRequest, make_contract
@@ -196,11 +197,12 @@ def server(models: Callable[[str], ServedModel]) -> Server:
         keys: list[str] | None = None,
         model: Any = None,
         held: Keys | None = None,
+        guards: Guards | None = None,
         **settings: Any,
     ) -> Iterator[httpx.Client]:
         config = ServeConfig(port=0, **{"access_log": False, **settings})
         plain = {f"key-{number}": key for number, key in enumerate(keys or [])}
-        app = create_app(model or models(name), config, held or Keys(plain))
+        app = create_app(model or models(name), config, held or Keys(plain), guards=guards)
         with (
             background(app, config) as address,
             httpx.Client(base_url=address, timeout=30, trust_env=False) as client,

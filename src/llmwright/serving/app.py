@@ -13,6 +13,7 @@ from llmwright.serving.config import ServeConfig
 from llmwright.serving.door import errors
 from llmwright.serving.door.auth import Keys
 from llmwright.serving.door.gate import Gate
+from llmwright.serving.guards.guarding import Guards
 from llmwright.serving.routes import chat, classify, completions, generate, operating, pages
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.served.offer import Offer
@@ -24,6 +25,7 @@ def create_app(
     models: ServedModel | Sequence[Source],
     config: ServeConfig,
     keys: Keys | None = None,
+    guards: Guards | None = None,
 ) -> FastAPI:
     """Return the ASGI application that answers with models.
 
@@ -32,10 +34,11 @@ def create_app(
             answers requests that name none.
         config: Limits and settings; address and files are not used here.
         keys: API keys; None leaves the server open to this machine.
+        guards: What looks at prompts and replies; nothing when None.
     """
     keys = keys or Keys()
     sources = [Source.loaded(models)] if isinstance(models, ServedModel) else list(models)
-    service = Service(sources, config, len(keys))
+    service = Service(sources, config, len(keys), guards or Guards())
     offer = service.default.offer
 
     @contextlib.asynccontextmanager

@@ -4,12 +4,69 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from llmwright.core.config import Config, Input
+from llmwright.core.config import Choice, Config, Input, Kind
+from llmwright.core.registry import Registry
 from llmwright.models.published import PUBLISHED
+
+Action = Literal["block", "mask", "flag"]
+
+# `build(root, find)` returns a `guarding.Guard`: `root` is the folder relative files start from,
+# `find` returns the folder of a model by its reference.
+GUARDS: Registry[type[GuardKind]] = Registry(
+    "guard",
+    {
+        "words": "llmwright.serving.config:WordsGuard",
+        "classifier": "llmwright.serving.config:ClassifierGuard",
+    },
+)
+
+
+class GuardKind(Kind):
+    """Something that looks at prompts and replies."""
+
+    name: str = Field("", pattern=r"^[\w.-]{0,40}$")
+    """What headers, metrics and logs call it; its kind when empty."""
+    on: Literal["prompt", "reply", "both"] = "both"
+    """What it looks at. A reply that streams is held back until it has been looked at."""
+    action: Action = "block"
+    """What happens to what it finds: `block` refuses the prompt (400) or ends the reply
+    (`content_filter`), `mask` puts `*` in place of each character, `flag` only says so."""
+
+
+class WordsGuard(GuardKind):
+    """Finds words of a list, whatever their case, width or place in a stream."""
+
+    implementation = "llmwright.serving.guards.words:Words"
+
+    kind: Literal["words"] = "words"
+    """A list of words."""
+    words: list[str] = []
+    """Words and phrases. Those of scripts with spaces are found as whole words only, Chinese,
+    Japanese, Korean and Thai ones anywhere."""
+    file: Path | None = None
+    """UTF-8 file with one more word or phrase per line; lines that begin with `#` are comments."""
+
+
+class ClassifierGuard(GuardKind):
+    """Asks a classifier about windows of the text."""
+
+    implementation = "llmwright.serving.guards.classifier:Classifier"
+
+    kind: Literal["classifier"] = "classifier"
+    """A model."""
+    model: str
+    """Model or export that tells labels of texts: folder or id."""
+    labels: list[str] = Field(min_length=1)
+    """Labels that are not let pass."""
+    threshold: float = Field(0.5, gt=0, le=1)
+    """From which probability of any of these labels on."""
+    window_characters: int = Field(400, ge=16)
+    """How much text it judges at once. A stream is shown half a window at a time, each together
+    with the half before it."""
 
 
 class ServeConfig(Config):
@@ -72,6 +129,15 @@ class ServeConfig(Config):
     """Largest request body, in bytes; larger ones get 413."""
     max_new_tokens: int = Field(4096, ge=1)
     """Most tokens one request may ask for."""
+    guards: list[Annotated[GuardKind, Choice(GUARDS)]] = []
+    """What looks at prompts and replies before they pass, in this order: lists of words and
+    classifiers. One that cannot look lets nothing pass."""
+    cache_bytes: int = Field(0, ge=0)
+    """How much memory kept answers may take, in bytes; 0 keeps none. Kept are labels, and texts at
+    temperature 0 or with a seed."""
+    cache_shared: bool = False
+    """Whether a key may get an answer that another key asked for. How quick it comes tells that
+    somebody asked the same."""
     drain_seconds: float = Field(30.0, ge=0)
     """How long a stopping server lets running requests finish, in seconds."""
     num_probes: int = Field(4, ge=0)

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.auth import read_keys
 from llmwright.serving.door.gate import ACCESS
+from llmwright.serving.guards.guarding import build
 from llmwright.serving.served.source import Source, source_of
 from llmwright.serving.server import HttpServer, address_of, listen
 
@@ -43,7 +45,9 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
     """
     keys = read_keys(config, run.root)
     with listen(config.host, config.port) as listener:
-        app = create_app(sources_of(config, inputs, run.root), config, keys)
+        find = partial(run.store.find, kinds=("model", "export"))
+        guards = build(config.guards, run.root, find)
+        app = create_app(sources_of(config, inputs, run.root), config, keys, guards)
         _run_until_stopped(app, config, listener, run)
 
 
@@ -110,6 +114,7 @@ def _run_until_stopped(
         HttpServer(app, config, ready, stop).serve_until_stopped(listener)
     finally:
         ACCESS.removeHandler(handler)
+        service.guards.close()
         _remove_ready_file(config, run)
     cut = service.metrics.num_cut_off
     if cut:

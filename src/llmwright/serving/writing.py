@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from llmwright.inference.predictor import TokenScore
 
-FinishReason = Literal["stop", "length"]
+# What a guard ended has the reason "content_filter".
+FinishReason = Literal["stop", "length", "content_filter"]
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,9 @@ class TextChoice(Answer):
     """The text, without the prompt."""
     logprobs: dict[str, Any] | None
     """Log-probabilities of its tokens, where they were asked for."""
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "content_filter"]
     """`stop`: at a stop token or stop string, the end of a sentence or of a document; `length`: at
-    a limit of tokens."""
+    a limit of tokens; `content_filter`: ended by a guard."""
     prompt_token_ids: list[int] | None = None
     """Tokens of the prompt, where they were asked for."""
     token_ids: list[int] | None = None
@@ -77,9 +77,9 @@ class ChatChoice(Answer):
     """The assistant's turn."""
     logprobs: dict[str, Any] | None
     """Log-probabilities of its tokens, where they were asked for."""
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "content_filter"]
     """`stop`: at a stop token or stop string, the end of a sentence or of a document; `length`: at
-    a limit of tokens."""
+    a limit of tokens; `content_filter`: ended by a guard."""
     token_ids: list[int] | None = None
     """Tokens of the text, where they were asked for."""
 

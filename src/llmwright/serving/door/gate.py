@@ -47,13 +47,29 @@ class Record:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     finish_reason: str | None = None
+    first_token_seconds: float | None = None
     disconnected: bool = False
     arrived: float = field(default_factory=time.monotonic)
+    # "hit" or "miss" where answers like this one are kept.
+    cache: str | None = None
+    # Names of the guards that found something.
+    flags: list[str] = field(default_factory=list)
 
     @property
     def num_tokens(self) -> int:
-        """Tokens read and written so far."""
+        """Tokens the model read and wrote so far."""
+        if self.cache == "hit":
+            return 0
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+
+    def headers(self) -> dict[str, str]:
+        """Return what the answer's headers say."""
+        found = {"x-request-id": self.id}
+        if self.flags:
+            found["x-llmwright-flagged"] = ",".join(self.flags)
+        if self.cache:
+            found["x-llmwright-cache"] = self.cache
+        return found
 
     def usage(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Note token counts; several texts of one request add up."""
@@ -103,7 +119,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = record.id
+                MutableHeaders(scope=message).update(record.headers())
             await send(message)
 
         self._metrics.inflight.inc()
@@ -210,15 +226,22 @@ class Gate:
             "method": scope["method"],
             "route": route,
             "status": status,
-            "duration_ms": round(seconds * 1000, 2),
+            "duration_ms": _milliseconds(seconds),
             "model": record.model,
             "key": record.key.id if record.key else None,
             "prompt_tokens": record.prompt_tokens,
             "completion_tokens": record.completion_tokens,
+            "first_token_ms": _milliseconds(record.first_token_seconds),
             "finish_reason": record.finish_reason,
+            "cache": record.cache,
+            "guards": record.flags or None,
         }
         told = {name: value for name, value in line.items() if value is not None}
         ACCESS.info(json.dumps(told, ensure_ascii=False))
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)
 
 
 def _is_here(header: str, own: str) -> bool:

@@ -77,8 +77,8 @@ class Fields:
         reply = {name: answer[canonical] for canonical, name in self.outputs.items()}
         if answer.get("truncated"):
             reply["truncated"] = True
-        if answer.get("finish_reason") == "length":
-            reply["finish_reason"] = "length"
+        if answer.get("finish_reason") in ("length", "content_filter"):
+            reply["finish_reason"] = answer["finish_reason"]
         return reply
 
     def describe(self) -> str:

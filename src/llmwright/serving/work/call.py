@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request
@@ -13,11 +14,13 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from llmwright.inference.predictor import Prediction
+from llmwright.serving.cache import is_drawn
 from llmwright.serving.door.errors import ApiError, ClientLeft, describe, language_of
+from llmwright.serving.guards.guarding import Filter
 from llmwright.serving.work.hosted import Hosted
 from llmwright.serving.work.service import Service, service_of
 from llmwright.serving.work.worker import END, Job
-from llmwright.serving.writing import Piece
+from llmwright.serving.writing import Piece, joined
 
 DONE = "data: [DONE]\n\n"
 
@@ -35,10 +38,7 @@ class Call:
     Args:
         request: The request, its body already read.
         hosted: The model that does the work.
-        jobs: Its work.
-
-    Raises:
-        ApiError: No place is left (503).
+        jobs: Its work; the worker gets it when an answer is asked for.
     """
 
     def __init__(self, request: Request, hosted: Hosted, jobs: Sequence[Job]) -> None:
@@ -53,16 +53,54 @@ class Call:
         self._pumps: list[asyncio.Task[None]] = []
         self._results: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
         self._receive = request.receive
+        # Where the answer of each job is kept, by its place; of those that are worth it.
+        self._addresses: dict[int, str] = {}
         # What waiting for the model to be loaded took is a part of the request's time.
         waited = time.monotonic() - self.record.arrived
         seconds = max(0.0, self.service.config.request_timeout_seconds - waited)
         self._timer = asyncio.get_running_loop().call_later(seconds, self._time_out)
         self._watch = asyncio.create_task(self._watch_client())
-        try:
-            hosted.worker.submit(jobs)
-        except ApiError:
-            self.close()
-            raise
+
+    async def _submit(self) -> None:
+        """Let the guards look at the prompts, then hand to the worker what no answer is kept of.
+
+        Raises:
+            ApiError: A guard refuses (400), or no place is left (503).
+        """
+        guards, decode = self.service.guards, self._hosted.model.predictor.tokenizer.decode
+        for job in self.jobs:
+            job.rows = await guards.prompts(job.rows, self.record.flags, decode)
+        asked = [job for place, job in enumerate(self.jobs) if not self._recall(place, job)]
+        if self._addresses:
+            self.record.cache = "miss" if asked else "hit"
+            self.service.metrics["cache_total"].labels(self.record.cache).inc()
+        if any(job.cancelled for job in asked):
+            # The client left, or the time was up, meanwhile: its error is what comes next.
+            return
+        if asked:
+            self._hosted.worker.submit(asked)
+
+    def _recall(self, place: int, job: Job) -> bool:
+        """Answer a job from what is kept; say whether that was possible."""
+        cache, model = self.service.cache, self._hosted.model
+        if not cache or job.answer or is_drawn(job.writing, model.contract.generation.temperature):
+            return False
+        key = self.record.key.id if self.record.key else ""
+        digest = (model.name, model.artifact)
+        self._addresses[place] = address = cache.address(
+            digest, job.rows, job.writing, job.place, key
+        )
+        kept = cache.get(address)
+        if kept is None:
+            return False
+        self._addresses[place] = ""
+        job.settle(kept, END)
+        return True
+
+    def _keep(self, place: int, answer: Any) -> None:
+        """Keep the answer of a job that was not kept yet."""
+        if address := self._addresses.get(place):
+            self.service.cache.put(address, answer)
 
     def _time_out(self) -> None:
         seconds = self.service.config.request_timeout_seconds
@@ -91,35 +129,51 @@ class Call:
             job.cancel()
 
     async def answers(self) -> list[Prediction]:
-        """Return the answers to the rows of a single job."""
+        """Return the answers to the rows of a single job.
+
+        Raises:
+            ApiError: A guard refuses (400), no place is left (503), or the time is up (504).
+        """
         try:
+            await self._submit()
             found: list[Prediction] = await self.jobs[0].result()
         finally:
             self.close()
+        self._keep(0, found)
         for prediction in found:
-            self.record.usage(prediction.num_input_tokens, 0)
-            self.metrics.tokens(prediction.num_input_tokens, 0)
+            self._count(prediction.num_input_tokens, 0)
             self.metrics.predicted(labels_of(prediction.answer))
         return found
 
     async def texts(self) -> list[Piece]:
-        """Return the whole text of each job; they do not stream."""
+        """Return the whole text of each job; they do not stream.
+
+        Raises:
+            ApiError: As `answers`.
+        """
         try:
-            return [await self._whole(job) for job in self.jobs]
+            await self._submit()
+            return [await self._whole(place, job) for place, job in enumerate(self.jobs)]
         finally:
             self.close()
 
-    async def _whole(self, job: Job) -> Piece:
+    async def _whole(self, place: int, job: Job) -> Piece:
         piece: Piece = await job.result()
-        self._count(piece)
-        return piece
+        self._keep(place, piece)
+        passed = await self._passed(self._filter(), piece)
+        self._count_piece(passed, job)
+        return passed
 
     async def begin(self) -> None:
         """Wait for the first piece of a text.
 
         A stream answers only after this, so that what fails at once gets its own status code.
+
+        Raises:
+            ApiError: As `answers`.
         """
         try:
+            await self._submit()
             if len(self.jobs) > 1:
                 self._pumps = [
                     asyncio.create_task(self._pump(index, job))
@@ -135,16 +189,26 @@ class Call:
 
         Pieces are empty only at the end of a text.
         """
-        open_texts, (index, piece) = len(self.jobs), self._first
+        filters = [self._filter() for _ in self.jobs]
+        kept: dict[int, list[Piece]] = {index: [] for index in self._addresses}
+        waited_for = set(range(len(self.jobs)))
+        index, piece = self._first
         while True:
-            if piece is END:
-                open_texts -= 1
-                if not open_texts:
-                    return
-            else:
-                self.last[index] = piece
-                if piece.text or piece.finish_reason:
-                    yield index, piece
+            if piece is END and index in waited_for:
+                waited_for.discard(index)
+                if index in kept:
+                    self._keep(index, joined(kept[index]))
+            elif index in waited_for:
+                if index in kept:
+                    kept[index].append(piece)
+                self.last[index] = passed = await self._passed(filters[index], piece)
+                if passed.text or passed.finish_reason:
+                    yield index, passed
+                if passed.finish_reason == "content_filter":
+                    self.jobs[index].cancel()
+                    waited_for.discard(index)
+            if not waited_for:
+                return
             index, piece = await self._next()
 
     async def _next(self) -> tuple[int, Any]:
@@ -167,16 +231,38 @@ class Call:
                 return
             self._results.put_nowait((index, result))
 
+    def _filter(self) -> Filter | None:
+        return self.service.guards.filter("reply", self.record.flags)
+
+    async def _passed(self, through: Filter | None, piece: Piece) -> Piece:
+        """Return a piece as the guards let it pass; what they hold back comes with a later one."""
+        if through is None:
+            return piece
+        text = await through.feed(piece.text, piece.finish_reason is not None)
+        if through.blocked:
+            piece = replace(piece, finish_reason="content_filter")
+        if text == piece.text:
+            return piece
+        # Tokens and their probabilities would tell what is hidden.
+        scores = None if piece.scores is None else ()
+        return replace(piece, text=text, scores=scores, token_ids=())
+
     def end_stream(self) -> None:
         """Count what was written and stop writing more."""
         self.close()
-        for piece in self.last.values():
-            self._count(piece)
+        for index, piece in self.last.items():
+            self._count_piece(piece, self.jobs[index])
 
-    def _count(self, piece: Piece) -> None:
-        self.record.usage(piece.prompt_tokens, piece.completion_tokens)
+    def _count_piece(self, piece: Piece, job: Job) -> None:
         self.record.finish_reason = piece.finish_reason
-        self.metrics.tokens(piece.prompt_tokens, piece.completion_tokens)
+        self.record.first_token_seconds = job.first_token_seconds
+        self._count(piece.prompt_tokens, piece.completion_tokens)
+
+    def _count(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Note tokens for the log, the key's limits and the metrics; what was kept took none."""
+        self.record.usage(prompt_tokens, completion_tokens)
+        if self.record.cache != "hit":
+            self.metrics.tokens(prompt_tokens, completion_tokens)
 
 
 def event(body: Any) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from fastapi import Request
 
+from llmwright.serving.cache import AnswerCache
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.auth import HOLDER
 from llmwright.serving.door.errors import ApiError
+from llmwright.serving.guards.guarding import Guards
 from llmwright.serving.metrics import Metrics
 from llmwright.serving.served.source import Source
 from llmwright.serving.work.fleet import Fleet
@@ -24,19 +26,27 @@ class Service:
         sources: What is served; the first answers requests that name no model.
         config: The settings.
         num_keys: How many API keys open the server; 0 leaves it open.
+        guards: What looks at prompts and replies.
 
     Attributes:
         fleet: Loads and watches the models.
         metrics: What is counted of the whole server.
+        cache: Answers that are kept.
         started: Whether the first model is loaded and checked.
         draining: Whether the server is stopping.
     """
 
-    def __init__(self, sources: Sequence[Source], config: ServeConfig, num_keys: int) -> None:
+    def __init__(
+        self, sources: Sequence[Source], config: ServeConfig, num_keys: int, guards: Guards
+    ) -> None:
         self.config = config
         self.metrics = Metrics()
         self.fleet = Fleet(sources, config, self.metrics)
         self.num_keys = num_keys
+        self.guards = guards
+        guards.note = lambda *found: self.metrics["guard_total"].labels(*found).inc()
+        self.cache = AnswerCache(config.cache_bytes, config.cache_shared)
+        self.metrics["cache_bytes"].set_function(lambda: self.cache.num_bytes)
         self.started = False
         self.draining = False
         self._starting: asyncio.Task[None] | None = None

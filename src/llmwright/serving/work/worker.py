@@ -94,6 +94,7 @@ class Job:
         self.pieces: Iterator[Piece] = iter(())
         self.last_piece: float | None = None
         self.delivered = 0.0
+        self.first_token_seconds: float | None = None
         self.request: Sequence[Job] = (self,)
         self.forget: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
@@ -105,9 +106,14 @@ class Job:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._results.put_nowait, result)
 
+    def settle(self, *results: Any) -> None:
+        """Give results that are known without work; called by the event loop."""
+        for result in results:
+            self._results.put_nowait(result)
+
     def fail(self, error: Exception) -> None:
         """End the wait for results with an error; called by the event loop."""
-        self._results.put_nowait(error)
+        self.settle(error)
 
     async def result(self) -> Any:
         """Return the next result, or `END` after the last piece of a text.
@@ -408,7 +414,8 @@ class Worker:
             return False
         now = time.monotonic()
         if job.last_piece is None:
-            self._metrics.first_token.observe(now - job.created)
+            job.first_token_seconds = now - job.created
+            self._metrics.first_token.observe(job.first_token_seconds)
         else:
             self._metrics.between_tokens.observe(now - job.last_piece)
         job.last_piece = now
