@@ -17,6 +17,7 @@ from llmwright.core.errors import CheckError, LLMwrightError, ResourceError
 from llmwright.core.locale import language, text
 from llmwright.core.runs import Run
 from llmwright.export.config import ExportConfig
+from llmwright.export.published import proof_of
 from llmwright.export.support import refuse_unsupported
 from llmwright.export.worker import PROGRESS_FILE, RESULT_FILE
 from llmwright.inference.engines.exported import EXPORT_FILE
@@ -62,7 +63,8 @@ def export(config: ExportConfig, inputs: dict[str, Artifact], run: Run) -> Artif
     source = inputs["model"].path
     # What cannot be done or proven is said before the work.
     refuse_unsupported(source, config.format.kind)
-    probes = Probes.open(source)
+    proof = proof_of(source, run)
+    probes = proof.probes
     if is_adapter(source):
         run.notice(text("export.merges", base=str(Base.open(source))))
     with run.draft("export") as draft:
@@ -72,6 +74,7 @@ def export(config: ExportConfig, inputs: dict[str, Artifact], run: Run) -> Artif
         for name in KEPT:
             if (source / name).is_file():
                 shutil.copyfile(source / name, draft.path / name)
+        proof.save(draft.path)
         info = {"format": config.format.kind, "number_format": config.format.number_format, **info}
         files.write_json(draft.path / EXPORT_FILE, info | {"versions": versions()})
         run.progress("parity", 0, len(probes.probes), "probes")

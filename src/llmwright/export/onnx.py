@@ -26,10 +26,10 @@ import torch
 from llmwright.core.errors import InputError
 from llmwright.export.config import OnnxFormat
 from llmwright.export.int8 import to_int8, widths
+from llmwright.inference.engines.opening import open_contract
 from llmwright.models.adapters.attached import attached_to
 from llmwright.models.adapters.put import merge
 from llmwright.models.load import load_model
-from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def export_onnx(
         InputError: The exporter cannot express the model (``EXPORT-004``), or it has no weight that
             8 bits are for (``EXPORT-023``).
     """
-    contract = Contract.open(source)
+    contract = open_contract(source)
     task = TASKS.get(contract.task)
     model = load_model(source, task=task.auto_class)
     if attached_to(model) is not None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from llmwright.core import files
 from llmwright.core.errors import InputError
+from llmwright.inference.engines.opening import open_contract
 from llmwright.models.adapters.base import ADAPTER_CONFIG, is_adapter
-from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 
 # Model types whose generation has no graph: their state is no key-value cache.
@@ -26,7 +26,7 @@ def refuse_unsupported(source: Path, format_name: str) -> None:
             unrolled graph would fix the length of the text (``EXPORT-003``); an adapter that
             cannot be merged (``MODEL-056``); a head in GGUF (``EXPORT-030``).
     """
-    contract = Contract.open(source)
+    contract = open_contract(source)
     task = TASKS.get(contract.task)
     if format_name == "gguf" and not (task.generates or task.embeds):
         raise InputError("EXPORT-030", task=contract.task)

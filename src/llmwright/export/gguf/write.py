@@ -18,10 +18,10 @@ from gguf import (
 
 from llmwright.export.gguf.families import family_of, rope_factors, weights_of
 from llmwright.export.gguf.vocabulary import write_vocabulary
+from llmwright.inference.engines.opening import open_contract
 from llmwright.models.adapters.attached import attached_to
 from llmwright.models.adapters.put import merge
 from llmwright.models.load import load_model, load_tokenizer
-from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def export_gguf(
     Raises:
         InputError: llama.cpp has no such model (``EXPORT-020`` to ``EXPORT-022``).
     """
-    contract = Contract.open(source)
+    contract = open_contract(source)
     task = TASKS.get(contract.task)
     model = load_model(source, task=task.auto_class)
     if attached_to(model) is not None:

@@ -255,8 +255,11 @@ def _add_lines(table: ParityTable, tally: Tally, limits: Limits, task: Task) -> 
         table.at_least("token_agreement", agreement, limits.min_tokens)
         table.at_least("texts_equal", tally.texts_equal / count, limits.min_texts)
     elif task.embeds:
-        table.at_most("vector_difference", tally.largest_difference, scaled)
-        table.at_least("cosine", tally.least_cosine, limits.min_cosine)
+        distance = 1 - limits.min_cosine
+        # No number of two vectors of length 1 differs by more than they are apart.
+        apart = max(1.0, tally.largest_value) * float(np.sqrt(2 * distance))
+        table.at_most("vector_difference", tally.largest_difference, min(scaled, apart))
+        table.at_most("cosine_distance", 1 - tally.least_cosine, distance)
     else:
         table.at_most("logit_difference", tally.largest_difference, scaled)
         if task.decides:

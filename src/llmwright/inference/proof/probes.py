@@ -269,13 +269,26 @@ def record_probes(
     chosen = probe_rows(rows, contract, count)
     if not chosen:
         raise InputError("INFER-012", path=folder)
-    probes: list[Probe] = []
-    for done in run_bounded(chosen, lambda part: record(part, tokenizer, contract, engine)):
-        probes += done
-    Probes(probes, identity_of(contract, tokenizer), source).save(folder)
-    updated = contract.model_copy(update={"probes": ProbesInfo(source=source, count=len(probes))})
+    probes = recorded(chosen, tokenizer, contract, engine, source)
+    probes.save(folder)
+    info = ProbesInfo(source=source, count=len(probes.probes))
+    updated = contract.model_copy(update={"probes": info})
     updated.save(folder)
     return updated
+
+
+def recorded(
+    rows: Sequence[Row],
+    tokenizer: PreTrainedTokenizerFast,
+    contract: Contract,
+    engine: Engine,
+    source: str,
+) -> Probes:
+    """Return the probes of inputs that `probe_rows` chose; fewer after 60 seconds."""
+    probes: list[Probe] = []
+    for done in run_bounded(rows, lambda part: record(part, tokenizer, contract, engine)):
+        probes += done
+    return Probes(probes, identity_of(contract, tokenizer), source)
 
 
 def run_bounded(

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from llmwright.core.errors import InputError, LLMwrightError
 from llmwright.core.locale import text
 from llmwright.data.records import Row
+from llmwright.inference.proof.generated import generated_rows
 from llmwright.inference.proof.probes import probe_rows
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.reading import INPUT_COLUMNS
 from llmwright.tasks.task import Task
 from llmwright.training.config import ProbesConfig
 
@@ -75,7 +73,7 @@ def choose_probes(request: ProbeRequest) -> ProbeInputs:
         assert config.file is not None
         rows = read_rows(request.root / config.file, request.task, contract)
     elif source == "generated":
-        rows = generated_rows(request)
+        rows = generated_rows(request.tokenizer, contract, 2 * config.count, request.seed)
     else:
         rows = request.splits[source]
     chosen = probe_rows(rows, contract, config.count)
@@ -104,27 +102,3 @@ def read_rows(path: Path, task: Task, contract: Contract) -> list[Row]:
     except (OSError, ValueError, TypeError) as error:
         raise InputError("TRAIN-014", source=place, reason=str(error)) from error
     return rows
-
-
-def generated_rows(request: ProbeRequest) -> list[Row]:
-    """Return rows of random tokens: they say nothing about anybody, but exercise the model."""
-    random = np.random.default_rng(request.seed)
-    tokenizer, contract = request.tokenizer, request.contract
-    special = set(tokenizer.all_special_ids)
-    usable = [index for index in range(len(tokenizer)) if index not in special]
-    rows: list[Row] = []
-    for _ in range(request.config.count * 2):
-        length = int(random.integers(3, max(4, min(24, contract.max_length))))
-        written = tokenizer.decode(random.choice(usable, length).tolist()).strip() or "a"
-        rows.append(_row_of(written, contract))
-    return rows
-
-
-def _row_of(written: str, contract: Contract) -> Row:
-    row_type = contract.row_type
-    if row_type == "messages":
-        return {"messages": [{"role": "user", "content": written}]}
-    if row_type == "tags":
-        return {"tokens": written.split() or [written]}
-    first, *others = INPUT_COLUMNS[row_type]
-    return {first: written} | {name: written for name in others if name in contract.fields}
