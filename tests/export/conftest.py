@@ -75,3 +75,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 def build() -> Callable[..., Path]:
     found: Callable[..., Path] = tiny.build
     return found
+
+
+@pytest.fixture
+def byte_bpe() -> Any:
+    return tiny.make_tokenizer()

@@ -15,6 +15,7 @@ EXPORTERS: Registry[type[Format]] = Registry(
     {
         "onnx": "llmwright.export.config:OnnxFormat",
         "gguf": "llmwright.export.config:GgufFormat",
+        "safetensors": "llmwright.export.config:SafetensorsFormat",
     },
 )
 
@@ -57,7 +58,7 @@ class OnnxFormat(Format):
 
 
 class GgufFormat(Format):
-    """GGUF, run by llama.cpp and what is built on it (Ollama, LM Studio)."""
+    """GGUF, run by llama.cpp and what is built on it (LM Studio, and Ollama by a Modelfile)."""
 
     implementation: ClassVar[str] = "llmwright.export.gguf.write:export_gguf"
     engine: ClassVar[str] = "llamacpp"
@@ -72,6 +73,18 @@ class GgufFormat(Format):
     def number_format(self) -> str:
         """Bits of a weight."""
         return self.precision
+
+
+class SafetensorsFormat(Format):
+    """A plain Hugging Face folder, adapters merged: for transformers, vLLM and converters."""
+
+    implementation: ClassVar[str] = "llmwright.export.merged:export_safetensors"
+    engine: ClassVar[str] = "torch"
+
+    kind: Literal["safetensors"] = "safetensors"
+    """Name of this format."""
+    max_file_gb: float = Field(5.0, gt=0)
+    """Largest size of a file with weights, in GB; a larger model becomes several and an index."""
 
 
 class ExportConfig(Config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,10 @@ KEPT = (
 PARITY_FILE = "parity.json"
 POLL_SECONDS = 0.1
 LOG_LINES = 5
-LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "gguf", "safetensors")
+# What of export.json the manifest says, too.
+TOLD = ("weights", "context", "vocabulary", "tokenizer", "modelfile")
+NOT_INSTALLED = "INFER-040"
 
 
 def export(config: ExportConfig, inputs: dict[str, Artifact], run: Run) -> Artifact:
@@ -72,7 +76,8 @@ def export(config: ExportConfig, inputs: dict[str, Artifact], run: Run) -> Artif
         info = convert(config, source, draft.path, run)
         seconds = time.monotonic() - started
         for name in KEPT:
-            if (source / name).is_file():
+            # What the format writes itself is newer than what lies beside the model.
+            if (source / name).is_file() and not (draft.path / name).exists():
                 shutil.copyfile(source / name, draft.path / name)
         proof.save(draft.path)
         info = {"format": config.format.kind, "number_format": config.format.number_format, **info}
@@ -80,17 +85,31 @@ def export(config: ExportConfig, inputs: dict[str, Artifact], run: Run) -> Artif
         run.progress("parity", 0, len(probes.probes), "probes")
         table = check(config, draft.path, probes)
         run.progress("parity", table.num_probes, table.num_recorded, "probes")
-        if not table.passed:
+        if table.failed:
             refuse(table, inputs["model"], run)
         _describe(draft, table, inputs["model"], info, seconds)
     assert draft.artifact is not None
     _say(draft.artifact, table, run)
+    _say_others(info, run)
     return draft.artifact
 
 
 def check(config: ExportConfig, folder: Path, probes: Probes) -> ParityTable:
-    """Return the parity table of a finished conversion, run by its own engine."""
-    predictor = Predictor.open(folder, config.format.engine)
+    """Return the parity table of a finished conversion, run by its own engine.
+
+    Where that engine is not installed the table says that nothing was proven.
+    """
+    try:
+        predictor = Predictor.open(folder, config.format.engine)
+    except ResourceError as error:
+        if error.code != NOT_INSTALLED:
+            raise
+        return ParityTable(
+            config.format.engine,
+            config.format.number_format,
+            num_recorded=len(probes.probes),
+            not_verified=error.message,
+        )
     limits = limits_for(config.format.number_format, config.tolerance, config.min_agreement)
     return compare(predictor, probes, limits)
 
@@ -123,7 +142,7 @@ def _describe(
             "format": info["format"],
             "number_format": info["number_format"],
             "graphs": info.get("graphs", {}),
-            "weights": info.get("weights", {}),
+            **{name: info[name] for name in TOLD if name in info},
             "size_bytes": sum(sizes.values()),
             "sizes": sizes,
             "versions": versions(),
@@ -135,10 +154,43 @@ def _describe(
 
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that wrote the files."""
-    return {name: metadata.version(name) for name in LIBRARIES}
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _say_others(info: dict[str, Any], run: Run) -> None:
+    """Say what other programs will find in the file, which nothing here can run."""
+    if info["format"] == "gguf" and info["vocabulary"] is None:
+        run.notice(text("export.no_vocabulary"))
+    tokens = info.get("tokenizer")
+    if tokens is not None and tokens["equal"] < tokens["compared"]:
+        other = tokens["compared"] - tokens["equal"]
+        example = tokens["example"][:60]
+        run.notice(
+            text("export.other_tokens", other=other, compared=tokens["compared"], example=example)
+        )
+    if "modelfile" in info:
+        has_template = info["modelfile"]["template"]
+        run.notice(text("export.modelfile" if has_template else "export.modelfile_bare"))
 
 
 def _say(artifact: Artifact, table: ParityTable, run: Run) -> None:
+    if table.not_verified:
+        facts = artifact.metadata
+        run.notice(
+            text(
+                "export.not_verified",
+                format=facts["format"],
+                number_format=facts["number_format"],
+                megabytes=f"{facts['size_bytes'] / 1e6:.1f}",
+                seconds=f"{facts['export_seconds']:.0f}",
+                reason=table.not_verified,
+            )
+        )
+        return
     names = ("logit_difference", "log_prob_difference", "vector_difference")
     difference = next(v for name in names if (v := table.value(name)) is not None)
     agreement = ""

@@ -48,12 +48,19 @@ def family_of(config: PretrainedConfig) -> Family:
         InputError: llama.cpp is not told of it here (``EXPORT-020``), or it has a part that GGUF
             cannot express (``EXPORT-021``).
     """
-    found = FAMILIES.get(config.model_type)
-    if found is None:
-        known = ", ".join(sorted(FAMILIES))
-        raise InputError("EXPORT-020", name=config.model_type, known=known)
+    check_family(config.model_type)
     refuse_unknown_parts(config)
-    return found
+    return FAMILIES[config.model_type]
+
+
+def check_family(model_type: str) -> None:
+    """Check that models of a type are written in GGUF here.
+
+    Raises:
+        InputError: They are not (``EXPORT-020``).
+    """
+    if model_type not in FAMILIES:
+        raise InputError("EXPORT-020", name=model_type, known=", ".join(sorted(FAMILIES)))
 
 
 def refuse_unknown_parts(config: PretrainedConfig) -> None:

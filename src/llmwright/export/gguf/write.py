@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,14 @@ from gguf import (
     quantize,
 )
 
+from llmwright.core.errors import ResourceError
 from llmwright.export.gguf.families import family_of, rope_factors, weights_of
+from llmwright.export.gguf.modelfile import FILE as MODELFILE
+from llmwright.export.gguf.modelfile import modelfile
+from llmwright.export.gguf.tokens import compare_tokens
 from llmwright.export.gguf.vocabulary import write_vocabulary
 from llmwright.inference.engines.opening import open_contract
+from llmwright.inference.proof.probes import PROBES_FILE, Probes
 from llmwright.models.adapters.attached import attached_to
 from llmwright.models.adapters.put import merge
 from llmwright.models.load import load_model, load_tokenizer
@@ -66,7 +73,28 @@ def export_gguf(
     tokenizer, path = load_tokenizer(source), folder / FILE
     vocabulary = write_gguf(model, tokenizer, path, chosen.precision, report, pooling)
     context = int(model.config.max_position_embeddings)
-    return {"graphs": {"model": FILE}, "context": context, "vocabulary": vocabulary}
+    info: dict[str, Any] = {"graphs": {"model": FILE}, "context": context, "vocabulary": vocabulary}
+    if vocabulary is None:
+        return info
+    if task.generates:
+        content, has_template = modelfile(FILE, contract, tokenizer, context)
+        (folder / MODELFILE).write_text(content, encoding="utf-8")
+        info["modelfile"] = {"file": MODELFILE, "template": has_template}
+    with contextlib.suppress(ResourceError):
+        # Without llama.cpp nothing is compared; that the file was not run is said anyway.
+        info["tokenizer"] = asdict(compare_tokens(path, tokenizer, texts_of(source)))
+    return info
+
+
+def texts_of(source: Path) -> Iterator[str]:
+    """Yield the texts of a model's probes; nothing where it was published without any."""
+    probes = Probes.open(source).probes if (source / PROBES_FILE).is_file() else []
+    for probe in probes:
+        for value in probe.row.values():
+            if isinstance(value, str):
+                yield value
+            elif isinstance(value, list):
+                yield from (str(part["content"]) for part in value if "content" in part)
 
 
 def write_gguf(

@@ -30,6 +30,9 @@ def parity_page(table: ParityTable, target: str, lang: locale.Language) -> str:
         (_words("probes"), f"{table.num_probes} / {table.num_recorded}"),
     ]
     verdict, mark = ("passed", "good") if table.passed else ("failed", "bad")
+    if table.not_verified:
+        verdict = "not_verified"
+        facts.append((_words("reason"), table.not_verified))
     checks = _table(["what", "found", "accepted", "verdict"], [_row(c) for c in table.checks])
     parts = [tag("div", _words(verdict), class_=f"gate {mark}"), tag("section", checks)]
     if table.differences:

@@ -155,6 +155,7 @@ def summary(table: ParityTable) -> dict[str, Any]:
         "probes": table.num_probes,
         "recorded": table.num_recorded,
         "passed": table.passed,
+        "not_verified": table.not_verified,
         "checks": {check.name: check.value for check in table.checks},
         "limits": {check.name: check.limit for check in table.checks},
         "failed": [check.name for check in table.failed],
