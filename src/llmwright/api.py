@@ -376,6 +376,7 @@ def serve(
     engine: str = "auto",
     name: str | None = None,
     models: dict[str, Reference] = DEFAULT,
+    max_adapters: int = 16,
     max_memory_bytes: int | None = None,
     keep_alive_seconds: float | None = None,
     host: str = "127.0.0.1",

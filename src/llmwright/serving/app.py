@@ -5,20 +5,30 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
+from llmwright.core.artifacts import Artifact
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door import errors
 from llmwright.serving.door.auth import Keys
 from llmwright.serving.door.gate import Gate
 from llmwright.serving.guards.guarding import Guards
-from llmwright.serving.routes import chat, classify, completions, generate, operating, pages
+from llmwright.serving.routes import (
+    adapters,
+    chat,
+    classify,
+    completions,
+    generate,
+    operating,
+    pages,
+)
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.served.offer import Offer
 from llmwright.serving.served.source import Source
-from llmwright.serving.work.service import Service
+from llmwright.serving.work.service import Find, Service
 
 
 def create_app(
@@ -26,6 +36,7 @@ def create_app(
     config: ServeConfig,
     keys: Keys | None = None,
     guards: Guards | None = None,
+    find: Find | None = None,
 ) -> FastAPI:
     """Return the ASGI application that answers with models.
 
@@ -35,10 +46,12 @@ def create_app(
         config: Limits and settings; address and files are not used here.
         keys: API keys; None leaves the server open to this machine.
         guards: What looks at prompts and replies; nothing when None.
+        find: Returns the artifact that an administrator names; without it only folders are found.
     """
     keys = keys or Keys()
     sources = [Source.loaded(models)] if isinstance(models, ServedModel) else list(models)
-    service = Service(sources, config, len(keys), guards or Guards())
+    find = find or (lambda path: Artifact.open(Path(path)))
+    service = Service(sources, config, len(keys), guards or Guards(), find)
     offer = service.default.offer
 
     @contextlib.asynccontextmanager
@@ -79,6 +92,7 @@ def _include(app: FastAPI, offers: Sequence[Offer]) -> None:
     app.include_router(chat.router, include_in_schema="chat" in abilities)
     app.include_router(classify.router, include_in_schema="classify" in abilities)
     app.include_router(operating.router)
+    app.include_router(adapters.router)
     app.include_router(pages.router, include_in_schema=False)
 
 

@@ -84,6 +84,9 @@ class ServeConfig(Config):
     """More models by their names for clients: `{NAME: id, step name or folder}`. Each is loaded
     when it is first asked for. Without `model`, the first of them answers requests that name
     none."""
+    max_adapters: int = Field(16, ge=0)
+    """LoRA adapters that may be loaded over one model while the server runs, with a key of scope
+    `admin`; 0 allows none."""
     max_memory_bytes: int | None = Field(None, ge=1)
     """Memory that all loaded models may take together, in bytes. To load another one, those that
     were not used for longest are unloaded, never one at work. Without it all stay loaded."""

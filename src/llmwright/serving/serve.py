@@ -47,7 +47,9 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
     with listen(config.host, config.port) as listener:
         find = partial(run.store.find, kinds=("model", "export"))
         guards = build(config.guards, run.root, find)
-        app = create_app(sources_of(config, inputs, run.root), config, keys, guards)
+        app = create_app(
+            sources_of(config, inputs, run.root), config, keys, guards, partial(artifact_at, run)
+        )
         _run_until_stopped(app, config, listener, run)
 
 
@@ -74,6 +76,16 @@ def sources_of(config: ServeConfig, inputs: dict[str, Artifact], root: Path) -> 
         found[name] = inputs[f"models.{name}"]
     count = config.max_concurrency
     return [source_of(found[name], name, config.engine, count) for name in found]
+
+
+def artifact_at(run: Run, reference: str) -> Artifact:
+    """Return the artifact of a folder, from the project's, or of the beginning of an id.
+
+    Raises:
+        CheckError, ConfigError: There is none (``CORE-031``), or its manifest is damaged.
+    """
+    folder = run.root / Path(reference).expanduser()
+    return Artifact.open(folder if folder.is_dir() else run.store.find(reference, ["model"]))
 
 
 def _checked(report: dict[str, Any], config: ServeConfig) -> str:

@@ -293,7 +293,9 @@ def _classify(
     """Compare all logits, and the label of each text or token; of texts their vectors."""
     _inputs(part, predictor, tally)
     examples = [probe.example for probe in part]
-    logits = logits_of(examples, predictor.engine, predictor.task, predictor.contract)
+    logits = logits_of(
+        examples, predictor.engine, predictor.task, predictor.contract, predictor.adapter
+    )
     for probe, found in zip(part, logits, strict=True):
         assert probe.logits is not None
         if found.shape != probe.logits.shape:
@@ -381,7 +383,7 @@ def _follow(
         place[row] += 1
         return int(probe.token_ids_U[here]) if place[row] < len(probe.token_ids_U) else None
 
-    walk(predictor.engine, [probe.input_ids_T for probe in part], choose)
+    walk(predictor.engine, [probe.input_ids_T for probe in part], choose, predictor.adapter)
     for row, probe in enumerate(part):
         # A model whose context ends early cannot say the rest.
         complete = probe.token_ids_U is not None and place[row] == len(probe.token_ids_U)

@@ -362,6 +362,7 @@ def walk(
     engine: Engine,
     prompts: Sequence[np.ndarray],
     choose: Callable[[int, np.ndarray], int | None],
+    adapter: str | None = None,
 ) -> None:
     """Write texts together, each token chosen by the caller.
 
@@ -370,8 +371,9 @@ def walk(
         prompts: Token ids of each prompt.
         choose: Takes a row and the log-probabilities (V,) of its next token and returns the token,
             or None to end the row.
+        adapter: The engine's adapter that writes; the model alone if None.
     """
-    state = engine.begin(prompts)
+    state = engine.begin(prompts, adapters=[adapter] * len(prompts) if adapter else None)
     rows = list(range(len(prompts)))
     while True:
         log_probs_RV = log_softmax(state.logits_BV)

@@ -162,8 +162,9 @@ class ModelCard(Answer):
     engine: str | None
     """What runs it; null while it is not loaded."""
     number_format: str | None
-    """How its weights are stored: `float32`, or fewer bits (`int8`, `q8_0`), which answer a little
-    otherwise than the trained model; null while it is not loaded."""
+    """How its weights are stored, as `float32` or `q8_0`; null while it is not loaded."""
+    parent: str | None
+    """Of an adapter: the model that it is loaded over."""
     state: Literal["unloaded", "loading", "ready", "failed"]
     """Whether it can answer; an unloaded one is loaded when it is asked for."""
     problem: str | None

@@ -259,3 +259,23 @@ class ClassifyBody(Body):
             return [(text, None) for text in texts]
         pairs = [self.input_pair] if isinstance(self.input_pair, str) else self.input_pair
         return list(zip(texts, pairs, strict=True))
+
+
+class LoadAdapterBody(Body):
+    """Body of `/v1/load_lora_adapter`."""
+
+    lora_name: Annotated[Text, Field(pattern=r"^[\w.:/-]{1,128}$")]
+    """What requests call it, as their `model`."""
+    lora_path: Annotated[Text, Field(min_length=1, max_length=4096)]
+    """The adapter: a folder, as the server sees it, or the id of an artifact."""
+    model: Text | None = None
+    """Name of the model that it was trained on; the server's first when not given."""
+    load_inplace: bool = False
+    """Whether a loaded adapter of this name is replaced; else that is refused."""
+
+
+class UnloadAdapterBody(Body):
+    """Body of `/v1/unload_lora_adapter`."""
+
+    lora_name: Text
+    """Name of the adapter."""

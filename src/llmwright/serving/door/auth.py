@@ -24,7 +24,13 @@ LOGGER = logging.getLogger("llmwright.serving")
 # Health probes of orchestrators carry no key; everything else needs one.
 OPEN_ROUTES = ("/livez", "/readyz", "/startupz")
 # What a route's key must open, where it is not "infer"; what begins with a path belongs to it.
-SCOPE_OF_ROUTE: dict[str, Scope] = {"/metrics": "metrics", "/admin": "admin"}
+SCOPE_OF_ROUTE: dict[str, Scope] = {
+    "/metrics": "metrics",
+    "/admin": "admin",
+    "/v1/load_lora_adapter": "admin",
+    "/v1/unload_lora_adapter": "admin",
+    "/v1/lora_adapters": "admin",
+}
 # Who asks an open server: everybody on this machine, but what changes the server needs a key.
 ANYBODY = Key(id="-", scopes=("infer", "metrics"))
 # Keys without a file of scopes open all that is not administration.

@@ -74,6 +74,6 @@ def _health(trouble: str | None) -> Response:
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     service = service_of(request)
-    for hosted in service.models.values():
+    for hosted in service.fleet.own:
         hosted.measure()
     return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)

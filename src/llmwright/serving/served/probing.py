@@ -70,6 +70,10 @@ class Proof:
             )
         return table.num_probes < len(self._probes)
 
+    def end(self) -> None:
+        """Let go of the model; what was found stays."""
+        self._comparison = None
+
     def _run(self, count: int) -> ParityTable:
         assert self._comparison is not None
         done = self.report["count"]

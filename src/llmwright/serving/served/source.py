@@ -57,7 +57,7 @@ def source_of(artifact: Artifact, name: str, engine: str, num_texts: int) -> Sou
         CheckError, InputError: It has no readable contract (`open_contract`).
     """
     contract = open_contract(artifact.path)
-    offer = Offer(contract, name or contract.task, artifact.id, artifact.kind, _created(artifact))
+    offer = Offer(contract, name or contract.task, artifact.id, artifact.kind, created(artifact))
 
     def opened() -> ServedModel:
         predictor = Predictor.open(artifact.path, engine=engine)
@@ -66,7 +66,8 @@ def source_of(artifact: Artifact, name: str, engine: str, num_texts: int) -> Sou
     return Source(offer, opened, size_bytes=estimated_bytes(artifact.path, num_texts))
 
 
-def _created(artifact: Artifact) -> int:
+def created(artifact: Artifact) -> int:
+    """Return when an artifact was made, in seconds since 1970."""
     if not (artifact.path / MANIFEST).is_file():
         return int((artifact.path / "config.json").stat().st_mtime)
     stamp = files.read_json(artifact.path / MANIFEST)["created"]

@@ -78,7 +78,7 @@ class Call:
             # The client left, or the time was up, meanwhile: its error is what comes next.
             return
         if asked:
-            self._hosted.worker.submit(asked)
+            self._hosted.worker.submit(asked, self._hosted.model)
 
     def _recall(self, place: int, job: Job) -> bool:
         """Answer a job from what is kept; say whether that was possible."""

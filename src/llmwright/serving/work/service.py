@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import Request
 
+from llmwright.core.artifacts import Artifact
 from llmwright.serving.cache import AnswerCache
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.auth import HOLDER
@@ -17,6 +18,9 @@ from llmwright.serving.metrics import Metrics
 from llmwright.serving.served.source import Source
 from llmwright.serving.work.fleet import Fleet
 from llmwright.serving.work.hosted import Hosted
+from llmwright.serving.work.hosted_model import HostedModel
+
+Find = Callable[[str], Artifact]
 
 
 class Service:
@@ -27,6 +31,7 @@ class Service:
         config: The settings.
         num_keys: How many API keys open the server; 0 leaves it open.
         guards: What looks at prompts and replies.
+        find: Returns the artifact that an administrator names.
 
     Attributes:
         fleet: Loads and watches the models.
@@ -37,12 +42,18 @@ class Service:
     """
 
     def __init__(
-        self, sources: Sequence[Source], config: ServeConfig, num_keys: int, guards: Guards
+        self,
+        sources: Sequence[Source],
+        config: ServeConfig,
+        num_keys: int,
+        guards: Guards,
+        find: Find,
     ) -> None:
         self.config = config
         self.metrics = Metrics()
         self.fleet = Fleet(sources, config, self.metrics)
         self.num_keys = num_keys
+        self.find = find
         self.guards = guards
         guards.note = lambda *found: self.metrics["guard_total"].labels(*found).inc()
         self.cache = AnswerCache(config.cache_bytes, config.cache_shared)
@@ -58,9 +69,9 @@ class Service:
         return self.fleet.models
 
     @property
-    def default(self) -> Hosted:
+    def default(self) -> HostedModel:
         """The model that answers requests that name none."""
-        return next(iter(self.models.values()))
+        return self.fleet.own[0]
 
     def begin(self) -> None:
         """Begin to load the first model, while health is answered already."""
@@ -132,13 +143,13 @@ class Service:
             return "stopping"
         if not self.started:
             return "loading"
-        if all(hosted.is_well() for hosted in self.models.values()):
+        if all(hosted.is_well() for hosted in self.fleet.own):
             return None
         return self.beyond_help() or "engine stuck"
 
     def beyond_help(self) -> str | None:
         """Return why only a new start of the process can help; None where nothing needs one."""
-        if any(hosted.is_given_up() for hosted in self.models.values()):
+        if any(hosted.is_given_up() for hosted in self.fleet.own):
             return "engine failed"
         return None
 

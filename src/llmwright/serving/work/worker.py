@@ -96,6 +96,7 @@ class Job:
         self.delivered = 0.0
         self.first_token_seconds: float | None = None
         self.request: Sequence[Job] = (self,)
+        self.model: Answerer | None = None
         self.forget: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
         self._results: asyncio.Queue[Any] = asyncio.Queue()
@@ -204,8 +205,12 @@ class Worker:
             self._wake.notify()
         return future
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[Job], model: Answerer | None = None) -> None:
         """Queue the jobs of one request, which together take one place.
+
+        Args:
+            jobs: The work.
+            model: What answers it, where it is an adapter over the model of this thread.
 
         Raises:
             ApiError: No place is left, or the server is stopping (503).
@@ -221,7 +226,7 @@ class Worker:
                 headers = {"retry-after": str(min(60, max(1, wait)))}
                 raise ApiError(503, "queue_full", headers=headers, waiting=ahead)
             for job in jobs:
-                job.request = jobs
+                job.request, job.model = jobs, model or self._model
                 job.forget = partial(self._forget, job)
             self._waiting.extend(jobs)
             self._metrics.queue_depth.set(len(self._waiting))
@@ -262,8 +267,8 @@ class Worker:
             self._do_chores()
             if self._batch:
                 # Only jobs that want the same of the model share a batch.
-                for answer in dict.fromkeys(job.answer for job in self._batch):
-                    self._answer([job for job in self._batch if job.answer == answer], answer)
+                for answer in dict.fromkeys(_answer_of(job) for job in self._batch):
+                    self._answer([job for job in self._batch if _answer_of(job) == answer], answer)
                 self._batch = []
                 self._busy_since = time.monotonic()
             try:
@@ -354,7 +359,7 @@ class Worker:
             if job.cancelled:
                 continue
             try:
-                job.begun = self._model.begin(job.rows[0], job.writing)
+                job.begun = (job.model or self._model).begin(job.rows[0], job.writing)
             except Exception as error:
                 job.deliver(error)
                 continue
@@ -379,7 +384,7 @@ class Worker:
             if held is not None and not self._hand_on(held, token):
                 writer.drop(self._left(token.row))
 
-    def _answer(self, jobs: list[Job], answer: Answer | None) -> None:
+    def _answer(self, jobs: list[Job], answer: Answer) -> None:
         """Answer the rows of several requests together; a bad one must not harm the others."""
         jobs = [job for job in jobs if not job.cancelled]
         rows = [row for job in jobs for row in job.rows]
@@ -387,7 +392,7 @@ class Worker:
             return
         started = time.monotonic()
         try:
-            answers = (answer or self._model.answer)(rows, self._config.max_batch)
+            answers = answer(rows, self._config.max_batch)
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].deliver(error)
@@ -443,3 +448,9 @@ class Worker:
     def _learn_pace(self, seconds: float) -> None:
         """Update the moving average that ``Retry-After`` is estimated from."""
         self._seconds_per_job += 0.1 * (seconds - self._seconds_per_job)
+
+
+def _answer_of(job: Job) -> Answer:
+    """Return what answers a job's rows; jobs with the same one share a batch."""
+    assert job.model is not None
+    return job.answer or job.model.answer
