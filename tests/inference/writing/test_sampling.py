@@ -102,3 +102,10 @@ def test_settings_refuse_unknown_and_wrong_values() -> None:
 def test_log_softmax_is_exact_for_large_logits() -> None:
     found = log_softmax(np.array([[1000.0, 1000.0], [-1000.0, 0.0]], dtype=np.float32))
     assert np.allclose(found, [[np.log(0.5), np.log(0.5)], [-1000, 0]])
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-300, 5e-324])
+def test_the_smallest_temperatures_take_the_likeliest(temperature: float) -> None:
+    logits_V = np.array([1.0, 3.0, -np.inf, 2.999], dtype=np.float32)
+    found = probabilities(logits_V, Settings(temperature=temperature))
+    assert found.tolist() == [0.0, 1.0, 0.0, 0.0]

@@ -190,11 +190,14 @@ def probabilities(logits_V: np.ndarray, settings: Settings) -> np.ndarray:
     Source: Holtzman et al. 2020 (arXiv:1904.09751), section 3.1, for top-p; Nguyen et al. 2024
     (arXiv:2407.01082), section 3, for min-p.
     """
-    scaled_V = logits_V.astype(np.float64) / settings.temperature
+    wide_V = logits_V.astype(np.float64)
+    # The likeliest stays 0 however small the temperature; all others may fall to minus infinity.
+    with np.errstate(over="ignore"):
+        scaled_V = (wide_V - wide_V.max()) / settings.temperature
     if 0 < settings.top_k < len(scaled_V):
         least = np.partition(scaled_V, -settings.top_k)[-settings.top_k]
         scaled_V = np.where(scaled_V < least, -np.inf, scaled_V)
-    chances_V = np.exp(scaled_V - scaled_V.max())
+    chances_V = np.exp(scaled_V)
     chances_V /= chances_V.sum()
     if settings.top_p < 1:
         order_V = np.argsort(-chances_V, kind="stable")

@@ -69,7 +69,7 @@ class Options(Body):
     """Sample among this many likeliest tokens only; 0 is off."""
     min_p: float | None = Field(None, ge=0, le=1)
     """Sample among tokens with at least this share of the likeliest one's probability."""
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
     """Above 1 makes tokens of prompt and text less likely."""
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     """Taken off the logit of each token that the text already has."""

@@ -31,6 +31,11 @@ TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+# For errors that do not know it better.
+RETRY = {"retry-after": "1"}
+# Characters of a client's value, and of a whole message, that are sent back.
+MAX_VALUE = 300
+MAX_MESSAGE = 2000
 # Sentences for errors that the framework raises by itself.
 FRAMEWORK_CODES = {
     404: "route_not_found",
@@ -69,17 +74,27 @@ class ApiError(Exception):
 
     def message(self, lang: locale.Language) -> str:
         """Return the sentence in a language."""
-        return locale.text(f"serving.{self.code}", lang, **{"param": self.param, **self.values})
+        values = {name: shown(value) for name, value in self.values.items()}
+        return locale.text(f"serving.{self.code}", lang, **{"param": self.param, **values})
 
 
 class ClientLeft(Exception):
     """The client closed its connection before the answer was complete."""
 
 
+def shown(value: object, limit: int = MAX_VALUE) -> str:
+    """Return a client's value as a message shows it: not endless, and without half characters."""
+    text = str(value)
+    text = text if len(text) <= limit else text[:limit] + "…"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def envelope(status: int, message: str, code: str, param: str | None = None) -> dict[str, Any]:
     """Return the body of an error."""
     kind = TYPES.get(status, "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    place = None if param is None else shown(param)
+    message = shown(message, MAX_MESSAGE)
+    return {"error": {"message": message, "type": kind, "param": place, "code": code}}
 
 
 def from_known(error: LLMwrightError, lang: locale.Language) -> tuple[int, dict[str, Any]]:
@@ -106,6 +121,12 @@ def describe(error: BaseException, lang: locale.Language) -> tuple[int, dict[str
     return 500, envelope(500, locale.text("serving.internal", lang), "internal")
 
 
+def headers_of(error: BaseException, status: int) -> dict[str, str]:
+    """Return the headers of an error's answer; what may be tried again says when."""
+    given = error.headers if isinstance(error, ApiError) else None
+    return {**(RETRY if status in (429, 503, 504) else {}), **(given or {})}
+
+
 def language_of(accept: str | None) -> locale.Language:
     """Return the language a client asks for with ``Accept-Language``, else the server's."""
     wanted = (accept or "").strip().lower()
@@ -120,20 +141,24 @@ def _language(request: Request) -> locale.Language:
 
 def _known(request: Request, error: Exception) -> JSONResponse:
     status, body = describe(error, _language(request))
-    headers = error.headers if isinstance(error, ApiError) else None
-    return JSONResponse(body, status, headers)
+    return JSONResponse(body, status, headers_of(error, status))
 
 
 def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = FRAMEWORK_CODES.get(error.status_code, "unreadable")
-    if isinstance(error.__cause__, UnicodeDecodeError):
+    cause = error.__cause__
+    if isinstance(cause, UnicodeDecodeError):
         code = "not_utf8"
+    elif isinstance(cause, RecursionError | ValueError):
+        # Lists in lists, or a number, beyond what Python reads.
+        code = "invalid_json"
     sentence = locale.text(
         f"serving.{code}",
         _language(request),
-        path=request.url.path,
-        method=request.method,
+        path=shown(request.url.path),
+        method=shown(request.method),
+        reason=shown(cause),
         limit=request.app.state.service.config.max_body_bytes,
     )
     headers = dict(error.headers or {})
@@ -161,8 +186,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     sentence = locale.text(
         f"serving.{code}",
         lang,
-        param=param,
-        path=request.url.path,
+        param=shown(param),
+        path=shown(request.url.path),
         reason=_reason(first, lang),
     )
     return JSONResponse(envelope(400, sentence, code, param), 400)

@@ -22,7 +22,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmwright.serving.config import ServeConfig, is_loopback
 from llmwright.serving.door.auth import HOLDER, OPEN_ROUTES, Keys, scope_of
-from llmwright.serving.door.errors import ApiError, ClientLeft, describe, language_of
+from llmwright.serving.door.errors import (
+    ApiError,
+    ClientLeft,
+    describe,
+    headers_of,
+    language_of,
+)
 from llmwright.serving.door.keys import Key
 from llmwright.serving.door.quota import Quotas
 from llmwright.serving.metrics import Metrics
@@ -136,8 +142,8 @@ class Gate:
             if status:
                 raise
             code, body = describe(error, language_of(headers.get("accept-language")))
-            extra = error.headers if isinstance(error, ApiError) else None
-            await JSONResponse(body, code, extra)(scope, receive, send_and_note)
+            answer = JSONResponse(body, code, headers_of(error, code))
+            await answer(scope, receive, send_and_note)
         finally:
             self._metrics.inflight.dec()
             self._note(scope, record, status, time.monotonic() - started)
