@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from llmwright.core.artifacts import Artifact, Store
-from llmwright.data.records import DatasetInfo
+from llmwright.data.records import DatasetInfo, Numbers
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.proof.probes import record_probes
 from llmwright.models.config import ScratchModel
@@ -24,6 +24,7 @@ from llmwright.serving.door.auth import Keys
 from llmwright.serving.guards.guarding import Guards
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.server import background
+from llmwright.tasks.judged import served
 from llmwright.tasks.make_contract import ContractRequest, make_contract
 from llmwright.tasks.task import TASKS
 from llmwright.tokenization.config import TOKENIZERS, TokenizeConfig
@@ -101,6 +102,51 @@ ROWS: dict[str, tuple[DatasetInfo, list[dict[str, Any]]]] = {
         ],
     ),
 }
+PAIRS = {
+    ("is it cold", "it is cold"): "yes",
+    ("is it cold", "the card came"): "no",
+    ("where is the card", "the card came"): "yes",
+    ("where is the card", "it is cold"): "no",
+}
+STARS = {"very good": 5.0, "good": 4.0, "bad": 2.0, "very bad": 1.0}
+ROWS |= {
+    "pairs": (
+        DatasetInfo(
+            task="text-classification",
+            row_type="classification",
+            shape="classification",
+            fields={"text": "question", "text_pair": "document", "label": "answers"},
+            labels=["no", "yes"],
+        ),
+        [{"text": one, "text_pair": two, "label": label} for (one, two), label in PAIRS.items()],
+    ),
+    "stars": (
+        DatasetInfo(
+            task="text-regression",
+            row_type="regression",
+            shape="regression",
+            fields={"text": "review", "value": "stars"},
+            numbers=Numbers(mean=3.0, std=1.5, min=1.0, max=5.0),
+        ),
+        [{"text": text, "value": value} for text, value in STARS.items()],
+    ),
+    "judge": (
+        served(ROWS["talk"][0], "reward"),
+        ROWS["talk"][1],
+    ),
+    "masks": (
+        served(ROWS["poems"][0], "fill-mask"),
+        [{"text": "it is [MASK] cold"}, {"text": "the card [MASK] came"}],
+    ),
+    "vectors": (
+        served(ROWS["poems"][0], "text-embedding"),
+        [{"text": "it is cold"}, {"text": "the card came"}],
+    ),
+}
+# Their weights stay random: how they learn is another matter.
+UNTRAINED = ("judge", "masks", "vectors")
+# Built with a head that is taken off again.
+HEADS = {"vectors": "AutoModelForMaskedLM"}
 ARCHITECTURES = {"seq2seq": "seq2seq", "text-generation": "decoder"}
 FRAMES = {"seq2seq": "eos", "text-generation": "none"}
 
@@ -121,7 +167,11 @@ def make_model(name: str, folder: Path, steps: int = 60) -> None:
     )
     tokenizer = TOKENIZERS.get("char")(TokenizeConfig(kind="char"), strings, framing)
     request = ModelRequest(
-        task.auto_class, tokenizer, labels=tuple(info.labels), max_length=64, seed=0
+        HEADS.get(name, task.auto_class),
+        tokenizer,
+        labels=tuple(info.labels),
+        max_length=64,
+        seed=0,
     )
     spec = ScratchModel(
         architecture=ARCHITECTURES.get(info.task, "encoder"),
@@ -132,11 +182,15 @@ def make_model(name: str, folder: Path, steps: int = 60) -> None:
         dropout=0.0,
     )
     model = build_model(spec, request)
+    if name in HEADS:
+        model = model.base_model
     contract = make_contract(
         ContractRequest(
             info, tokenizer, model.config, sum(p.numel() for p in model.parameters()), 64, 32
         )
     )
+    if name in UNTRAINED:
+        steps = 0
     batch = task.collate([task.encode(row, tokenizer, contract) for row in rows], contract)
     tensors = {key: torch.from_numpy(value) for key, value in batch.items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)

@@ -15,7 +15,7 @@ from llmwright.serving.config import ServeConfig
 from llmwright.serving.routes import pages
 from llmwright.serving.served.model import ServedModel
 
-NAMES = ("weather", "intents", "names", "poems", "talk")
+NAMES = ("weather", "intents", "names", "poems", "talk", "stars", "judge", "masks")
 # Names of other standards inside the pages, which nothing is loaded from.
 NAMESPACES = {"http://www.w3.org/2000/svg"}
 
@@ -138,7 +138,8 @@ def test_model_list_tells_what_is_served(weather: httpx.Client) -> None:
     (card,) = reply["data"]
     assert reply["object"] == "list"
     assert card["fields"] == {"input": ["description"], "output": ["weather"]}
-    assert card["routes"] == ["/generate", "/v1/completions"]
+    own = ["/v1/completions", "/v1/seq2seq"]
+    assert card["routes"] == ["/generate", *own, "/tokenize", "/detokenize"]
     assert card["probes"]["status"] == "passed"
     assert card["state"] == "ready"
     assert card["engine"] == "torch"

@@ -127,7 +127,8 @@ class Predictor:
         self.folder = engine.folder
         self.name = name_of(engine.folder)
         self.controls: dict[str, str] = {}
-        self.grammars = Grammars(tokenizer, contract.stop_token_ids)
+        # A tokenizer of its own: schemas are compiled while the model's is in use.
+        self.grammars = Grammars(lambda: describe(self.folder).tokenizer, contract.stop_token_ids)
         self.notes: list[str] = []
 
     @classmethod

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from llmwright.core.artifacts import Artifact
 from llmwright.serving.config import ServeConfig
@@ -21,14 +21,36 @@ from llmwright.serving.routes import (
     chat,
     classify,
     completions,
+    embeddings,
+    fill,
     generate,
     operating,
     pages,
+    rate,
+    rerank,
+    seq2seq,
+    tag,
+    tokens,
 )
 from llmwright.serving.served.model import ServedModel
-from llmwright.serving.served.offer import Offer
+from llmwright.serving.served.offer import ALWAYS, ROUTES, Offer
 from llmwright.serving.served.source import Source
 from llmwright.serving.work.service import Find, Service
+
+# Routers that ask a model, with what one must be able to do for them to be described; nothing where
+# every model may.
+ANSWERING: tuple[tuple[APIRouter, set[str]], ...] = (
+    (completions.router, {"write"}),
+    (chat.router, {"chat"}),
+    (seq2seq.router, {"seq2seq"}),
+    (classify.router, {"classify"}),
+    (tag.router, {"tag"}),
+    (fill.router, {"fill"}),
+    (rate.router, {"regress", "reward"}),
+    (embeddings.router, set()),
+    (rerank.router, set()),
+    (tokens.router, set()),
+)
 
 
 def create_app(
@@ -88,9 +110,8 @@ def _include(app: FastAPI, offers: Sequence[Offer]) -> None:
     """Add all routes; those that no model can answer say so and are left out of the document."""
     abilities = {ability for offer in offers for ability in offer.abilities}
     app.include_router(generate.make_router(offers[0].fields))
-    app.include_router(completions.router, include_in_schema="write" in abilities)
-    app.include_router(chat.router, include_in_schema="chat" in abilities)
-    app.include_router(classify.router, include_in_schema="classify" in abilities)
+    for router, needed in ANSWERING:
+        app.include_router(router, include_in_schema=bool(needed & abilities) or not needed)
     app.include_router(operating.router)
     app.include_router(adapters.router)
     app.include_router(pages.router, include_in_schema=False)
@@ -98,10 +119,10 @@ def _include(app: FastAPI, offers: Sequence[Offer]) -> None:
 
 def _paths(app: FastAPI) -> frozenset[str]:
     """Return the paths that requests are counted by."""
-    known = ("/generate", "/v1/completions", "/v1/chat/completions", "/v1/classify")
     return frozenset(
         (
-            *known,
+            *ALWAYS,
+            *ROUTES.values(),
             "/v1/models",
             "/livez",
             "/readyz",

@@ -97,7 +97,7 @@ def test_fewest_tokens_put_off_the_end(predictor: Predictor) -> None:
 def test_our_tokenizers_can_write_it(kind: str) -> None:
     options = {} if kind == "char" else {"vocab_size": 350 if kind == "bpe" else 120}
     tokenizer = TOKENIZERS.get(kind)(TokenizeConfig(kind=kind, **options), TEXTS, Framing())
-    grammar = Grammars(tokenizer, [tokenizer.eos_token_id]).compile(CARD)
+    grammar = Grammars(lambda: tokenizer, [tokenizer.eos_token_id]).compile(CARD)
     walk, ids = grammar.start(), []
     for _ in range(200):
         allowed_V = walk.allowed_V(len(tokenizer) + 5)
@@ -119,7 +119,7 @@ def _closes(tokenizer: Any, index: int) -> tuple[bool, int]:
 def test_tokenizers_that_put_spaces_between_words_cannot() -> None:
     tokenizer = TOKENIZERS.get("word")(TokenizeConfig(kind="word"), TEXTS, Framing())
     with pytest.raises(InputError) as caught:
-        Grammars(tokenizer, [1]).compile(OBJECT)
+        Grammars(lambda: tokenizer, [1]).compile(OBJECT)
     assert caught.value.code == "INFER-073"
 
 

@@ -12,7 +12,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,12 +99,14 @@ class Grammars:
     """Compiles schemas for one tokenizer; those used last are kept.
 
     Args:
-        tokenizer: The model's.
+        load: Returns the tokenizer, one that nobody else uses meanwhile.
         stop_token_ids: Tokens that end its texts.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, stop_token_ids: Iterable[int]) -> None:
-        self._tokenizer = tokenizer
+    def __init__(
+        self, load: Callable[[], PreTrainedTokenizerFast], stop_token_ids: Iterable[int]
+    ) -> None:
+        self._load = load
         self._stops = sorted(stop_token_ids)
         self._vocabulary: LLTokenizer | None = None
         self._kept: OrderedDict[str, Grammar] = OrderedDict()
@@ -135,7 +137,7 @@ class Grammars:
         from llguidance import LLMatcher
 
         if self._vocabulary is None:
-            self._vocabulary = vocabulary_of(self._tokenizer, self._stops)
+            self._vocabulary = vocabulary_of(self._load(), self._stops)
         options = {"whitespace_pattern": WHITE_SPACE}
         grammar = LLMatcher.grammar_from_json_schema(text, overrides=options)  # type: ignore[arg-type]
         matcher = LLMatcher(self._vocabulary, grammar, log_level=0, limits=_limits())

@@ -248,18 +248,6 @@ class ClassifyBody(Body):
     user: str | None = None
     """Accepted and neither used nor kept."""
 
-    def texts(self) -> list[tuple[str, str | None]]:
-        """Return each text with its second one.
-
-        Raises:
-            ValueError: ``input`` and ``input_pair`` are not equally many.
-        """
-        texts = [self.input] if isinstance(self.input, str) else self.input
-        if self.input_pair is None:
-            return [(text, None) for text in texts]
-        pairs = [self.input_pair] if isinstance(self.input_pair, str) else self.input_pair
-        return list(zip(texts, pairs, strict=True))
-
 
 class LoadAdapterBody(Body):
     """Body of `/v1/load_lora_adapter`."""

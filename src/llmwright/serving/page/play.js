@@ -1,4 +1,5 @@
 const able = (name) => STATE.abilities.includes(name);
+const RATES = able("regress") || able("reward");
 const names = Object.keys(STATE.fields.inputs);
 const held = { values: {}, controls: {}, options: { max_tokens: "", temperature: "", seed: "" }, turns: [], result: null };
 let running = null;
@@ -6,7 +7,7 @@ let running = null;
 function inputNames() {
   if (able("write")) return [STATE.fields.needed[0]];
   if (able("tag")) return ["text"];
-  if ("answer" in STATE.fields.inputs && able("rate")) return ["prompt", "answer"];
+  if ("answer" in STATE.fields.inputs && RATES) return ["prompt", "answer"];
   return names;
 }
 
@@ -99,7 +100,7 @@ async function ask(output, button) {
   try {
     const answer = await (await post(...request())).json();
     const milliseconds = Math.round(performance.now() - started);
-    output.replaceChildren(...(able("tag") ? tagged(answer) : able("rate") ? rated(answer) : able("fill") ? filled(answer) : classified(answer)),
+    output.replaceChildren(...(able("tag") ? tagged(answer) : RATES ? rated(answer) : able("fill") ? filled(answer) : classified(answer)),
       foot(t("milliseconds", { count: milliseconds }), answer.truncated && t("truncated")));
   } catch (error) { output.replaceChildren(errorBox(error)); }
   button.disabled = false;
@@ -152,7 +153,7 @@ function exampleChips(fill) {
 }
 
 function singleView() {
-  const button = h("button", { className: "primary" }, t(able("write") ? "write_button" : able("tag") ? "tag_button" : able("rate") ? "rate_button" : able("fill") ? "fill_button" : "classify_button"));
+  const button = h("button", { className: "primary" }, t(able("write") ? "write_button" : able("tag") ? "tag_button" : RATES ? "rate_button" : able("fill") ? "fill_button" : "classify_button"));
   const output = h("div", { className: "grow", ariaLive: "polite" }, h("div", { className: "empty" }, t("waiting")));
   const go = () => { refresh(); return able("write") ? write(output, button) : ask(output, button); };
   button.onclick = go;

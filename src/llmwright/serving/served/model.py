@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from llmwright.data.records import Row
+from llmwright.inference.embedding import Text
 from llmwright.inference.predictor import Delta, Prediction, Predictor
 from llmwright.inference.writing.generation import Token, Writer
 from llmwright.inference.writing.sampling import Settings
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.served.offer import Offer
 from llmwright.serving.writing import Piece, Writing
-from llmwright.tasks.task import Example
+from llmwright.tasks.task import Example, token_ids
+from llmwright.tasks.text_classification import encode_texts
+from llmwright.tasks.text_embedding import read_text
 
 # In place of a row's columns: what to read, token by token.
 TOKENS = "token ids"
@@ -70,14 +73,126 @@ class ServedModel(Offer):
             LLMwrightError: The text cannot be read.
         """
         if not isinstance(prompt, str):
-            count = len(self.predictor.tokenizer)
-            unknown = max(prompt)
-            if unknown >= count:
-                raise ApiError(400, "unknown_token", param="prompt", token=unknown, count=count)
+            self.check_ids(prompt, "prompt")
             if controls:
                 raise ApiError(400, "no_style_of_ids", param="controls")
             return {TOKENS: np.array(prompt, dtype=np.int64)}
         return self.predictor.read({self.predictor.text_name: prompt, "controls": controls})
+
+    def check_ids(self, ids: Sequence[int], param: str) -> None:
+        """Refuse ids that are no tokens of the model.
+
+        Raises:
+            ApiError: One is not (400).
+        """
+        count, largest = len(self.predictor.tokenizer), max(ids, default=0)
+        if largest >= count:
+            raise ApiError(400, "unknown_token", param=param, token=largest, count=count)
+
+    @property
+    def prompts(self) -> list[str]:
+        """Names of the words that come before texts of a kind, when their vectors are made."""
+        embedding = self.predictor.embedding
+        return [] if embedding is None else list(embedding.prompts)
+
+    def must_embed(self, route: str) -> None:
+        """Refuse a route that needs vectors where the engine has none.
+
+        Raises:
+            ApiError: It has none (400); the message names the routes the model answers.
+        """
+        if self.predictor.embedding is None:
+            task, routes = self.contract.task, ", ".join(self.routes)
+            raise ApiError(400, "not_able", name=self.name, task=task, route=route, routes=routes)
+
+    def check_prompt(self, name: str | None) -> None:
+        """Refuse a kind of text that the model has no words for.
+
+        Raises:
+            ApiError: It has none (400).
+        """
+        if name is not None and name not in self.prompts:
+            known = ", ".join(self.prompts) or "-"
+            raise ApiError(400, "no_input_type", param="input_type", name=name, known=known)
+
+    def vectors(self, rows: Sequence[tuple[Text, str | None]], batch_size: int) -> list[Prediction]:
+        """Return the vector of each text as ``embedding``.
+
+        Args:
+            rows: Texts or token ids, each with the name of the words before it.
+            batch_size: Texts that go through the model together.
+
+        Raises:
+            LLMwrightError: A text cannot be read.
+        """
+        found: dict[int, Prediction] = {}
+        for prompt in dict.fromkeys(prompt for _, prompt in rows):
+            places = [place for place, (_, other) in enumerate(rows) if other == prompt]
+            texts = [rows[place][0] for place in places]
+            part = self.predictor.embed_full(texts, batch_size, prompt)
+            for index, place in enumerate(places):
+                answer: dict[str, Any] = {"embedding": part.vectors_ND[index]}
+                if part.truncated[index]:
+                    answer["truncated"] = True
+                found[place] = Prediction(answer, part.num_tokens[index], 0)
+        return [found[place] for place in range(len(rows))]
+
+    def tokenized(
+        self, rows: Sequence[tuple[str | list[dict[str, str]], bool]], batch_size: int
+    ) -> list[Prediction]:
+        """Return what ``/tokenize`` tells of each text or conversation.
+
+        Args:
+            rows: Each with whether it is read as the model reads it.
+            batch_size: Not used: nothing goes through the model.
+
+        Raises:
+            LLMwrightError: A text cannot be read.
+        """
+        return [self._tokenized(given, framed) for given, framed in rows]
+
+    def _tokenized(self, given: str | list[dict[str, str]], framed: bool) -> Prediction:
+        tokenizer = self.predictor.tokenizer
+        ids = self._ids(given) if framed or not isinstance(given, str) else None
+        if ids is None:
+            assert isinstance(given, str)
+            ids = token_ids(tokenizer, given, special=False)
+        told = {
+            "tokens": ids,
+            "token_strs": tokenizer.convert_ids_to_tokens(ids),
+            "count": len(ids),
+            "max_model_len": self.contract.max_length,
+        }
+        return Prediction(told, 0, 0)
+
+    def _ids(self, given: str | list[dict[str, str]]) -> list[int]:
+        """Return the tokens of a text or a conversation as the model reads it, not cut."""
+        # Lengths are counted in 32 bits by the tokenizers' library.
+        whole = self.contract.model_copy(update={"max_length": 2**31 - 1})
+        task, tokenizer = self.predictor.task, self.predictor.tokenizer
+        if isinstance(given, str) and not (task.generates or self.contract.row_type == "tags"):
+            text = read_text(given, whole)
+            example = encode_texts({"text": text}, tokenizer, whole)
+        else:
+            row = self.predictor.read(given if isinstance(given, str) else {"messages": given})
+            example = task.encode_input(row, tokenizer, whole)
+        found: list[int] = example.input_ids_T.tolist()
+        return found
+
+    def detokenized(
+        self, rows: Sequence[tuple[list[int], bool]], batch_size: int
+    ) -> list[Prediction]:
+        """Return what ``/detokenize`` tells of each list of tokens.
+
+        Args:
+            rows: Each with whether special tokens are left out.
+            batch_size: Not used: nothing goes through the model.
+        """
+        decode = self.predictor.tokenizer.decode
+        return [
+            Prediction({"prompt": decode(ids, skip_special_tokens=skips)}, 0, 0)
+            for ids, skips in rows
+        ]
 
     def read(self, values: Mapping[str, Any]) -> tuple[Row, Writing | None]:
         """Return the canonical row of a request to ``/generate`` and how to write.

@@ -13,12 +13,21 @@ ROUTES = {
     "write": "/v1/completions",
     "chat": "/v1/chat/completions",
     "classify": "/v1/classify",
+    "seq2seq": "/v1/seq2seq",
+    "tag": "/v1/tag",
+    "fill": "/v1/fill",
+    "regress": "/v1/regress",
+    "reward": "/v1/reward",
+    "rank": "/v1/rerank",
+    "embed": "/v1/embeddings",
 }
+# What every model answers besides.
+ALWAYS = ("/generate", "/tokenize", "/detokenize")
 # What models do that neither write texts nor tell labels of them, by task.
 OTHERS = {
     "token-classification": "tag",
-    "text-regression": "rate",
-    "reward": "rate",
+    "text-regression": "regress",
+    "reward": "reward",
     "fill-mask": "fill",
     "text-embedding": "embed",
 }
@@ -48,11 +57,13 @@ class Offer:
 
     @cached_property
     def abilities(self) -> frozenset[str]:
-        """What it can do: write, chat, classify, tag, fill, rate or embed."""
+        """What it can do, by the names of `ROUTES`."""
         if not self.fields.generates:
-            return frozenset({OTHERS.get(self.contract.task, "classify")})
-        chats = self.contract.row_type == "messages"
-        return frozenset({"write", "chat"} if chats else {"write"})
+            own = OTHERS.get(self.contract.task, "classify")
+            ranks = self.reads_pairs or own in ("reward", "embed")
+            return frozenset({own, "rank"} if ranks else {own})
+        kinds = {"messages": {"write", "chat"}, "pair": {"write", "seq2seq"}}
+        return frozenset(kinds.get(self.contract.row_type, {"write"}))
 
     @property
     def reads_pairs(self) -> bool:
@@ -62,7 +73,8 @@ class Offer:
     @property
     def routes(self) -> list[str]:
         """Routes it answers."""
-        return ["/generate", *(route for name, route in ROUTES.items() if name in self.abilities)]
+        own = [route for name, route in ROUTES.items() if name in self.abilities]
+        return [ALWAYS[0], *own, *ALWAYS[1:]]
 
     def must(self, ability: str, route: str) -> None:
         """Refuse a route the model cannot answer.
