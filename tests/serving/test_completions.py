@@ -372,3 +372,17 @@ def test_lengths_follow_the_request(poems: httpx.Client) -> None:
     # It would go on; but its sentence is done, and it is long enough.
     text, reason, _ = ask(min_tokens=10, end_sentence_after=5, max_tokens=40)
     assert (text, reason) == (whole, "stop")
+
+
+def test_kept_answers_are_told_apart_by_their_schema(server: Callable[..., Any]) -> None:
+    with server("talk", cache_bytes=100_000) as client:
+
+        def ask(schema: dict[str, Any] | None) -> str:
+            form = {"type": "json_schema", "json_schema": {"schema": schema}}
+            body = {"messages": [USER], "response_format": form if schema else None}
+            reply = client.post("/v1/chat/completions", json=body)
+            text: str = reply.json()["choices"][0]["message"]["content"]
+            return text
+
+        found = [ask(schema) for schema in (None, {"const": "a"}, {"const": "b"}, {"const": "a"})]
+        assert found == ["hi there", '"a"', '"b"', '"a"']

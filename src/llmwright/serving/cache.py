@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from llmwright.data.records import Row
+from llmwright.inference.writing.grammar import Grammar
 from llmwright.serving.writing import Writing
 
 # What an entry takes besides its content, roughly, in bytes.
@@ -82,9 +83,11 @@ class AnswerCache:
             self.num_bytes -= freed
 
 
-def _listed(ids: np.ndarray) -> list[int]:
-    """Return token ids as JSON has them; nothing else in a row needs it."""
-    found: list[int] = ids.tolist()
+def _listed(value: np.ndarray | Grammar) -> list[int] | str:
+    """Return token ids, or a schema, as JSON has them; nothing else in a request needs it."""
+    if isinstance(value, Grammar):
+        return value.schema
+    found: list[int] = value.tolist()
     return found
 
 

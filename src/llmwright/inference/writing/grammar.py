@@ -52,6 +52,10 @@ class Grammar:
         self.schema = schema
         self._matcher = matcher
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Grammar:
+        # It is never changed: each text walks through a copy of the matcher.
+        return self
+
     def start(self) -> Walk:
         """Return where a text that is still empty stands."""
         return Walk(self._matcher.deep_copy())

@@ -204,7 +204,7 @@ class Written(Answer):
     """Position of the input."""
     text: str
     """The text."""
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "content_filter"]
     """`stop`: at a stop token or stop string, the end of a sentence or of a document; `length`: at
     a limit of tokens."""
 

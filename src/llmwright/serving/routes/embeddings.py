@@ -32,14 +32,17 @@ async def embeddings(body: EmbedBody, request: Request) -> Response:
     texts = body.texts()
     service.check_rows(len(texts), "input")
     model.check_prompt(body.input_type)
-    job = Job([(text, body.input_type) for text in texts], answer=model.vectors)
+    # Ids as an array: so whatever looks at the texts of rows knows them.
+    read = [text if isinstance(text, str) else np.array(text, dtype=np.int64) for text in texts]
+    rows = [{"text": text, "prompt": body.input_type} for text in read]
+    job = Job(rows, answer=model.vectors)
     found = await Call(request, hosted, [job]).answers()
     size = len(found[0].answer["embedding"])
     if body.dimensions not in (None, size):
         raise ApiError(400, "dimensions", param="dimensions", size=size)
     data = [_entry(index, one.answer, body) for index, one in enumerate(found)]
-    read = sum(one.num_input_tokens for one in found)
-    usage = {"prompt_tokens": read, "total_tokens": read}
+    count = sum(one.num_input_tokens for one in found)
+    usage = {"prompt_tokens": count, "total_tokens": count}
     return JSONResponse({"object": "list", "model": model.name, "data": data, "usage": usage})
 
 

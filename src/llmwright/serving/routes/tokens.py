@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from llmwright.data.records import Row
 from llmwright.serving.bodies.tokens import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.routes.documented import answers
@@ -24,11 +26,12 @@ async def tokenize(body: TokenizeBody, request: Request) -> Response:
         raise ApiError(400, code, param="prompt", names="prompt / messages")
     if body.messages is not None:
         hosted.model.must("chat", "/tokenize")
-        given: str | list[dict[str, str]] = [turn.plain() for turn in body.messages]
+        given: Row = {"messages": [turn.plain() for turn in body.messages]}
     else:
-        given = body.prompt or ""
+        given = {"text": body.prompt}
     # In the model's thread: a tokenizer is not used by two at once.
-    job = Job([(given, body.add_special_tokens)], answer=hosted.model.tokenized)
+    row = {**given, "framed": body.add_special_tokens}
+    job = Job([row], answer=hosted.model.tokenized)
     (found,) = await Call(request, hosted, [job]).answers()
     return JSONResponse(found.answer)
 
@@ -38,6 +41,7 @@ async def detokenize(body: DetokenizeBody, request: Request) -> Response:
     """Return the text of tokens."""
     hosted = await service_of(request).pick(body.model)
     hosted.model.check_ids(body.tokens, "tokens")
-    job = Job([(body.tokens, body.skip_special_tokens)], answer=hosted.model.detokenized)
+    row = {"tokens": np.array(body.tokens, dtype=np.int64), "plain": body.skip_special_tokens}
+    job = Job([row], answer=hosted.model.detokenized)
     (found,) = await Call(request, hosted, [job]).answers()
     return JSONResponse(found.answer)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from llmwright.data.records import Row
-from llmwright.inference.embedding import Text
 from llmwright.inference.predictor import Delta, Prediction, Predictor
 from llmwright.inference.writing.generation import Token, Writer
 from llmwright.inference.writing.sampling import Settings
@@ -115,20 +114,21 @@ class ServedModel(Offer):
             known = ", ".join(self.prompts) or "-"
             raise ApiError(400, "no_input_type", param="input_type", name=name, known=known)
 
-    def vectors(self, rows: Sequence[tuple[Text, str | None]], batch_size: int) -> list[Prediction]:
+    def vectors(self, rows: Sequence[Row], batch_size: int) -> list[Prediction]:
         """Return the vector of each text as ``embedding``.
 
         Args:
-            rows: Texts or token ids, each with the name of the words before it.
+            rows: With ``text``, which may be token ids, and ``prompt``: the name of the words
+                before it, or None.
             batch_size: Texts that go through the model together.
 
         Raises:
             LLMwrightError: A text cannot be read.
         """
         found: dict[int, Prediction] = {}
-        for prompt in dict.fromkeys(prompt for _, prompt in rows):
-            places = [place for place, (_, other) in enumerate(rows) if other == prompt]
-            texts = [rows[place][0] for place in places]
+        for prompt in dict.fromkeys(row["prompt"] for row in rows):
+            places = [place for place, row in enumerate(rows) if row["prompt"] == prompt]
+            texts = [rows[place]["text"] for place in places]
             part = self.predictor.embed_full(texts, batch_size, prompt)
             for index, place in enumerate(places):
                 answer: dict[str, Any] = {"embedding": part.vectors_ND[index]}
@@ -137,26 +137,25 @@ class ServedModel(Offer):
                 found[place] = Prediction(answer, part.num_tokens[index], 0)
         return [found[place] for place in range(len(rows))]
 
-    def tokenized(
-        self, rows: Sequence[tuple[str | list[dict[str, str]], bool]], batch_size: int
-    ) -> list[Prediction]:
+    def tokenized(self, rows: Sequence[Row], batch_size: int) -> list[Prediction]:
         """Return what ``/tokenize`` tells of each text or conversation.
 
         Args:
-            rows: Each with whether it is read as the model reads it.
+            rows: With ``text`` or ``messages``, and ``framed``: whether a text is read as the model
+                reads it.
             batch_size: Not used: nothing goes through the model.
 
         Raises:
             LLMwrightError: A text cannot be read.
         """
-        return [self._tokenized(given, framed) for given, framed in rows]
+        return [self._tokenized(row) for row in rows]
 
-    def _tokenized(self, given: str | list[dict[str, str]], framed: bool) -> Prediction:
+    def _tokenized(self, row: Row) -> Prediction:
         tokenizer = self.predictor.tokenizer
-        ids = self._ids(given) if framed or not isinstance(given, str) else None
-        if ids is None:
-            assert isinstance(given, str)
-            ids = token_ids(tokenizer, given, special=False)
+        if row["framed"] or "messages" in row:
+            ids = self._ids(row)
+        else:
+            ids = token_ids(tokenizer, row["text"], special=False)
         told = {
             "tokens": ids,
             "token_strs": tokenizer.convert_ids_to_tokens(ids),
@@ -165,34 +164,30 @@ class ServedModel(Offer):
         }
         return Prediction(told, 0, 0)
 
-    def _ids(self, given: str | list[dict[str, str]]) -> list[int]:
+    def _ids(self, given: Row) -> list[int]:
         """Return the tokens of a text or a conversation as the model reads it, not cut."""
         # Lengths are counted in 32 bits by the tokenizers' library.
         whole = self.contract.model_copy(update={"max_length": 2**31 - 1})
         task, tokenizer = self.predictor.task, self.predictor.tokenizer
-        if isinstance(given, str) and not (task.generates or self.contract.row_type == "tags"):
-            text = read_text(given, whole)
-            example = encode_texts({"text": text}, tokenizer, whole)
-        else:
-            row = self.predictor.read(given if isinstance(given, str) else {"messages": given})
+        if "messages" in given or task.generates or self.contract.row_type == "tags":
+            row = self.predictor.read(given if "messages" in given else given["text"])
             example = task.encode_input(row, tokenizer, whole)
+        else:
+            text = read_text(given["text"], whole)
+            example = encode_texts({"text": text}, tokenizer, whole)
         found: list[int] = example.input_ids_T.tolist()
         return found
 
-    def detokenized(
-        self, rows: Sequence[tuple[list[int], bool]], batch_size: int
-    ) -> list[Prediction]:
+    def detokenized(self, rows: Sequence[Row], batch_size: int) -> list[Prediction]:
         """Return what ``/detokenize`` tells of each list of tokens.
 
         Args:
-            rows: Each with whether special tokens are left out.
+            rows: With ``tokens`` and ``plain``: whether special tokens are left out.
             batch_size: Not used: nothing goes through the model.
         """
         decode = self.predictor.tokenizer.decode
-        return [
-            Prediction({"prompt": decode(ids, skip_special_tokens=skips)}, 0, 0)
-            for ids, skips in rows
-        ]
+        texts = [decode(row["tokens"].tolist(), skip_special_tokens=row["plain"]) for row in rows]
+        return [Prediction({"prompt": text}, 0, 0) for text in texts]
 
     def read(self, values: Mapping[str, Any]) -> tuple[Row, Writing | None]:
         """Return the canonical row of a request to ``/generate`` and how to write.

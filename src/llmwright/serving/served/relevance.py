@@ -55,17 +55,18 @@ def relevance(model: ServedModel, query: str, documents: Sequence[str]) -> Relev
         if label is None:
             labels = ", ".join(contract.labels)
             raise ApiError(400, "no_yes", name=model.name, labels=labels, known=", ".join(YES))
-        name = label
+        yes = label
         return Relevance(
-            "classifier", rows, None, lambda found: [a["scores"][name] for a in found], label
+            "classifier", rows, None, lambda found: [a["scores"][yes] for a in found], label
         )
     if contract.task == "reward":
         rows = [model.predictor.read({"prompt": query, "answer": one}) for one in documents]
         return Relevance("reward", rows, None, lambda found: [a["score"] for a in found])
     model.must_embed("/v1/rerank")
     known = model.prompts
-    texts = [(query, _first(QUERY_PROMPTS, known))]
-    texts += [(document, _first(DOCUMENT_PROMPTS, known)) for document in documents]
+    texts = [{"text": query, "prompt": _first(QUERY_PROMPTS, known)}]
+    name = _first(DOCUMENT_PROMPTS, known)
+    texts += [{"text": document, "prompt": name} for document in documents]
     return Relevance("cosine", texts, model.vectors, _cosines)
 
 
