@@ -57,6 +57,7 @@ def process(
 
 
 @pytest.mark.slow
+@pytest.mark.fault
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_without_cutting_a_stream(
     artifacts: Artifacts, tmp_path: Path, number: signal.Signals

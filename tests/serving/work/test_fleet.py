@@ -72,6 +72,10 @@ class ControlledEngine(TorchEngine):
         CONTROL.loaded.append(folder.name)
         return engine
 
+    @property
+    def prefix_cache(self) -> tuple[int, int]:
+        return 10 * len(CONTROL.loaded), 4 * len(CONTROL.loaded)
+
     def logits(self, batch: Any, adapters: Any = None) -> np.ndarray:
         CONTROL.step()
         return super().logits(batch, adapters)
@@ -177,6 +181,9 @@ def test_a_model_is_loaded_once_when_it_is_first_asked_for(
         assert client.post("/generate", params=labels, json={"prompt": "白"}).status_code == 200
         text = client.get("/metrics").text
         assert 'llmwright_tokens_total{kind="completion",model="team/second"}' in text
+        assert 'llmwright_prefix_cache_tokens_total{kind="hit",model="team/second"} 8.0' in text
+        # What was counted once is not counted again.
+        assert client.get("/metrics").text.count('kind="hit",model="team/second"} 8.0') == 1
 
 
 def test_waiting_for_a_load_counts_for_the_deadline(artifacts: Artifacts, control: Control) -> None:

@@ -80,6 +80,14 @@ class Engine(ABC):
     gives_hidden: bool = False
 
     @property
+    def prefix_cache(self) -> tuple[int, int]:
+        """Prompt tokens looked for among those of earlier texts so far, and those found there.
+
+        Both 0 where the engine does not keep what it has read.
+        """
+        return 0, 0
+
+    @property
     def adapters(self) -> tuple[str, ...]:
         """Names of the adapters that rows can be answered through."""
         return ()

@@ -49,6 +49,7 @@ class HostedModel(Hosted):
         self.num_restarts = 0
         self._stuck: list[ModelThread] = []
         self._broken = False
+        self._cached = (0, 0)
         self._restarted = 0.0
         self._worker: Worker | None = None
         self._thread: ModelThread | None = None
@@ -104,7 +105,7 @@ class HostedModel(Hosted):
         grown = psutil.Process().memory_info().rss - before
         # Weights that are mapped from a file grow into memory only while they are used.
         self.memory_bytes = max(grown, self.source.size_bytes)
-        self._model, self._thread = model, thread
+        self._model, self._thread, self._cached = model, thread, (0, 0)
         self._worker = Worker(model, self._config, self.metrics, thread)
         self._worker.start(self._prove)
         self.problem, self._broken = None, False
@@ -153,6 +154,10 @@ class HostedModel(Hosted):
         """Set the metrics that nobody sets as things happen."""
         worker = self._worker
         self.metrics.heartbeat_age.set(0.0 if worker is None else worker.heartbeat_age())
+        if self._model is not None:
+            counts = self._model.predictor.engine.prefix_cache
+            self.metrics.prefix_cache(counts[0] - self._cached[0], counts[1] - self._cached[1])
+            self._cached = counts
         self.metrics.stuck.set(self.num_stuck)
 
     def fail(self, reason: str) -> None:

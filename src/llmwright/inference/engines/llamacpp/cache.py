@@ -38,12 +38,18 @@ class Cache:
         memory: Handle of the context's key-value cache.
         num_slots: Texts at once.
         num_cells: Tokens of all texts together.
+
+    Attributes:
+        num_asked: Prompt tokens of all texts so far …
+        num_found: … and those of them that were in the cache.
     """
 
     def __init__(self, library: Library, memory: int, num_slots: int, num_cells: int) -> None:
         self._library, self._memory = library, memory
         self.slots = [Slot(number) for number in range(num_slots)]
         self.num_cells = num_cells
+        self.num_asked = 0
+        self.num_found = 0
         self._clock = 0
 
     def take(self, prompt: Sequence[int]) -> tuple[Slot, int]:
@@ -61,6 +67,8 @@ class Cache:
         best = max(free, key=lambda slot: (common(slot.tokens, prompt), -slot.used))
         kept = max(0, min(common(best.tokens, prompt), len(prompt) - 1))
         self._cut(best, kept)
+        self.num_asked += len(prompt)
+        self.num_found += kept
         self._clock += 1
         best.busy, best.used = True, self._clock
         return best, kept

@@ -108,6 +108,11 @@ class LlamaCppEngine(Engine):
         writes, sees_all = TASKS.get(contract.task).generates, contract.model_type in SEE_ALL
         return cls(path, folder, number_format, writes=writes, sees_all=sees_all)
 
+    @property
+    def prefix_cache(self) -> tuple[int, int]:
+        """Prompt tokens looked for in the cache so far, and those found there."""
+        return self.cache.num_asked, self.cache.num_found
+
     def close(self) -> None:
         """Give the memory back; the engine is of no use afterwards."""
         if self._model:
