@@ -33,7 +33,7 @@ from llmwright.serving.routes import (
     tokens,
 )
 from llmwright.serving.served.model import ServedModel
-from llmwright.serving.served.offer import ALWAYS, ROUTES, Offer
+from llmwright.serving.served.offer import Offer
 from llmwright.serving.served.source import Source
 from llmwright.serving.work.service import Find, Service
 
@@ -118,21 +118,14 @@ def _include(app: FastAPI, offers: Sequence[Offer]) -> None:
 
 
 def _paths(app: FastAPI) -> frozenset[str]:
-    """Return the paths that requests are counted by."""
-    return frozenset(
-        (
-            *ALWAYS,
-            *ROUTES.values(),
-            "/v1/models",
-            "/livez",
-            "/readyz",
-            "/startupz",
-            "/metrics",
-            "/",
-            "/docs",
-            app.openapi_url or "",
-        )
-    )
+    """Return the paths that requests are counted by: those of all routes without a variable."""
+    routers = (router for router, _ in ANSWERING)
+    plain = (operating.router, adapters.router, pages.router)
+    found = {
+        str(getattr(route, "path", "")) for router in (*routers, *plain) for route in router.routes
+    }
+    found |= {"/generate", app.openapi_url or ""}
+    return frozenset(path for path in found if "{" not in path)
 
 
 def _document(app: FastAPI, needs_key: bool) -> dict[str, Any]:
