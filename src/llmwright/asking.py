@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,9 @@ from llmwright.core import pipeline, plugins
 from llmwright.core.artifacts import Artifact
 from llmwright.core.config import parse
 from llmwright.core.errors import InputError
-from llmwright.core.events import Emit, Notice
+from llmwright.core.events import Emit, Event, Notice
 from llmwright.core.project import Project
-from llmwright.models.published import PUBLISHED
+from llmwright.inference.remote.elsewhere import ANYWHERE
 from llmwright.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -199,13 +200,17 @@ def predictor_of(
 
     project = open_project(place)
     reference = None if model is None else str(plain(model))
-    found = pipeline.find_artifact(project, "model|export", reference, elsewhere=PUBLISHED)
+    found = pipeline.find_artifact(project, "model|export", reference, elsewhere=ANYWHERE)
     if found is None:
         raise InputError("CORE-062", field="model", kind="model / export")
-    predictor = Predictor.open(found.path, engine)
+    predictor = Predictor.open(found.path, engine, partial(_tell, consumers))
     predictor.set_controls(controls or {})
-    for consumer in consumers:
-        consumer(Notice(predictor.choice))
-        for note in predictor.notes:
-            consumer(Notice(note, "warning"))
+    _tell(consumers, Notice(predictor.choice))
+    for note in predictor.notes:
+        _tell(consumers, Notice(note, "warning"))
     return predictor
+
+
+def _tell(consumers: Sequence[Emit], event: Event) -> None:
+    for consumer in consumers:
+        consumer(event)

@@ -124,7 +124,8 @@ def test_a_full_disk_leaves_no_artifact_and_the_next_run_goes_on(tiny_disk: Path
 def test_a_read_only_project_is_a_clear_error(tiny_disk: Path) -> None:
     from tiny_table import TABLE
 
-    from llmwright.core import doctor, pipeline
+    from llmwright.core import pipeline
+    from llmwright.core.machine import doctor
     from llmwright.core.project import Project
 
     (tiny_disk / "poem.txt").write_text("line\n")

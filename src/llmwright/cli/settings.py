@@ -9,11 +9,11 @@ import yaml
 
 from llmwright.cli import options, render
 from llmwright.cli.operation import find_project
-from llmwright.core import doctor as diagnosis
 from llmwright.core import layers, pipeline, registry, schema
 from llmwright.core import plugins as project_plugins
 from llmwright.core.errors import LLMwrightError
 from llmwright.core.locale import text
+from llmwright.core.machine import doctor as diagnosis
 from llmwright.core.project import Project
 from llmwright.operations import OPERATIONS
 

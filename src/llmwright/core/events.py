@@ -97,6 +97,11 @@ class RunFinished:
 Event = RunStarted | Progress | Metric | Sample | Notice | ArtifactSaved | RunFailed | RunFinished
 Emit = Callable[[Event], None]
 
+
+def unheard(event: Event) -> None:
+    """Take an event that nobody asked for."""
+
+
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (RunStarted, Progress, Metric, Sample, Notice, ArtifactSaved, RunFailed, RunFinished)

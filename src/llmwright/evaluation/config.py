@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from llmwright.core.config import Config, Input, Name
 from llmwright.core.registry import Registry
 from llmwright.evaluation.gate import parse_gate, read_condition
-from llmwright.models.published import PUBLISHED
+from llmwright.inference.remote.elsewhere import ANYWHERE
 
 if TYPE_CHECKING:
     from llmwright.evaluation.metrics.metric import Metric
@@ -67,7 +67,7 @@ MetricName = Annotated[str, Name(METRICS)]
 class EvaluateConfig(Config):
     """How a model is measured on a dataset."""
 
-    model: Annotated[str | None, Input("model|export", elsewhere=PUBLISHED)] = None
+    model: Annotated[str | None, Input("model|export", elsewhere=ANYWHERE)] = None
     """The model to measure: an artifact id, a step's name or a folder. The newest one the project
     made when not given."""
 

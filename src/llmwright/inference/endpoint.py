@@ -5,32 +5,25 @@ A server gives answers, no logits, so it is asked for those of the probes only (
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import httpx
 
-from llmwright.core.errors import InputError, closest
+from llmwright.core.errors import InputError
 from llmwright.data.records import Row
+from llmwright.inference.remote.connection import TIMEOUT_SECONDS, Connection
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 
-TIMEOUT_SECONDS = 120.0
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 # How each route is asked for the log-probability of every written token.
 LOG_PROBS: dict[str, dict[str, Any]] = {COMPLETIONS: {"logprobs": 1}, CHAT: {"logprobs": True}}
-MAX_SHOWN = 100
 
 LogProbs = list[tuple[str, float | None]]
 
 
-def is_address(source: str) -> bool:
-    """Say whether a reference is the address of a server."""
-    return source.lower().startswith(("http://", "https://"))
-
-
-class Endpoint:
-    """Asks a server.
+class Endpoint(Connection):
+    """Asks a server for the answers of a model whose contract is known here.
 
     Args:
         address: With or without ``/v1`` at its end.
@@ -39,13 +32,8 @@ class Endpoint:
         api_key: Sent as a bearer token.
         timeout_seconds: For one answer.
 
-    Attributes:
-        card: What the server says about the model.
-
     Raises:
-        InputError: The server cannot be reached (``INFER-007``), refuses (``INFER-008``), answers
-            something else (``INFER-009``), has no such model (``INFER-013``) or none at all
-            (``INFER-024``).
+        InputError: As `Connection`.
     """
 
     def __init__(
@@ -57,61 +45,7 @@ class Endpoint:
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self.contract = contract
-        self.address = address.rstrip("/").removesuffix("/v1")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        try:
-            self._client = httpx.Client(
-                base_url=self.address, headers=headers, timeout=timeout_seconds, trust_env=False
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise InputError("INFER-007", url=self.address, reason=str(error)) from error
-        self.card = self._pick(served_model)
-        self.is_ours = self.card.get("owned_by") == "llmwright"
-
-    def _pick(self, served_model: str | None) -> dict[str, Any]:
-        route = "/v1/models"
-        reply = self._ask("GET", route)
-        try:
-            cards: dict[str, dict[str, Any]] = {str(card["id"]): card for card in reply["data"]}
-        except (KeyError, TypeError) as error:
-            raise self._strange(route, reply) from error
-        if not cards:
-            raise InputError("INFER-024", url=self.address)
-        name = served_model or next(iter(cards))
-        if name not in cards:
-            hint = closest(name, cards)
-            raise InputError("INFER-013", url=self.address, name=name, hint=hint)
-        return cards[name]
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
-
-    def _ask(self, method: str, route: str, body: dict[str, Any] | None = None) -> Any:
-        """Return the JSON a route answers."""
-        try:
-            response = self._client.request(method, route, json=body)
-        except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise InputError("INFER-007", url=self.address, reason=reason) from error
-        if response.status_code != httpx.codes.OK:
-            raise self._refusal(route, response.status_code, response.text)
-        try:
-            return response.json()
-        except ValueError as error:
-            raise self._strange(route, response.text) from error
-
-    def _refusal(self, route: str, status: int, text: str) -> InputError:
-        try:
-            detail = json.loads(text)["error"]
-            reason = str(detail["message"] if isinstance(detail, dict) else detail)
-        except (ValueError, KeyError, TypeError):
-            reason = text.strip()[:200]
-        return InputError("INFER-008", url=self.address + route, status=status, reason=reason)
-
-    def _strange(self, route: str, reply: Any) -> InputError:
-        found = " ".join(str(reply).split())[:MAX_SHOWN]
-        return InputError("INFER-009", url=self.address + route, found=found)
+        super().__init__(address, served_model, api_key, timeout_seconds)
 
     def ask(self, row: Row, max_new_tokens: int | None = None) -> dict[str, Any]:
         """Return the answer to one canonical row in the terms of `Task.answer`, greedily.
@@ -143,7 +77,7 @@ class Endpoint:
         return COMPLETIONS, {"prompt": row["input" if "input" in row else "text"]}
 
     def _text(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
-        reply = self._ask("POST", route, body)
+        reply = self.fetch("POST", route, body)
         try:
             choice = reply["choices"][0]
             text = choice["message"]["content"] if "message" in choice else choice["text"]
@@ -151,7 +85,7 @@ class Endpoint:
             if choice.get("logprobs"):
                 answer["log_probs"] = _log_probs(choice["logprobs"])
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise self._strange(route, reply) from error
+            raise self.strange(route, reply) from error
         return answer
 
     def _generate(self, row: Row, options: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +99,7 @@ class Endpoint:
         if theirs in body and theirs not in known and "prompt" in known:
             # A text to go on from is a prompt, whatever its column was called.
             body["prompt"] = body.pop(theirs)
-        reply = self._ask("POST", "/generate", {**body, **options})
+        reply = self.fetch("POST", "/generate", {**body, **options})
         outputs = self.card.get("fields", {}).get("output", [])
         back = {theirs: ours for ours, theirs in names.items()}
         try:
@@ -174,7 +108,7 @@ class Endpoint:
                 return {"text": reply[outputs[0]], "finish_reason": reason}
             return {back.get(name, name): value for name, value in reply.items()}
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise self._strange("/generate", reply) from error
+            raise self.strange("/generate", reply) from error
 
 
 def _log_probs(given: dict[str, Any]) -> LogProbs:

@@ -6,7 +6,7 @@ Shapes: T tokens, U scored tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,20 @@ import numpy as np
 from llmwright.core import artifacts
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import InputError
+from llmwright.core.events import Emit, unheard
 from llmwright.data.records import Row
+from llmwright.inference.answers import Delta, Prediction, TokenScore
 from llmwright.inference.embedding import Embedded, Text, embed_examples, read_texts
 from llmwright.inference.engines.asking import logits_of
-from llmwright.inference.engines.engine import Engine
+from llmwright.inference.engines.engine import Engine, SamplingEngine
 from llmwright.inference.engines.opening import choice_in_words, describe, open_engine
 from llmwright.inference.scoring import MAX_LOGITS, TokenScores, score_examples
-from llmwright.inference.writing.generation import FinishReason, Token, generate, write_all
+from llmwright.inference.writing.generation import (
+    Token,
+    generate,
+    refuse_lacking,
+    write_all,
+)
 from llmwright.inference.writing.grammar import Grammars
 from llmwright.inference.writing.sampling import Settings, log_softmax
 from llmwright.inference.writing.speech import Speech, speak_all
@@ -38,60 +45,6 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32
 # Rows that are sorted by length together: more rows, less padding, later first answers.
 WINDOW_BATCHES = 16
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One answer and what it took.
-
-    Attributes:
-        answer: What `Task.answer` says, and ``truncated: True`` where the input was cut.
-        num_input_tokens: Tokens that were read.
-        num_output_tokens: Tokens that were written, the stop token not counted.
-    """
-
-    answer: dict[str, Any]
-    num_input_tokens: int
-    num_output_tokens: int
-
-
-@dataclass(frozen=True)
-class TokenScore:
-    """How likely a written token was.
-
-    Attributes:
-        token_id: The token.
-        text: What it adds to the text; empty within a character of several tokens.
-        log_prob: Natural logarithm of its probability, as the model gave it: before temperature,
-            top-k and top-p.
-        top: The likeliest tokens of its place with theirs, the likeliest first.
-    """
-
-    token_id: int
-    text: str
-    log_prob: float
-    top: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Delta:
-    """What one token adds to a text that is being written.
-
-    Attributes:
-        text: New characters, never a part of one; often empty.
-        token_ids: The tokens that they come from.
-        num_input_tokens: Tokens of the prompt.
-        num_output_tokens: Tokens written so far.
-        finish_reason: Set in the last piece.
-        scores: Of these tokens, where they were asked for.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    num_input_tokens: int
-    num_output_tokens: int
-    finish_reason: FinishReason | None = None
-    scores: tuple[TokenScore, ...] | None = None
 
 
 class Predictor:
@@ -132,12 +85,13 @@ class Predictor:
         self.notes: list[str] = []
 
     @classmethod
-    def open(cls, source: str | Path, engine: str = "auto") -> Predictor:
+    def open(cls, source: str | Path, engine: str = "auto", emit: Emit = unheard) -> Predictor:
         """Return the predictor of a model's or an export's folder.
 
         Args:
             source: The folder.
             engine: A registered engine; ``auto`` takes the one the files are for.
+            emit: Is told how it goes, where that takes long.
 
         Raises:
             ConfigError: No such engine (``INFER-004``).
@@ -146,7 +100,8 @@ class Predictor:
         """
         folder = Path(source)
         said = describe(folder)
-        found = cls(said.contract, said.tokenizer, open_engine(folder, said.contract, engine))
+        opened = open_engine(folder, said.contract, engine, emit)
+        found = cls(said.contract, said.tokenizer, opened)
         found.choice = choice_in_words(found.engine, engine)
         found.notes = said.notes
         return found
@@ -301,12 +256,15 @@ class Predictor:
             **generation: As in `Settings.of`, and ``json_schema``, which the text shall fulfil.
 
         Raises:
+            ConfigError: As `Settings.of`, or the engine cannot honour one (``INFER-052``).
             InputError: As `Grammars.compile`.
         """
         schema = generation.pop("json_schema", None)
         if schema is not None:
             generation["grammar"] = self.grammars.compile(schema)
-        return replace(Settings.of(self.contract, **generation), adapter=self.adapter)
+        chosen = replace(Settings.of(self.contract, **generation), adapter=self.adapter)
+        refuse_lacking(self.engine, chosen)
+        return chosen
 
     def encode(self, row: Row) -> Example:
         """Return a row as the model reads it.
@@ -330,7 +288,8 @@ class Predictor:
     ) -> list[Output]:
         if self.task.generates:
             prompts = [example.input_ids_T for example in examples]
-            if settings.stop or settings.end_sentence_after is not None:
+            samples = isinstance(self.engine, SamplingEngine)
+            if samples or settings.stop or settings.end_sentence_after is not None:
                 return speak_all(self.engine, self.tokenizer, prompts, settings, places)
             return write_all(self.engine, prompts, [settings] * len(prompts), places)
         found: list[Output] = []
@@ -397,7 +356,8 @@ class Predictor:
         """
         if not self.task.generates:
             raise InputError("INFER-005", task=self.contract.task)
-        prompt, settings = example.input_ids_T, self.settings(**generation)
+        prompt = example.input_ids_T
+        settings = self.settings(**generation, num_scores=num_scores)
         tokens = generate(self.engine, [prompt], [settings])
         return self.spoken(tokens, settings, len(prompt), num_scores)
 
@@ -429,15 +389,25 @@ class Predictor:
             if num_scores is not None and token.is_text:
                 score = self._score(token, num_scores)
             said = speech.push(token, (token.token_id, score))
+            num_inputs, count = (token.told and token.told.usage) or (num_inputs, count)
             scores = None
             if num_scores is not None:
-                scores = tuple(replace(score, text=text) for text, (_, score) in said.tokens)
+                scores = tuple(
+                    replace(score, text=text) for text, (_, score) in said.tokens if score
+                )
             ids = tuple(index for _, (index, _) in said.tokens)
             yield Delta(said.text, ids, num_inputs, count, said.finish_reason, scores)
             if said.finish_reason is not None:
                 return
 
-    def _score(self, token: Token, count: int) -> TokenScore:
+    def _score(self, token: Token, count: int) -> TokenScore | None:
+        if token.told is not None:
+            value = token.told.log_prob
+            return (
+                None
+                if value is None
+                else TokenScore(token.token_id, "", value, token.told.top[:count])
+            )
         log_probs_V = log_softmax(token.logits_V)
         top = [
             (self.tokenizer.decode([int(i)]), float(log_probs_V[i]))
@@ -460,10 +430,13 @@ class Predictor:
             batch_size: Sequences that go through the model together.
 
         Raises:
-            InputError: The model writes no text (``INFER-005``).
+            InputError: The model writes no text (``INFER-005``), or its engine gives no logits
+                (``INFER-053``).
         """
         if not self.task.scores:
             raise InputError("INFER-005", task=self.contract.task)
+        if isinstance(self.engine, SamplingEngine):
+            raise InputError("INFER-053", engine=self.engine.name)
         waiting = iter(rows)
         while window := list(islice(waiting, batch_size * WINDOW_BATCHES)):
             parts = [self.task.scored(row, self.tokenizer, self.contract) for row in window]

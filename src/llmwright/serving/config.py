@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr
 
 from llmwright.core.config import Choice, Config, Input, Kind
 from llmwright.core.registry import Registry
-from llmwright.models.published import PUBLISHED
+from llmwright.inference.remote.elsewhere import ANYWHERE
 
 Action = Literal["block", "mask", "flag"]
 
@@ -72,7 +72,7 @@ class ClassifierGuard(GuardKind):
 class ServeConfig(Config):
     """Answer HTTP requests with a model or an export until stopped."""
 
-    model: Annotated[str | None, Input("model|export", elsewhere=PUBLISHED)] = None
+    model: Annotated[str | None, Input("model|export", elsewhere=ANYWHERE)] = None
     """Model or export that answers: id, step name or folder; the newest of the project when not
     given."""
     engine: str = "auto"
@@ -80,7 +80,7 @@ class ServeConfig(Config):
     name: str | None = None
     """Name of the model for clients, as in `{"model": NAME}`; the project folder's name when not
     given, so that it survives a new training."""
-    models: Annotated[dict[str, str], Input("model|export", elsewhere=PUBLISHED)] = {}
+    models: Annotated[dict[str, str], Input("model|export", elsewhere=ANYWHERE)] = {}
     """More models by their names for clients: `{NAME: id, step name or folder}`. Each is loaded
     when it is first asked for. Without `model`, the first of them answers requests that name
     none."""

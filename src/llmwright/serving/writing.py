@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from llmwright.inference.predictor import TokenScore
+from llmwright.inference.answers import TokenScore
 
 # What a guard ended has the reason "content_filter".
 FinishReason = Literal["stop", "length", "content_filter"]

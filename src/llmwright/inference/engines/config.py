@@ -9,12 +9,14 @@ from llmwright.core.registry import Registry
 if TYPE_CHECKING:
     from llmwright.inference.engines.engine import Engine
 
-# What runs a model's numbers on this machine.
+# What answers for a model.
 ENGINES: Registry[type[Engine]] = Registry(
     "engine",
     {
         "torch": "llmwright.inference.engines.torch_engine:TorchEngine",
         "onnx": "llmwright.inference.engines.onnx_engine:OnnxEngine",
         "llamacpp": "llmwright.inference.engines.llamacpp.engine:LlamaCppEngine",
+        "vllm": "llmwright.inference.remote.vllm:VllmEngine",
+        "endpoint": "llmwright.inference.remote.endpoint:EndpointEngine",
     },
 )

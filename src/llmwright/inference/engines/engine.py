@@ -10,11 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from llmwright.core.errors import ConfigError, InputError, closest
+from llmwright.core.events import Emit, unheard
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import Batch
 
@@ -70,10 +71,14 @@ class Engine(ABC):
         context: Most tokens a text may have, its prompt included (of seq2seq: the target alone);
             None where the model has no limit.
         folder: Where the model is.
+        automatic: Whether it may be chosen without being asked for.
+        lacks: Names of `sampling.Settings` that it cannot honour; they are refused, not dropped.
         gives_hidden: Whether `hidden` can be asked.
     """
 
     name: ClassVar[str]
+    automatic: ClassVar[bool] = True
+    lacks: frozenset[str] = frozenset()
     number_format: str = "float32"
     context: int | None = None
     folder: Path
@@ -135,8 +140,13 @@ class Engine(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, folder: Path, contract: Contract) -> Engine:
+    def open(cls, folder: Path, contract: Contract, emit: Emit = unheard) -> Engine:
         """Return the engine with the model of a folder loaded.
+
+        Args:
+            folder: Model or export.
+            contract: The model's contract.
+            emit: Is told how it goes, where that takes long.
 
         Raises:
             InputError: The files are missing, damaged or of another kind.
@@ -184,6 +194,35 @@ class Engine(ABC):
                 of a VAE); None where the text is written greedily.
             adapters: As in `logits`.
         """
+
+
+class SamplingEngine(Engine):
+    """An engine that chooses tokens by itself, and gives texts but no logits of all tokens."""
+
+    @abstractmethod
+    def writer(self) -> Any:
+        """Return what writes texts, several at once: a `generation.TextWriter`."""
+
+    def logits(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
+        """Refuse.
+
+        Raises:
+            InputError: It gives none (``INFER-053``).
+        """
+        raise InputError("INFER-053", engine=self.name)
+
+    def begin(
+        self,
+        prompts: Sequence[np.ndarray],
+        randoms: Randoms | None = None,
+        adapters: AdapterNames | None = None,
+    ) -> Decoding:
+        """Refuse.
+
+        Raises:
+            InputError: It gives no logits (``INFER-053``).
+        """
+        raise InputError("INFER-053", engine=self.name)
 
 
 def pad_left(prompts: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 
 from llmwright.core.errors import InputError
+from llmwright.core.events import Emit, unheard
 from llmwright.core.hardware import num_cores
 from llmwright.inference.engines.engine import (
     AdapterNames,
@@ -107,7 +108,7 @@ class OnnxEngine(Engine):
         return is_export(folder, "onnx")
 
     @classmethod
-    def open(cls, folder: Path, contract: Contract) -> OnnxEngine:
+    def open(cls, folder: Path, contract: Contract, emit: Emit = unheard) -> OnnxEngine:
         """Return the engine with all graphs of an export loaded.
 
         Raises:

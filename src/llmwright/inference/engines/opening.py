@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmwright.core.errors import CheckError, ConfigError, InputError, closest
+from llmwright.core.events import Emit, unheard
 from llmwright.core.locale import text
 from llmwright.inference.engines.config import ENGINES
 from llmwright.inference.engines.engine import Engine
@@ -90,13 +91,16 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def open_engine(folder: Path, contract: Contract, name: str = "auto") -> Engine:
+def open_engine(
+    folder: Path, contract: Contract, name: str = "auto", emit: Emit = unheard
+) -> Engine:
     """Return an engine with the model of a folder loaded.
 
     Args:
         folder: Model or export.
         contract: The model's contract.
         name: A registered engine, or ``auto``: the one whose files are there.
+        emit: Is told how it goes, where that takes long.
 
     Raises:
         ConfigError: No such engine (``INFER-004``).
@@ -110,8 +114,8 @@ def open_engine(folder: Path, contract: Contract, name: str = "auto") -> Engine:
         if candidate == "torch" and not holds_weights(folder):
             continue
         engine = ENGINES.get(candidate)
-        if engine.fits(folder):
-            return engine.open(folder, contract)
+        if (engine.automatic or name != "auto") and engine.fits(folder):
+            return engine.open(folder, contract, emit)
     raise InputError("INFER-001", path=folder, engine=name)
 
 
@@ -124,6 +128,8 @@ def choice_in_words(engine: Engine, asked: str) -> str:
     """
     if asked != "auto":
         reason = "inference.engine_asked"
+    elif engine.name == "endpoint":
+        reason = "inference.engine_of_address"
     elif (engine.folder / EXPORT_FILE).is_file():
         reason = "inference.engine_of_export"
     else:

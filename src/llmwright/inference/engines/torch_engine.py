@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 from transformers.cache_utils import DynamicLayer
 
+from llmwright.core.events import Emit, unheard
 from llmwright.inference.engines.engine import (
     AdapterNames,
     Decoding,
@@ -89,7 +90,7 @@ class TorchEngine(Engine):
         return holds_weights(folder)
 
     @classmethod
-    def open(cls, folder: Path, contract: Contract) -> TorchEngine:
+    def open(cls, folder: Path, contract: Contract, emit: Emit = unheard) -> TorchEngine:
         """Return the engine with the model of a folder, in float32 on the CPU.
 
         Raises:

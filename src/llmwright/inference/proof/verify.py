@@ -15,13 +15,14 @@ from llmwright.core.pipeline import by_reference
 from llmwright.core.project import Project
 from llmwright.core.runs import Run
 from llmwright.inference.config import VerifyConfig
-from llmwright.inference.endpoint import Endpoint, is_address
+from llmwright.inference.endpoint import Endpoint
 from llmwright.inference.engines.opening import open_tokenizer
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.proof.page import parity_page, shown
 from llmwright.inference.proof.parity import Check, ParityTable, compare, limits_for
 from llmwright.inference.proof.probes import Probes
 from llmwright.inference.proof.remote import compare_remote
+from llmwright.inference.remote.elsewhere import is_address
 from llmwright.tasks.contract import Contract
 
 REPORT_FILE = "verify.json"

@@ -7,16 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-from llmwright.core.errors import InputError
-from llmwright.inference.engines.engine import Decoding, Engine
+from llmwright.core.errors import ConfigError, InputError
+from llmwright.inference.engines.engine import Decoding, Engine, SamplingEngine
 from llmwright.inference.writing.sampling import Sampler, Settings
 from llmwright.tasks.task import Output
 
 FinishReason = Literal["stop", "length"]
+OFF = Settings()
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a model that samples by itself says of a token.
+
+    Attributes:
+        text: What it adds to the text, where its tokenizer is not known here; else None.
+        log_prob: Natural logarithm of its probability; None where it was not told.
+        top: The likeliest tokens of its place with theirs, the likeliest first.
+        usage: Tokens of the prompt and of the whole text, where they were counted there.
+    """
+
+    text: str | None = None
+    log_prob: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    usage: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,7 @@ class Token:
         logits_V: What it was chosen from; valid until the next token is asked for.
         is_text: Whether it is a part of the text; a stop token is not.
         failure: Why there is no next token; the text ends unfinished.
+        told: What a model that samples by itself says of it; the logits are then empty.
     """
 
     row: int
@@ -38,7 +57,43 @@ class Token:
     finish_reason: FinishReason | None
     logits_V: np.ndarray
     is_text: bool = True
-    failure: InputError | None = None
+    failure: Exception | None = None
+    told: Told | None = None
+
+
+class TextWriter(Protocol):
+    """What writes texts together, whoever samples: see `Writer`."""
+
+    def add(
+        self,
+        rows: Sequence[int],
+        prompts: Sequence[np.ndarray],
+        settings: Sequence[Settings],
+        places: Sequence[int],
+    ) -> None:
+        """Begin texts."""
+        ...
+
+    def drop(self, row: int) -> None:
+        """Write no more of a text."""
+        ...
+
+    def step(self) -> Iterator[Token]:
+        """Yield what has been written meanwhile, at least a while later."""
+        ...
+
+    def is_idle(self) -> bool:
+        """Say whether no text is being written."""
+        ...
+
+    def close(self) -> None:
+        """Write no more of any text."""
+        ...
+
+
+def writer_of(engine: Engine) -> TextWriter:
+    """Return what writes texts with an engine: its own writer, or ours over its logits."""
+    return engine.writer() if isinstance(engine, SamplingEngine) else Writer(engine)
 
 
 @dataclass(eq=False)
@@ -161,6 +216,17 @@ class Writer:
         self._groups = []
 
 
+def refuse_lacking(engine: Engine, settings: Settings) -> None:
+    """Refuse what an engine cannot honour.
+
+    Raises:
+        ConfigError: A setting is not off that it lacks (``INFER-052``).
+    """
+    for name in sorted(engine.lacks):
+        if getattr(settings, name) != getattr(OFF, name):
+            raise ConfigError("INFER-052", where=name, name=name, engine=engine.name)
+
+
 def generate(
     engine: Engine,
     prompts: Sequence[np.ndarray],
@@ -177,7 +243,7 @@ def generate(
             the prompts when not given.
     """
     rows = range(len(prompts))
-    writer = Writer(engine)
+    writer = writer_of(engine)
     try:
         writer.add(rows, prompts, settings, rows if places is None else places)
         while not writer.is_idle():

@@ -25,7 +25,7 @@ from llmwright.inference.writing.grammar import Grammar, Walk
 from llmwright.tasks.contract import Contract, Generation
 
 # What a request says of a text and no contract can.
-OWN = ("seed", "logit_bias", "stop", "grammar")
+OWN = ("seed", "logit_bias", "stop", "grammar", "num_scores")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Settings:
         grammar: What the text must be; anything when None.
         seed: Makes sampling repeatable; a new one each time when None.
         stop_token_ids: Tokens that end the text; they are not part of it.
+        num_scores: Likeliest tokens to tell of each place, for engines that sample by themselves;
+            None for no probabilities.
         adapter: The engine's adapter that writes it; None for the model alone.
     """
 
@@ -68,6 +70,7 @@ class Settings:
     grammar: Grammar | None = None
     seed: int | None = None
     stop_token_ids: frozenset[int] = frozenset()
+    num_scores: int | None = None
     adapter: str | None = None
 
     @classmethod
@@ -76,8 +79,8 @@ class Settings:
 
         Args:
             contract: Says defaults and stop tokens.
-            **overrides: Fields of `Generation`, `seed`, `logit_bias`, `stop` and `grammar`; None
-                keeps the default.
+            **overrides: Fields of `Generation`, `seed`, `logit_bias`, `stop`, `grammar` and
+                `num_scores`; None keeps the default.
 
         Raises:
             ConfigError: An unknown name (``CORE-040``) or a value out of range (``CORE-041``).

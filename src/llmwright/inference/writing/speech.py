@@ -14,7 +14,7 @@ import numpy as np
 
 from llmwright.inference.engines.engine import Engine
 from llmwright.inference.writing.detokenize import Detokenizer
-from llmwright.inference.writing.generation import FinishReason, Token, Writer
+from llmwright.inference.writing.generation import FinishReason, TextWriter, Token, writer_of
 from llmwright.inference.writing.sampling import Settings
 from llmwright.tasks.task import Output
 
@@ -75,7 +75,8 @@ class Speech:
         place, added = len(self._text), ""
         if token.is_text:
             self._written += 1
-            added = self._detokenizer.push(token.token_id)
+            known = token.told.text if token.told else None
+            added = self._detokenizer.push(token.token_id) if known is None else known
         if token.finish_reason is not None:
             added += self._detokenizer.end()
         self._text += added
@@ -177,7 +178,7 @@ def speak_all(
     pieces: list[list[str]] = [[] for _ in prompts]
     token_ids: list[list[int]] = [[] for _ in prompts]
     reasons: list[FinishReason] = ["length"] * len(prompts)
-    writer = Writer(engine)
+    writer = writer_of(engine)
     try:
         writer.add(range(len(prompts)), prompts, [settings] * len(prompts), places)
         for token in _steps(writer):
@@ -197,6 +198,6 @@ def speak_all(
     ]
 
 
-def _steps(writer: Writer) -> Iterator[Token]:
+def _steps(writer: TextWriter) -> Iterator[Token]:
     while not writer.is_idle():
         yield from writer.step()

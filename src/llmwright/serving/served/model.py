@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from llmwright.data.records import Row
-from llmwright.inference.predictor import Delta, Prediction, Predictor
-from llmwright.inference.writing.generation import Token, Writer
+from llmwright.inference.answers import Delta, Prediction
+from llmwright.inference.predictor import Predictor
+from llmwright.inference.writing.generation import TextWriter, Token, writer_of
 from llmwright.inference.writing.sampling import Settings
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.served.offer import Offer
@@ -203,9 +204,9 @@ class ServedModel(Offer):
         """Return one answer per row, in order; ``batch_size`` of them go through together."""
         return list(self.predictor.predict_full(rows, batch_size))
 
-    def writer(self) -> Writer:
+    def writer(self) -> TextWriter:
         """Return what writes texts with this model, several at once."""
-        return Writer(self.predictor.engine)
+        return writer_of(self.predictor.engine)
 
     def begin(self, row: Row, writing: Writing) -> Begun:
         """Return what a writer needs for a text, and what makes pieces of its tokens.
@@ -217,7 +218,7 @@ class ServedModel(Offer):
         example = self._encode(row)
         if example.truncated and not writing.may_cut:
             raise ApiError(400, "too_long", limit=self.contract.max_length)
-        settings = self.predictor.settings(**writing.generation)
+        settings = self.predictor.settings(**writing.generation, num_scores=writing.num_scores)
         unknown = max(settings.logit_bias, default=0)
         if unknown >= len(self.predictor.tokenizer):
             count = len(self.predictor.tokenizer)
@@ -257,7 +258,10 @@ class ServedModel(Offer):
         begun, writer = self.begin(row, writing), self.writer()
         try:
             writer.add([0], [begun.prompt_T], [begun.settings], [0])
-            next(writer.step())
+            while (token := next(writer.step(), None)) is None:
+                pass
+            if token.failure is not None:
+                raise token.failure
         finally:
             writer.close()
 

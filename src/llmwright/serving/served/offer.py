@@ -107,6 +107,7 @@ class Offer:
                 "output": list(self.fields.outputs.values()),
             },
             "labels": self.contract.labels,
+            "multi_label": self.contract.multi_label,
             "controls": self.contract.controls,
             "routes": self.routes,
         }

@@ -13,7 +13,7 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from llmwright.inference.predictor import Prediction
+from llmwright.inference.answers import Prediction
 from llmwright.serving.cache import is_drawn
 from llmwright.serving.door.errors import ApiError, ClientLeft, describe, language_of
 from llmwright.serving.guards.guarding import Filter

@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from llmwright.core.errors import LLMwrightError
 from llmwright.data.records import Row
-from llmwright.inference.writing.generation import Token, Writer
+from llmwright.inference.writing.generation import TextWriter, Token
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.metrics import ModelMetrics
@@ -49,7 +49,7 @@ class Answerer(Protocol):
         """Return one answer per row; at most ``batch_size`` go through the model together."""
         ...
 
-    def writer(self) -> Writer:
+    def writer(self) -> TextWriter:
         """Return what writes texts, several at once."""
         ...
 
@@ -351,7 +351,7 @@ class Worker:
             LOGGER.exception("The engine does not answer any more")
             self._broken = True
 
-    def _begin(self, writer: Writer) -> None:
+    def _begin(self, writer: TextWriter) -> None:
         """Let the writer read the prompts of new texts, all together."""
         begun: dict[int, Job] = {}
         for job in self._new:
@@ -373,7 +373,7 @@ class Worker:
             prompts, settings = [t.prompt_T for t in texts], [t.settings for t in texts]
             writer.add(list(begun), prompts, settings, [job.place for job in begun.values()])
 
-    def _write(self, writer: Writer) -> None:
+    def _write(self, writer: TextWriter) -> None:
         """Write one more token of each text."""
         for number, job in list(self._writing.items()):
             if job.cancelled:

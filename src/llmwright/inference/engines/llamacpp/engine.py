@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from llmwright.core.errors import InputError, ResourceError
+from llmwright.core.events import Emit, unheard
 from llmwright.core.hardware import num_cores
 from llmwright.inference.engines.engine import AdapterNames, Decoding, Engine, Randoms, room_of
 from llmwright.inference.engines.exported import is_export, read_export
@@ -97,7 +98,7 @@ class LlamaCppEngine(Engine):
         return is_export(folder, "gguf")
 
     @classmethod
-    def open(cls, folder: Path, contract: Contract) -> LlamaCppEngine:
+    def open(cls, folder: Path, contract: Contract, emit: Emit = unheard) -> LlamaCppEngine:
         """Return the engine with the file of a folder.
 
         Raises:

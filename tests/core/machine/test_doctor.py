@@ -5,7 +5,8 @@ from importlib import metadata
 
 import pytest
 
-from llmwright.core import doctor, pipeline
+from llmwright.core import pipeline
+from llmwright.core.machine import doctor
 from llmwright.core.project import Project
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 from llmwright.core import pipeline, plugins
 from llmwright.core.hardware import hardware
 from llmwright.core.locale import text
+from llmwright.core.machine import toolchain
 from llmwright.core.project import Project
 
 GIGABYTE = 1 << 30
@@ -41,7 +42,7 @@ class Finding:
 
 def examine(project: Project) -> list[Finding]:
     """Return all findings, cheap ones only: nothing is downloaded or trained."""
-    return [*_machine(project.root), *_libraries(), *_project(project)]
+    return [*_machine(project.root), *_libraries(), *_toolchains(), *_project(project)]
 
 
 def _machine(root: Path) -> list[Finding]:
@@ -79,6 +80,20 @@ def _libraries() -> list[Finding]:
             found.append(Finding(name, text("core.no"), "error", text("core.not_installed")))
     if "torch" in versions and not hardware().gpus and _is_cuda_build():
         found.append(Finding("torch", versions["torch"], "warning", text("core.cuda_torch")))
+    return found
+
+
+def _toolchains() -> list[Finding]:
+    """Return the environments of tools; one that was never needed is no fault."""
+    found = []
+    for name in toolchain.TOOLCHAINS.names():
+        tool = toolchain.TOOLCHAINS.get(name)
+        ready = toolchain.state(tool)
+        if ready is not None:
+            shown = ", ".join(f"{each} {version}" for each, version in ready.versions.items())
+        else:
+            shown = tool.needs() or text("core.toolchain_absent")
+        found.append(Finding("toolchain", f"{name}: {shown}"))
     return found
 
 
