@@ -179,4 +179,4 @@ def test_without_a_gpu_nothing_is_installed(
     with pytest.raises(ResourceError, match=r"CORE-132.*NVIDIA"):
         Predictor.open(artifacts("talk").path, "vllm")
     assert not toolchain.home().exists()
-    assert Predictor.open(artifacts("talk").path).engine.name == "torch"
+    assert Predictor.open(artifacts("talk").path).engine.name != "vllm"

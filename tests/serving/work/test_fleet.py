@@ -16,6 +16,7 @@ import pytest
 
 from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import CheckError, ResourceError
+from llmwright.core.events import Emit, unheard
 from llmwright.inference.engines.config import ENGINES
 from llmwright.inference.engines.engine import Decoding
 from llmwright.inference.engines.torch_engine import TorchEngine
@@ -64,10 +65,10 @@ class ControlledEngine(TorchEngine):
     name = "controlled"
 
     @classmethod
-    def open(cls, folder: Path, contract: Any) -> ControlledEngine:
+    def open(cls, folder: Path, contract: Any, emit: Emit = unheard) -> ControlledEngine:
         CONTROL.opened.append(folder.name)
         CONTROL.may_open.wait(20)
-        engine = super().open(folder, contract)
+        engine = super().open(folder, contract, emit)
         assert isinstance(engine, ControlledEngine)
         CONTROL.loaded.append(folder.name)
         return engine
