@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from llmwright.inference.predictor import Prediction
+from llmwright.inference.answers import Prediction
 from llmwright.serving.work.call import Call
 from llmwright.serving.work.hosted import Hosted
 from llmwright.serving.work.worker import Job
