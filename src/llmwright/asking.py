@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from llmwright.core import pipeline, plugins
 from llmwright.core.artifacts import Artifact
@@ -106,7 +106,7 @@ def embed(
 
 def predict_file(
     source: Path | str,
-    out: Path | str,
+    out: Path | str | BinaryIO,
     *,
     model: Reference | None = None,
     engine: str = "auto",
@@ -116,6 +116,8 @@ def predict_file(
     delimiter: str | None = None,
     quoted: bool | None = None,
     header: bool | None = None,
+    columns: Mapping[str, str] | None = None,
+    strict: bool = False,
     controls: Mapping[str, str] | None = None,
     project: Place = None,
     consumers: Sequence[Emit] = (),
@@ -125,7 +127,8 @@ def predict_file(
 
     Args:
         source: Any file that `prepare` reads.
-        out: Where the answers go, ``.jsonl`` or ``.csv``, in the order of the rows.
+        out: Where the answers go, in the order of the rows: ``.jsonl``, ``.csv``, ``.tsv``,
+            ``.parquet``, or a binary stream.
         model: Model or export; the newest of the project by default.
         engine: What runs it; ``auto`` takes the one its files are for.
         batch_size: Rows that go through the model together.
@@ -135,6 +138,8 @@ def predict_file(
         delimiter: Character between columns.
         quoted: Whether double quotes enclose cells.
         header: Whether the first record names the columns.
+        columns: The model's field → the file's column, as in ``{"text": "review"}``.
+        strict: End at the first row that cannot be answered (``INFER-063``).
         controls: How answers are to be, for a model that learned it, as in ``{"tone": "formal"}``.
         project: The folder to work in; the current one by default.
         consumers: Receive the progress.
@@ -151,10 +156,10 @@ def predict_file(
     given = zip(names, (format, encoding, delimiter, quoted, header), strict=True)
     settings = {name: value for name, value in given if value is not None}
     reading = parse(PrepareConfig, {"source": str(source), **settings}, "predict")
-    asked = predictor_of(model, engine, project, controls, consumers), Path(source), Path(out)
-    return answer_file(
-        *asked, batch_size=batch_size, reading=reading, consumers=consumers, **generation
-    )
+    asked = predictor_of(model, engine, project, controls, consumers)
+    target = Path(out) if isinstance(out, str) else out
+    how = {"columns": columns, "strict": strict, "batch_size": batch_size, **generation}
+    return answer_file(asked, Path(source), target, reading=reading, consumers=consumers, **how)
 
 
 def chat(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -31,6 +35,8 @@ _controls = click.option(
 )
 
 
+# Stands for the standard input or output in place of a file.
+PIPE = "-"
 # How prepare and predict are told to read a file.
 READING = ("format", "encoding", "delimiter", "quoted", "header")
 
@@ -53,6 +59,13 @@ def _reading_options(command: click.Command) -> click.Command:
     help=text("cli.option_file"),
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help=text("cli.option_out"))
+@click.option(
+    "--column", "columns", multiple=True, metavar="FIELD=COLUMN", help=text("cli.option_column")
+)
+@click.option("--strict", is_flag=True, help=text("cli.option_strict"))
+@click.option(
+    "--batch-size", type=click.IntRange(1), metavar="INT", help=text("cli.option_batch_size")
+)
 @_model
 @_engine
 @_controls
@@ -64,6 +77,9 @@ def predict(
     words: tuple[str, ...],
     source: Path | None,
     out: Path | None,
+    columns: tuple[str, ...],
+    strict: bool,
+    batch_size: int | None,
     model: str | None,
     engine: str,
     controls: tuple[str, ...],
@@ -73,32 +89,27 @@ def predict(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Answer one input, or a file of them; fails when a row of the file has no answer."""
+    """Answer one input, or a file of them."""
     from llmwright import api
 
     if bool(words) == bool(source):
         raise click.UsageError(text("cli.predict_needs"))
     reading = {name: given[f"field_{name}"] for name in READING}
-    if not source and (out or any(value is not None for value in reading.values())):
+    about_file = (out, columns, strict, batch_size, *reading.values())
+    if not source and any(value not in (None, (), False) for value in about_file):
         raise click.UsageError(text("cli.out_needs_file"))
     project = find_project(folder)
     plugins.load_project_plugins(project)
     settings = _settings(max_new_tokens, temperature) | _styles(controls)
     if source is not None:
-        target = out or source.with_suffix(".answers.jsonl")
-        with render.Terminal(as_json) as terminal:
-            done = api.predict_file(
-                source,
-                target,
-                model=model,
-                engine=engine,
-                project=project,
-                consumers=[terminal],
-                **reading,
-                **settings,
-            )
+        asked = {**reading, **settings, "strict": strict, "columns": _columns(columns)}
+        asked |= {} if batch_size is None else {"batch_size": batch_size}
+        with render.Terminal(as_json) as terminal, _rows_of(source) as rows:
+            asked |= {"consumers": [terminal], "project": project}
+            target = _target(source, out)
+            done = api.predict_file(rows, target, model=model, engine=engine, **asked)
         _show_answered(target, done, as_json)
-        raise click.exceptions.Exit(1 if done["failed"] else 0)
+        return
     with render.Terminal(as_json) as terminal:
         answers = api.predict(
             [_row(words)],
@@ -111,12 +122,41 @@ def predict(
     render.print_json(answers[0])
 
 
-def _show_answered(target: Path, done: dict[str, Any], as_json: bool) -> None:
-    if as_json:
+@contextlib.contextmanager
+def _rows_of(source: Path) -> Iterator[Path]:
+    """Yield the file with the rows; what comes through a pipe is kept as one meanwhile."""
+    if str(source) != PIPE:
+        yield source
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "stdin"
+        with kept.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield kept
+
+
+def _target(source: Path, out: Path | None) -> Path | BinaryIO:
+    """Return where answers go: through a pipe where the rows came through one."""
+    if str(out) == PIPE or (out is None and str(source) == PIPE):
+        return sys.stdout.buffer
+    return out or source.with_suffix(".answers.jsonl")
+
+
+def _columns(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [word.partition("=") for word in given]
+    if any(not (sign and field and column) for field, sign, column in pairs):
+        raise click.UsageError(text("cli.column_form"))
+    return {field: column for field, _, column in pairs}
+
+
+def _show_answered(target: Path | BinaryIO, done: dict[str, Any], as_json: bool) -> None:
+    piped = not isinstance(target, Path)
+    if as_json and not piped:
         render.print_json(done)
         return
     key = "cli.nothing_left" if done["count"] == done["skipped"] else "cli.answered"
-    click.echo(text(key, path=target, count=done["count"], skipped=done["skipped"]))
+    if not piped:
+        click.echo(text(key, path=target, count=done["count"], skipped=done["skipped"]))
     if done["failed"]:
         first = done["first_failure"]
         click.echo(

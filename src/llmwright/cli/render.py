@@ -78,6 +78,7 @@ class Terminal:
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._last_plain: dict[str, float] = {}
+        self._began: dict[str, tuple[float, float]] = {}
         self._figures: list[events.Metric] = []
 
     def __enter__(self) -> Self:
@@ -165,12 +166,22 @@ class Terminal:
     def _advance_plain(self, event: events.Progress, values: str) -> None:
         now = time.monotonic()
         last = self._last_plain.setdefault(event.stage, now)
+        self._began.setdefault(event.stage, (now, event.done))
         if now - last < PLAIN_EVERY_SECONDS:
             return
         self._last_plain[event.stage] = now
+        values = "  ".join(filter(None, (values, self._left(event, now))))
         total = f"/{number(event.total)}" if event.total else ""
         count = f"{number(event.done)}{total} {word(event.unit)}"
         self._say(Text(f"    {word(event.stage)} {count}  {values}".rstrip()))
+
+    def _left(self, event: events.Progress, now: float) -> str:
+        """Return how long the rest will take at the pace so far; empty where nobody knows."""
+        began, done = self._began.setdefault(event.stage, (now, event.done))
+        if not event.total or event.done <= done:
+            return ""
+        left = (event.total - event.done) * (now - began) / (event.done - done)
+        return f"ETA {seconds(left)}"
 
     def _close(self) -> None:
         if self._progress is not None:
@@ -178,6 +189,7 @@ class Terminal:
             self._progress = None
         self._tasks.clear()
         self._last_plain.clear()
+        self._began.clear()
         sys.stderr.flush()
 
 

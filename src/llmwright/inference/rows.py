@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def read_rows(
-    path: Path, predictor: Predictor, reading: PrepareConfig | None = None
+    path: Path,
+    predictor: Predictor,
+    reading: PrepareConfig | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Iterator[Record | Rejection]:
     """Yield the records of a file in their order; each line of a plain text is one input.
 
@@ -26,6 +29,7 @@ def read_rows(
         predictor: Knows which columns the model takes.
         reading: ``format``, ``encoding``, ``delimiter``, ``quoted`` and ``header``; found by
             content where not given.
+        columns: The model's field → the file's column, where the names differ.
 
     Raises:
         ConfigError: No such encoding (``DATA-016``).
@@ -33,6 +37,7 @@ def read_rows(
     """
     if not path.is_file():
         raise InputError("INFER-021", path=path)
+    named = (columns or {}).values()
     asked = reading or PrepareConfig(source=str(path))
     encoding, format_name = _encoding_and_format(path, asked)
     request = ReadRequest(
@@ -44,7 +49,7 @@ def read_rows(
         quoted=asked.quoted,
         header=asked.header,
         document="line",
-        columns=frozenset({*predictor.contract.fields.values(), predictor.text_name}),
+        columns=frozenset({*predictor.contract.fields.values(), predictor.text_name, *named}),
     )
     for item in READERS.get(format_name)(request):
         if format_name == "text" and isinstance(item, Record):
