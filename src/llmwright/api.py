@@ -400,6 +400,7 @@ def serve(
     num_probes: int = 4,
     strict_probes: bool = False,
     access_log: bool = True,
+    otlp_endpoint: str | None = None,
     ready_file: Path | str | None = None,
     project: Place = None,
     consumers: Sequence[Emit] = (),

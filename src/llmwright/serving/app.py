@@ -15,6 +15,7 @@ from llmwright.serving.config import ServeConfig
 from llmwright.serving.door import errors
 from llmwright.serving.door.auth import Keys
 from llmwright.serving.door.gate import Gate
+from llmwright.serving.door.traces import Traces
 from llmwright.serving.guards.guarding import Guards
 from llmwright.serving.routes import (
     adapters,
@@ -59,6 +60,7 @@ def create_app(
     keys: Keys | None = None,
     guards: Guards | None = None,
     find: Find | None = None,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """Return the ASGI application that answers with models.
 
@@ -69,6 +71,7 @@ def create_app(
         keys: API keys; None leaves the server open to this machine.
         guards: What looks at prompts and replies; nothing when None.
         find: Returns the artifact that an administrator names; without it only folders are found.
+        traces: Where each request is told; nowhere when None.
     """
     keys = keys or Keys()
     sources = [Source.loaded(models)] if isinstance(models, ServedModel) else list(models)
@@ -89,7 +92,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        # Requests are not traced, whatever is installed besides.
+        # The framework tells no spans of its own, whatever is installed besides.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = service
@@ -102,6 +105,7 @@ def create_app(
         metrics=service.metrics,
         routes=_paths(app),
         config=config,
+        traces=traces,
     )
     return app
 

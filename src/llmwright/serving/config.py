@@ -152,6 +152,9 @@ class ServeConfig(Config):
     access_log: bool = True
     """Whether each request is a line of JSON on standard error: time, route, status, duration,
     tokens; never any content."""
+    otlp_endpoint: str | None = Field(None, pattern=r"^https?://")
+    """Address that a trace of each request is sent to, as in `http://localhost:4318/v1/traces`
+    (OpenTelemetry, OTLP over HTTP); never any content. Needs `llmwright[telemetry]`."""
     ready_file: Path | None = None
     """File that is written with address, port and process id once the server answers."""
 

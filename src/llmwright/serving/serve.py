@@ -23,6 +23,7 @@ from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.auth import read_keys
 from llmwright.serving.door.gate import ACCESS
+from llmwright.serving.door.traces import Traces
 from llmwright.serving.guards.guarding import build
 from llmwright.serving.served.source import Source, source_of
 from llmwright.serving.server import HttpServer, address_of, listen
@@ -42,15 +43,21 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
         ResourceError: The port is in use (``SERVE-002``) or the address wrong (``SERVE-005``).
         CheckError: The loaded model does not answer its probes as recorded (``SERVE-003``).
         InputError: The model cannot be loaded.
+        ResourceError: Traces are on without their libraries (``SERVE-017``).
     """
     keys = read_keys(config, run.root)
+    traces = Traces(config.otlp_endpoint) if config.otlp_endpoint else None
     with listen(config.host, config.port) as listener:
         find = partial(run.store.find, kinds=("model", "export"))
         guards = build(config.guards, run.root, find)
-        app = create_app(
-            sources_of(config, inputs, run.root), config, keys, guards, partial(artifact_at, run)
-        )
-        _run_until_stopped(app, config, listener, run)
+        sources = sources_of(config, inputs, run.root)
+        app = create_app(sources, config, keys, guards, partial(artifact_at, run), traces)
+        try:
+            _run_until_stopped(app, config, listener, run)
+        finally:
+            guards.close()
+            if traces is not None:
+                traces.close()
 
 
 def sources_of(config: ServeConfig, inputs: dict[str, Artifact], root: Path) -> list[Source]:
@@ -126,7 +133,6 @@ def _run_until_stopped(
         HttpServer(app, config, ready, stop).serve_until_stopped(listener)
     finally:
         ACCESS.removeHandler(handler)
-        service.guards.close()
         _remove_ready_file(config, run)
     cut = service.metrics.num_cut_off
     if cut:

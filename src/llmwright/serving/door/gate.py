@@ -11,7 +11,6 @@ import logging
 import re
 import time
 import uuid
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +30,8 @@ from llmwright.serving.door.errors import (
 )
 from llmwright.serving.door.keys import Key
 from llmwright.serving.door.quota import Quotas
+from llmwright.serving.door.record import Record
+from llmwright.serving.door.traces import Traces
 from llmwright.serving.metrics import Metrics
 
 ACCESS = logging.getLogger("llmwright.access")
@@ -43,46 +44,6 @@ CLIENT_LEFT = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-@dataclass
-class Record:
-    """What is noted about one request, for its log line; routes fill in what they know."""
-
-    id: str
-    key: Key | None = None
-    model: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    finish_reason: str | None = None
-    first_token_seconds: float | None = None
-    disconnected: bool = False
-    arrived: float = field(default_factory=time.monotonic)
-    # "hit" or "miss" where answers like this one are kept.
-    cache: str | None = None
-    # Names of the guards that found something.
-    flags: list[str] = field(default_factory=list)
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens the model read and wrote so far."""
-        if self.cache == "hit":
-            return 0
-        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
-
-    def headers(self) -> dict[str, str]:
-        """Return what the answer's headers say."""
-        found = {"x-request-id": self.id}
-        if self.flags:
-            found["x-llmwright-flagged"] = ",".join(self.flags)
-        if self.cache:
-            found["x-llmwright-cache"] = self.cache
-        return found
-
-    def usage(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Note token counts; several texts of one request add up."""
-        self.prompt_tokens = (self.prompt_tokens or 0) + prompt_tokens
-        self.completion_tokens = (self.completion_tokens or 0) + completion_tokens
-
-
 class Gate:
     """ASGI middleware around the whole app.
 
@@ -92,6 +53,7 @@ class Gate:
         metrics: Where requests are counted.
         routes: Known paths; others are counted together.
         config: Limits of bodies, and whether each request is logged.
+        traces: Where each request is told; nowhere when None.
     """
 
     def __init__(
@@ -101,6 +63,7 @@ class Gate:
         metrics: Metrics,
         routes: frozenset[str],
         config: ServeConfig,
+        traces: Traces | None = None,
     ) -> None:
         self._app = app
         self._keys = keys
@@ -108,6 +71,7 @@ class Gate:
         self._metrics = metrics
         self._routes = routes
         self._config = config
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or refuse it, and note how it went."""
@@ -223,13 +187,20 @@ class Gate:
             status = CLIENT_LEFT
             self._metrics.disconnects.inc()
         self._metrics.request(route, record.model, status, seconds)
-        if not self._config.access_log or (route in QUIET_ROUTES and status == 200):
+        if route in QUIET_ROUTES and status == 200:
             return
+        if self._traces is not None:
+            headers = Headers(scope=scope)
+            self._traces.tell(record, headers, scope["method"], route, status, seconds)
+        if self._config.access_log:
+            self._log(record, scope["method"], route, status, seconds)
+
+    def _log(self, record: Record, method: str, route: str, status: int, seconds: float) -> None:
         line: dict[str, Any] = {
             "time": round(time.time(), 3),
             "level": "error" if status >= 500 else "info",
             "request_id": record.id,
-            "method": scope["method"],
+            "method": method,
             "route": route,
             "status": status,
             "duration_ms": _milliseconds(seconds),
