@@ -63,6 +63,8 @@ class ControlledEngine(TorchEngine):
     """The real engine, which waits where a test wants it to."""
 
     name = "controlled"
+    # Other tests of this process must not get it.
+    automatic = False
 
     @classmethod
     def open(cls, folder: Path, contract: Any, emit: Emit = unheard) -> ControlledEngine:
