@@ -373,6 +373,7 @@ def verify(
 def serve(
     *,
     model: Reference | None = None,
+    knowledge: Mapping[str, Any] | str | None = None,
     engine: str = "auto",
     name: str | None = None,
     models: dict[str, Reference] = DEFAULT,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from llmwright.knowledge.config import KnowledgeConfig
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.routes import pages
 from llmwright.serving.served.model import ServedModel
+from llmwright.serving.work.library import Library
 
 NAMES = ("weather", "intents", "names", "poems", "talk", "stars", "judge", "masks")
 # Names of other standards inside the pages, which nothing is loaded from.
@@ -104,12 +107,16 @@ def shown(document: dict[str, Any]) -> set[str]:
 
 
 def test_every_sentence_of_the_docs_page_is_known_in_chinese(
-    models: Callable[[str], ServedModel],
+    models: Callable[[str], ServedModel], tmp_path: Path
 ) -> None:
     known = pages._descriptions()
     needed: set[str] = set()
     for name in NAMES:
         needed |= shown(create_app(models(name), ServeConfig()).openapi())
+    knowledge = KnowledgeConfig(folder="docs")
+    config = ServeConfig(knowledge=knowledge)
+    library = Library(knowledge, tmp_path, tmp_path)
+    needed |= shown(create_app([], config, library=library).openapi())
     assert needed - set(known) == set()
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from llmwright.core.config import Config, Input, LocalPath
 from llmwright.core.locale import text
 from llmwright.core.registry import Registry
+from llmwright.models.published import PUBLISHED
 
 if TYPE_CHECKING:
     from llmwright.knowledge.documents.document import DocumentReader
@@ -42,9 +43,9 @@ class KnowledgeConfig(Config):
     folder: Annotated[str, LocalPath()]
     """Folder with the documents: text, Markdown, HTML, tables and JSON in any common encoding, also
     in its subfolders. What cannot be read is named at the start."""
-    encoder: Annotated[str | None, Input("model|export", optional=True)] = None
-    """Model whose embeddings also find passages that say it in other words: id, step name or folder
-    of an encoder. Not given: passages are found by their words alone."""
+    encoder: Annotated[str | None, Input("model|export", True, elsewhere=PUBLISHED)] = None
+    """Model whose embeddings also find passages that say it in other words: id, step name, folder
+    or hub id of an encoder. Not given: passages are found by their words alone."""
     passages: int = Field(5, ge=1, le=100)
     """Passages that a search returns, and that a writing model is given, where a request does not
     say how many."""

@@ -25,6 +25,7 @@ from llmwright.serving.routes import (
     embeddings,
     fill,
     generate,
+    knowledge,
     operating,
     pages,
     rate,
@@ -36,6 +37,7 @@ from llmwright.serving.routes import (
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.served.offer import Offer
 from llmwright.serving.served.source import Source
+from llmwright.serving.work.library import Library
 from llmwright.serving.work.service import Find, Service
 
 # Routers that ask a model, with what one must be able to do for them to be described; nothing where
@@ -61,23 +63,25 @@ def create_app(
     guards: Guards | None = None,
     find: Find | None = None,
     traces: Traces | None = None,
+    library: Library | None = None,
 ) -> FastAPI:
-    """Return the ASGI application that answers with models.
+    """Return the ASGI application that answers with models, or from documents, or both.
 
     Args:
         models: What is served: a loaded model, or several that are loaded when asked for. The first
-            answers requests that name none.
+            answers requests that name none. None at all where there are documents.
         config: Limits and settings; address and files are not used here.
         keys: API keys; None leaves the server open to this machine.
         guards: What looks at prompts and replies; nothing when None.
         find: Returns the artifact that an administrator names; without it only folders are found.
         traces: Where each request is told; nowhere when None.
+        library: Documents to answer from; none when None.
     """
     keys = keys or Keys()
     sources = [Source.loaded(models)] if isinstance(models, ServedModel) else list(models)
     find = find or (lambda path: Artifact.open(Path(path)))
-    service = Service(sources, config, len(keys), guards or Guards(), find)
-    offer = service.default.offer
+    service = Service(sources, config, len(keys), guards or Guards(), find, library)
+    offers = [hosted.offer for hosted in service.models.values()]
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -86,9 +90,9 @@ def create_app(
         await service.end()
 
     app = FastAPI(
-        title=f"LLMwright: {offer.name}",
+        title=f"LLMwright: {offers[0].name if offers else 'documents'}",
         version=metadata.version("llmwright"),
-        description=f"{offer.contract.task}, {offer.contract.num_parameters:,} parameters.",
+        description=_about(offers),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -97,7 +101,7 @@ def create_app(
     )
     app.state.service = service
     errors.install(app)
-    _include(app, [hosted.offer for hosted in service.models.values()])
+    _include(app, offers, library is not None)
     app.openapi = lambda: _document(app, bool(keys))  # type: ignore[method-assign]
     app.add_middleware(
         Gate,
@@ -110,12 +114,22 @@ def create_app(
     return app
 
 
-def _include(app: FastAPI, offers: Sequence[Offer]) -> None:
-    """Add all routes; those that no model can answer say so and are left out of the document."""
+def _about(offers: Sequence[Offer]) -> str:
+    if not offers:
+        return "Passages of documents."
+    contract = offers[0].contract
+    return f"{contract.task}, {contract.num_parameters:,} parameters."
+
+
+def _include(app: FastAPI, offers: Sequence[Offer], has_documents: bool) -> None:
+    """Add all routes; those that nothing can answer say so and are left out of the document."""
     abilities = {ability for offer in offers for ability in offer.abilities}
-    app.include_router(generate.make_router(offers[0].fields))
+    if offers:
+        app.include_router(generate.make_router(offers[0].fields))
+    app.include_router(knowledge.router, include_in_schema=has_documents)
     for router, needed in ANSWERING:
-        app.include_router(router, include_in_schema=bool(needed & abilities) or not needed)
+        described = bool(needed & abilities) or bool(offers and not needed)
+        app.include_router(router, include_in_schema=described)
     app.include_router(operating.router)
     app.include_router(adapters.router)
     app.include_router(pages.router, include_in_schema=False)
@@ -124,7 +138,7 @@ def _include(app: FastAPI, offers: Sequence[Offer]) -> None:
 def _paths(app: FastAPI) -> frozenset[str]:
     """Return the paths that requests are counted by: those of all routes without a variable."""
     routers = (router for router, _ in ANSWERING)
-    plain = (operating.router, adapters.router, pages.router)
+    plain = (knowledge.router, operating.router, adapters.router, pages.router)
     found = {
         str(getattr(route, "path", "")) for router in (*routers, *plain) for route in router.routes
     }

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from llmwright.core.config import Choice, Config, Input, Kind
+from llmwright.core.config import Choice, Config, Input, Kind, LocalPath
 from llmwright.core.registry import Registry
 from llmwright.inference.remote.elsewhere import ANYWHERE
+from llmwright.knowledge.config import KnowledgeConfig
 
 Action = Literal["block", "mask", "flag"]
 
@@ -72,9 +73,13 @@ class ClassifierGuard(GuardKind):
 class ServeConfig(Config):
     """Answer HTTP requests with a model or an export until stopped."""
 
-    model: Annotated[str | None, Input("model|export", elsewhere=ANYWHERE)] = None
+    model: Annotated[str | None, Input("model|export", True, elsewhere=ANYWHERE)] = None
     """Model or export that answers: id, step name or folder; the newest of the project when not
     given."""
+    knowledge: Annotated[KnowledgeConfig | None, LocalPath()] = None
+    """Folder of documents that questions are answered from, as a path or with settings
+    (`{folder: docs, encoder: NAME}`). A model that converses answers from them and cites them;
+    without a model the server returns their passages."""
     engine: str = "auto"
     """What runs the model: `auto` takes the one the files are made for."""
     name: str | None = None
@@ -159,8 +164,11 @@ class ServeConfig(Config):
     """File that is written with address, port and process id once the server answers."""
 
     def takes_newest(self, field: str) -> bool:
-        """Say whether the newest model is served: not where others are named."""
-        return not self.models
+        """Say whether the newest model is served: not where others are named.
+
+        The newest is no encoder of documents unless it is named.
+        """
+        return field == "model" and not self.models
 
     def is_loopback(self) -> bool:
         """Say whether only this machine can reach the address."""

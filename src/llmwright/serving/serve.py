@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from llmwright.core import files
 from llmwright.core.artifacts import Artifact
-from llmwright.core.errors import ConfigError
+from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
 from llmwright.serving.app import create_app
@@ -27,6 +27,8 @@ from llmwright.serving.door.traces import Traces
 from llmwright.serving.guards.guarding import build
 from llmwright.serving.served.source import Source, source_of
 from llmwright.serving.server import HttpServer, address_of, listen
+from llmwright.serving.work.library import Library
+from llmwright.serving.work.service import Service
 
 
 def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
@@ -34,7 +36,7 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
 
     Args:
         config: Address, limits, keys.
-        inputs: ``model`` and ``models.NAME``: what is served.
+        inputs: ``model`` and ``models.NAME``: what is served; ``knowledge.encoder``.
         run: Is told the address once requests are answered.
 
     Raises:
@@ -42,7 +44,8 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
             a name twice (``SERVE-014``).
         ResourceError: The port is in use (``SERVE-002``) or the address wrong (``SERVE-005``).
         CheckError: The loaded model does not answer its probes as recorded (``SERVE-003``).
-        InputError: The model cannot be loaded.
+        InputError: The model cannot be loaded, or there is neither a model nor a folder of
+            documents (``CORE-062``); or as `open_index`.
         ResourceError: Traces are on without their libraries (``SERVE-017``).
     """
     keys = read_keys(config, run.root)
@@ -50,14 +53,26 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
     with listen(config.host, config.port) as listener:
         find = partial(run.store.find, kinds=("model", "export"))
         guards = build(config.guards, run.root, find)
+        library = library_of(config, inputs, run)
         sources = sources_of(config, inputs, run.root)
-        app = create_app(sources, config, keys, guards, partial(artifact_at, run), traces)
+        if not sources and library is None:
+            raise InputError("CORE-062", field="model", kind="model / export")
+        named = partial(artifact_at, run)
+        app = create_app(sources, config, keys, guards, named, traces, library)
         try:
             _run_until_stopped(app, config, listener, run)
         finally:
             guards.close()
             if traces is not None:
                 traces.close()
+
+
+def library_of(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> Library | None:
+    """Return the documents to answer from, not opened yet; None where none are given."""
+    if config.knowledge is None:
+        return None
+    encoder = inputs.get("knowledge.encoder")
+    return Library(config.knowledge, run.root, run.store.home, encoder, run)
 
 
 def sources_of(config: ServeConfig, inputs: dict[str, Artifact], root: Path) -> list[Source]:
@@ -110,15 +125,7 @@ def _run_until_stopped(
     service.fleet.tell = run.notice
 
     def ready() -> None:
-        hosted = service.default
-        engine = hosted.model.predictor.engine.name
-        run.notice(_checked(hosted.probes, config), "info" if hosted.probes["count"] else "warning")
-        run.notice(text("serving.ready", name=hosted.name, address=address, engine=engine))
-        run.notice(text("serving.pages", address=address))
-        if service.num_keys:
-            run.notice(text("serving.open_keys", count=service.num_keys))
-        else:
-            run.notice(text("serving.try", command=_curl(address, service.default.examples)))
+        _tell_ready(service, config, address, run)
         _write_ready_file(config, listener, address, run)
 
     def stop() -> None:
@@ -141,14 +148,35 @@ def _run_until_stopped(
         run.notice(text("serving.stopped_clean"))
 
 
+def _tell_ready(service: Service, config: ServeConfig, address: str, run: Run) -> None:
+    hosted = service.default
+    if hosted is None:
+        run.notice(text("serving.ready_documents", address=address))
+        command = _command(address, "/v1/search", {"query": "..."})
+    else:
+        engine = hosted.model.predictor.engine.name
+        run.notice(_checked(hosted.probes, config), "info" if hosted.probes["count"] else "warning")
+        run.notice(text("serving.ready", name=hosted.name, address=address, engine=engine))
+        command = _curl(address, hosted.examples)
+    run.notice(text("serving.pages", address=address))
+    if service.num_keys:
+        run.notice(text("serving.open_keys", count=service.num_keys))
+    else:
+        run.notice(text("serving.try", command=command))
+
+
 def _curl(address: str, found: list[dict[str, str]]) -> str:
     """Return a command to try, as a form where every shell takes the values as they are."""
     body = found[0] if found else {}
     if all(re.fullmatch(r"[\w ,.?，。？！-]+", value) for value in body.values()):
         fields = "".join(f' -F "{name}={value}"' for name, value in body.items())
         return f"curl -X POST{fields} {address}/generate"
+    return _command(address, "/generate", body)
+
+
+def _command(address: str, route: str, body: dict[str, str]) -> str:
     values = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
-    return f"curl {address}/generate -H 'Content-Type: application/json' -d '{values}'"
+    return f"curl {address}{route} -H 'Content-Type: application/json' -d '{values}'"
 
 
 def _write_ready_file(config: ServeConfig, listener: socket.socket, address: str, run: Run) -> None:

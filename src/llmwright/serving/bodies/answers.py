@@ -84,6 +84,70 @@ class ChatChoice(Answer):
     """Tokens of the text, where they were asked for."""
 
 
+class FoundPassage(Answer):
+    """A passage of the server's documents."""
+
+    number: int
+    """Number by which answers cite it, as in `[1]`."""
+    text: str
+    """What it says."""
+    source: str
+    """Path of its file within the folder of documents."""
+    heading: str
+    """Headings above it; empty when there is none."""
+    row: int | None
+    """Number of the row it is of a table, from 1 on."""
+    start: int
+    """Its first character in the document, a line end counted as one."""
+    end: int
+    """Behind its last character."""
+    score: float
+    """How likely it is to answer the question, 0 to 1."""
+
+
+class Cited(FoundPassage):
+    """A passage that an answer was made from."""
+
+    cited: bool | None = None
+    """Whether the answer cites it; left out where no model wrote one."""
+
+
+class Found(Answer):
+    """Answer of `/v1/search`."""
+
+    id: str
+    """Id of this answer."""
+    object: Literal["list"]
+    """Kind of answer."""
+    created: int
+    """Seconds since 1970."""
+    known: bool
+    """Whether the best passage is good enough to answer from."""
+    data: list[FoundPassage]
+    """The passages, the best first; also those that are not good enough."""
+
+
+class Answered(Answer):
+    """Answer of `/v1/answer`."""
+
+    id: str
+    """Id of this answer."""
+    object: Literal["answer"]
+    """Kind of answer."""
+    created: int
+    """Seconds since 1970."""
+    model: str | None
+    """Model that writes answers; null where none converses."""
+    known: bool
+    """Whether the documents have passages that are good enough to answer from."""
+    answer: str | None
+    """What the model wrote, or that it is not known; null where the passages are the answer."""
+    citations: list[Cited]
+    """The passages that the answer was made from."""
+    usage: Usage
+    """Token counts."""
+
+
 class ChatCompletion(Answer):
     """Answer of `/v1/chat/completions`."""
 
@@ -97,6 +161,10 @@ class ChatCompletion(Answer):
     """Name of the model."""
     choices: list[ChatChoice]
     """`n` answers."""
+    known: bool | None = None
+    """Whether the server's documents have passages to answer from; left out without documents."""
+    citations: list[Cited] | None = None
+    """The passages that the answer was made from; left out without documents."""
     prompt_token_ids: list[int] | None = None
     """Tokens of the prompt, where they were asked for."""
     usage: Usage

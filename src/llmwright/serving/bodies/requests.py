@@ -218,6 +218,9 @@ class ChatBody(TextBody):
 
     messages: Annotated[list[Message], Field(min_length=1)]
     """The conversation so far; the last turn is not the assistant's."""
+    knowledge: bool | None = None
+    """Whether to answer from the server's documents, with their passages in `citations`; true where
+    it has some."""
     max_completion_tokens: int | None = Field(None, ge=1)
     """Same as `max_tokens`, by its newer name."""
     logprobs: bool | None = None

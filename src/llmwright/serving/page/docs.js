@@ -54,6 +54,7 @@ function sample(path, schema) {
   const example = STATE.examples[0] || {};
   const first = Object.values(example)[0] || "…";
   if (path === "/generate") return Object.keys(example).length ? example : { [STATE.fields.needed[0]]: first };
+  for (const name of ["query", "question"]) if (name in found.properties) return { [name]: "…" };
   if ("messages" in found.properties) return { messages: [{ role: "user", content: first }], max_tokens: 32 };
   if ("prompt" in found.properties) return { prompt: first, max_tokens: 32 };
   return { input: first };
@@ -61,7 +62,7 @@ function sample(path, schema) {
 
 function tryForm(method, path, body) {
   const area = body ? h("textarea", { className: "code", value: JSON.stringify(sample(path, body), null, 2), spellcheck: false, ariaLabel: t("request_body") }) : null;
-  const place = h("input", { type: "text", value: STATE.model.id, ariaLabel: "name" });
+  const place = h("input", { type: "text", value: title(), ariaLabel: "name" });
   const status = h("span", { className: "status" });
   const reply = h("pre", { className: "pad" });
   const shown = h("div", { hidden: true }, h("h3", {}, t("response"), " ", status), h("div", { className: "card code-card" }, reply));
@@ -108,7 +109,7 @@ function draw() {
     for (const [method, operation] of Object.entries(methods)) routes.push([operation.tags?.[0] || "", path, method, operation]);
   const groups = [...new Set(routes.map(([tag]) => tag))];
   const intro = t("docs_intro").split("{envelope}");
-  frame("api", h("h1", {}, STATE.model.id), facts(),
+  frame("api", h("h1", {}, title()), facts(),
     h("p", {}, intro[0], h("code", {}, '{"error": {"message", "type", "param", "code"}}'), intro[1] || "", " ",
       h("a", { href: "./openapi.json" }, t("openapi"))),
     ...groups.flatMap((tag) => [h("h2", {}, t("group." + tag)), ...routes.filter(([own]) => own === tag).map(([, ...rest]) => route(...rest))]));

@@ -40,6 +40,7 @@ function optionFields() {
 }
 
 function request() {
+  if (!STATE.model) return ["/v1/answer", { question: held.question || "…" }];
   if (able("chat")) return ["/v1/chat/completions", { messages: held.turns.length ? held.turns : [{ role: "user", content: "…" }], ...options() }];
   const body = {};
   for (const name of inputNames()) if (held.values[name]) body[name] = held.values[name];
@@ -55,11 +56,12 @@ function foot(...items) { return h("div", { className: "foot" }, items.filter(Bo
 async function readStream(path, body, show) {
   running = new AbortController();
   const started = performance.now();
-  let text = "", reason = null, usage = null, first = null;
+  let text = "", reason = null, usage = null, first = null, citations = null;
   try {
     const response = await post(path, { ...body, stream: true, stream_options: { include_usage: true } }, running.signal);
     for await (const chunk of events(response)) {
       if (chunk.usage) usage = chunk.usage;
+      citations = chunk.citations ?? citations;
       for (const choice of chunk.choices) {
         text += choice.text ?? choice.delta?.content ?? "";
         reason = choice.finish_reason ?? reason;
@@ -70,7 +72,7 @@ async function readStream(path, body, show) {
   } catch (error) {
     if (error.name !== "AbortError") throw error;
   } finally { running = null; }
-  return { text, reason, usage, milliseconds: performance.now() - started };
+  return { text, reason, usage, citations, milliseconds: performance.now() - started };
 }
 
 function streamFoot({ reason, usage, milliseconds }) {
@@ -145,6 +147,41 @@ function tagged(answer) {
   }))];
 }
 
+// Passages that were found, numbered as answers cite them.
+function sources(passages) {
+  return h("ol", { className: "sources" }, passages.map((passage) => {
+    const place = [passage.source, passage.heading, passage.row != null && t("row", { count: passage.row })].filter(Boolean).join(" · ");
+    return h("li", { className: passage.cited === false ? "uncited" : "" },
+      h("details", { open: passage.cited !== false }, h("summary", {}, h("b", {}, "[" + passage.number + "] "), place,
+        h("span", { className: "hint" }, t("score", { count: Math.round(passage.score * 100) }))),
+      h("p", {}, passage.text)));
+  }));
+}
+
+async function askDocuments(question, output, button) {
+  button.disabled = true;
+  const started = performance.now();
+  try {
+    const found = await (await post("/v1/answer", { question })).json();
+    const milliseconds = Math.round(performance.now() - started);
+    const text = found.answer ?? t(found.citations.length ? "best_passages" : "nothing_found");
+    output.replaceChildren(h("div", { className: "answer small" + (found.known ? "" : " unknown") }, text),
+      found.citations.length ? sources(found.citations) : "", foot(t("milliseconds", { count: milliseconds })));
+  } catch (error) { output.replaceChildren(errorBox(error)); }
+  button.disabled = false;
+}
+
+function documentsView() {
+  const output = h("div", { ariaLive: "polite" });
+  const button = h("button", { className: "primary" }, t("ask_button"));
+  const field = h("input", { type: "text", value: held.question || "", placeholder: t("ask_hint"), ariaLabel: t("ask_hint"), maxLength: 10000,
+    oninput: () => { held.question = field.value; refresh(); },
+    onkeydown: (e) => { if (e.key === "Enter" && !e.isComposing) { e.preventDefault(); go(); } } });
+  const go = () => { if (field.value.trim()) askDocuments(field.value, output, button); };
+  button.onclick = go;
+  return h("section", { className: "card pad documents" }, h("div", { className: "bar" }, field, button), output);
+}
+
 function exampleChips(fill) {
   if (!STATE.examples.length) return null;
   return h("div", { className: "chips", ariaLabel: t("examples") }, STATE.examples.map((example) =>
@@ -195,7 +232,8 @@ function chatView() {
       const result = await readStream("/v1/chat/completions", { messages: held.turns, ...options() },
         (text) => { turn.textContent = text; talk.scrollTop = talk.scrollHeight; });
       held.turns.push({ role: "assistant", content: result.text });
-      below.replaceChildren(streamFoot(result));
+      const passages = result.citations?.map((one) => ({ ...one, cited: result.text.includes(`[${one.number}]`) }));
+      below.replaceChildren(passages?.length ? sources(passages) : "", streamFoot(result));
     } catch (error) { held.turns.pop(); turn.remove(); talk.append(errorBox(error)); }
     turn.classList.remove("cursor");
     button.textContent = t("send_button");
@@ -212,7 +250,8 @@ function chatView() {
 function draw() {
   const code = codeCard("");
   curlPre = code.pre;
-  frame("play", h("h1", {}, STATE.model.id), facts(), ...(able("chat") ? chatView() : singleView()),
+  const model = !STATE.model ? [] : able("chat") ? chatView() : singleView();
+  frame("play", h("h1", {}, title()), facts(), STATE.knowledge ? documentsView() : "", ...model,
     h("h2", {}, t("same_request")), code.card);
   refresh();
 }

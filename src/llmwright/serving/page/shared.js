@@ -48,7 +48,7 @@ function setLanguage() {
 
 function frame(here, ...content) {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
-  document.title = STATE.model.id + " · " + t(here === "play" ? "title_play" : "title_docs");
+  document.title = title() + " · " + t(here === "play" ? "title_play" : "title_docs");
   const link = (name, href) => h("a", { href, className: name === here ? "here" : "" }, t(name + "_link"));
   const logo = h("svg", { viewBox: "0 0 32 32", "aria-hidden": "true" },
     h("rect", { width: 32, height: 32, rx: 8, fill: "#4453d6" }),
@@ -63,8 +63,12 @@ function frame(here, ...content) {
     h("main", { className: "inner" }, ...content));
 }
 
+function title() { return STATE.title || t("documents"); }
+
 function facts() {
   const model = STATE.model;
+  const documents = STATE.knowledge && h("span", { className: "fact" }, t("documents_count", STATE.knowledge));
+  if (!model) return h("div", { className: "facts" }, documents);
   const passed = model.probes.status === "passed";
   const count = model.probes.count;
   return h("div", { className: "facts" },
@@ -72,7 +76,7 @@ function facts() {
     h("span", { className: "fact" }, model.num_parameters.toLocaleString(language) + " " + t("parameters")),
     h("span", { className: "fact" }, t("engine") + " " + model.engine),
     h("span", { className: "fact " + (passed ? "good" : "warn"), title: t(passed ? "verified_hint" : "unverified_hint", { count }) },
-      passed ? "✓ " + t("verified", { count }) : t("unverified")));
+      passed ? "✓ " + t("verified", { count }) : t("unverified")), documents);
 }
 
 function copyButton(read) {

@@ -23,7 +23,7 @@ async def load_lora_adapter(body: LoadAdapterBody, request: Request) -> Response
     """
     service = service_of(request)
     if not service.started:
-        raise service.default.away()
+        raise service.known(None).away()
     if not body.load_inplace and body.lora_name in service.models:
         raise ApiError(400, "name_taken", param="lora_name", name=body.lora_name)
     artifact = service.find(body.lora_path)

@@ -1,4 +1,4 @@
-"""The two built-in pages: one to play with the model, one that documents the routes.
+"""The two built-in pages: one to play with model and documents, one that documents the routes.
 
 Each is a single document put together at start from the files in ``serving/page``: no second file,
 no address outside this server, and a content policy that forbids both.
@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from llmwright.core import locale
+from llmwright.serving.work.hosted import Hosted
 from llmwright.serving.work.service import Service, service_of
 
 router = APIRouter()
@@ -72,9 +73,23 @@ def _read(name: str) -> str:
 
 
 def _state(service: Service) -> dict[str, Any]:
-    hosted = service.default
+    library = service.library
+    return {
+        **_about(service.default),
+        "title": service.default.name if service.default else "",
+        "knowledge": library.card() if library else None,
+        "needs_key": service.num_keys > 0,
+        "language": locale.language(),
+        "texts": {lang: _texts(lang) for lang in ("en", "zh")},
+    }
+
+
+def _about(hosted: Hosted | None) -> dict[str, Any]:
+    """Return what the pages say of the first model; little where there is none."""
+    if hosted is None:
+        fields: dict[str, Any] = {"inputs": {}, "needed": [], "also": [], "outputs": {}}
+        return {"model": None, "fields": fields, "abilities": [], "examples": []}
     offer = hosted.offer
-    contract = offer.contract
     return {
         "model": hosted.card(),
         "fields": {
@@ -84,11 +99,8 @@ def _state(service: Service) -> dict[str, Any]:
             "outputs": offer.fields.outputs,
         },
         "abilities": sorted(offer.abilities),
-        "generation": contract.generation.model_dump(),
+        "generation": offer.contract.generation.model_dump(),
         "examples": hosted.examples,
-        "needs_key": service.num_keys > 0,
-        "language": locale.language(),
-        "texts": {lang: _texts(lang) for lang in ("en", "zh")},
     }
 
 

@@ -19,6 +19,7 @@ from llmwright.serving.served.source import Source
 from llmwright.serving.work.fleet import Fleet
 from llmwright.serving.work.hosted import Hosted
 from llmwright.serving.work.hosted_model import HostedModel
+from llmwright.serving.work.library import Library
 
 Find = Callable[[str], Artifact]
 
@@ -32,6 +33,7 @@ class Service:
         num_keys: How many API keys open the server; 0 leaves it open.
         guards: What looks at prompts and replies.
         find: Returns the artifact that an administrator names.
+        library: The documents; None without.
 
     Attributes:
         fleet: Loads and watches the models.
@@ -48,8 +50,10 @@ class Service:
         num_keys: int,
         guards: Guards,
         find: Find,
+        library: Library | None = None,
     ) -> None:
         self.config = config
+        self.library = library
         self.metrics = Metrics()
         self.fleet = Fleet(sources, config, self.metrics)
         self.num_keys = num_keys
@@ -69,16 +73,19 @@ class Service:
         return self.fleet.models
 
     @property
-    def default(self) -> HostedModel:
-        """The model that answers requests that name none."""
-        return self.fleet.own[0]
+    def default(self) -> HostedModel | None:
+        """The model that answers requests that name none; None where there are only documents."""
+        return next(iter(self.fleet.own), None)
 
     def begin(self) -> None:
         """Begin to load the first model, while health is answered already."""
         self._starting = asyncio.create_task(self._start())
 
     async def _start(self) -> None:
-        await self.fleet.start(self.default)
+        if self.library is not None:
+            await self.library.open()
+        if self.default is not None:
+            await self.fleet.start(self.default)
         self.started = True
         self._watching = asyncio.create_task(self.fleet.watch())
 
@@ -100,6 +107,8 @@ class Service:
                 with contextlib.suppress(BaseException):
                     await task
         await self.fleet.close()
+        if self.library is not None:
+            self.library.close()
 
     def known(self, name: str | None) -> Hosted:
         """Return a model by its name, or the first one that the request's key may ask.
@@ -107,6 +116,8 @@ class Service:
         Raises:
             ApiError: No such model (404), or the key may not ask it (403).
         """
+        if not self.models:
+            raise ApiError(404, "no_model", param="model")
         allowed = self.allowed
         names = ", ".join(allowed)
         if name is None and allowed:
