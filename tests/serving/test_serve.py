@@ -41,6 +41,7 @@ def process(
     command = [
         sys.executable, "-m", "llmwright.cli", "serve", "--project", str(folder),
         "--model", str(artifact.path), "--port", "0", "--ready-file", str(ready),
+        *options,
     ]  # fmt: skip
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -78,6 +79,23 @@ def test_a_signal_ends_it_without_cutting_a_stream(
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{address}/livez", trust_env=False)
     assert not (tmp_path / "ready.json").exists()
+
+
+@pytest.mark.slow
+def test_several_models_from_the_command_line(artifacts: Artifacts, tmp_path: Path) -> None:
+    more = (f"models.labels={artifacts('intents').path}", "--name", "texts")
+    with process(artifacts("poems"), tmp_path, *more) as (address, server):
+        for name, route, body in (
+            ("texts", "completions", {"prompt": "白", "max_tokens": 3}),
+            ("labels", "classify", {"input": "where is my card"}),
+        ):
+            asked = {"model": name, **body}
+            reply = httpx.post(f"{address}/v1/{route}", json=asked, trust_env=False, timeout=30)
+            assert reply.json().get("model") == name, reply.text
+        server.send_signal(signal.SIGTERM)
+        output, _ = server.communicate(timeout=20)
+    assert server.returncode == 0
+    assert '"labels" is loaded' in output
 
 
 def test_it_tells_where_it_answers_and_what_to_try(artifacts: Artifacts, tmp_path: Path) -> None:
