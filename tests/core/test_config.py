@@ -200,6 +200,17 @@ def test_inputs_are_found_in_nested_kinds() -> None:
     assert [name for name, _, _ in inputs_of(CountConfig())] == ["text"]
 
 
+def test_each_entry_of_a_mapping_is_an_input() -> None:
+    class Many(Config):
+        models: Annotated[dict[str, str], Input("model")] = {}
+
+    assert list(inputs_of(Many())) == []
+    assert list(inputs_of(Many(models={"a": "1", "b.c": "2"}))) == [
+        ("models.a", Input("model"), "1"),
+        ("models.b.c", Input("model"), "2"),
+    ]
+
+
 class DoorConfig(Config):
     """A config with a secret."""
 

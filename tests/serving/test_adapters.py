@@ -131,6 +131,7 @@ def test_labels_through_an_adapter(client: httpx.Client, adapter: Adapters) -> N
     assert plain[0]["scores"] != pytest.approx(scores[0], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", [{"keep_alive_seconds": 0.1}], indirect=True)
 def test_adapters_come_back_with_their_model(client: httpx.Client, adapter: Adapters) -> None:
     found = adapter("poems", 1)

@@ -37,7 +37,7 @@ class Control:
         self.loaded: list[str] = []
         self.may_open = threading.Event()
         self.may_step = threading.Event()
-        self.broken = False
+        self.broken = self.dies = False
         self.inside = 0
         self.reset()
 
@@ -46,9 +46,12 @@ class Control:
         self.loaded.clear()
         self.may_open.set()
         self.may_step.set()
-        self.broken = False
+        self.broken = self.dies = False
 
     def step(self) -> None:
+        if self.dies:
+            self.dies = False
+            raise SystemExit("the thread dies")
         if self.broken:
             raise RuntimeError("the engine is broken")
         self.inside += 1
@@ -199,6 +202,7 @@ def test_waiting_for_a_load_counts_for_the_deadline(artifacts: Artifacts, contro
         assert ask(client, "b").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_least_recently_used_model_makes_room(artifacts: Artifacts, control: Control) -> None:
     sources = [source(artifacts(name), name) for name in ("weather", "poems", "talk")]
     sizes = [one.size_bytes for one in sources]
@@ -214,6 +218,7 @@ def test_the_least_recently_used_model_makes_room(artifacts: Artifacts, control:
         assert metric(client, "model_unloads_total") >= 1
 
 
+@pytest.mark.slow
 def test_a_model_at_work_is_not_taken_away(artifacts: Artifacts, control: Control) -> None:
     sources = [source(artifacts("weather"), "busy"), source(artifacts("poems"), "other")]
     limit = sum(one.size_bytes for one in sources) - 1
@@ -240,6 +245,7 @@ def test_a_model_that_never_fits_is_refused(artifacts: Artifacts, control: Contr
         raise AssertionError("it was served")
 
 
+@pytest.mark.slow
 def test_an_idle_model_is_unloaded_until_it_is_asked_for(
     artifacts: Artifacts, control: Control
 ) -> None:
@@ -324,6 +330,32 @@ def test_an_engine_that_dies_is_started_again(
         wait_until(lambda: states(client)["only"] == "ready")
         assert ask(client).status_code == 200
         assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.fault
+def test_a_thread_that_ends_is_replaced(artifacts: Artifacts, control: Control) -> None:
+    with running([source(artifacts("weather"), "only")], hang_seconds=1) as client:
+        control.dies = True
+        assert code(ask(client)) == (503, "engine_restarted")
+        assert ask(client).status_code == 200
+        assert metric(client, 'engine_restarts_total{model="only",reason="died"') == 1
+        assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.fault
+def test_exactly_slots_and_queue_are_answered(artifacts: Artifacts, control: Control) -> None:
+    settings = {"max_concurrency": 4, "max_queue": 12}
+    with (
+        running([source(artifacts("weather"), "only")], **settings) as client,
+        ThreadPoolExecutor(48) as pool,
+    ):
+        control.may_step.clear()
+        waiting = [pool.submit(ask, client) for _ in range(48)]
+        wait_until(lambda: metric(client, "rejected_total") == 32)
+        control.may_step.set()
+        replies = [one.result() for one in waiting]
+        assert sorted(reply.status_code for reply in replies) == [200] * 16 + [503] * 32
+        assert all("retry-after" in one.headers for one in replies if one.status_code == 503)
 
 
 def test_requests_that_fail_by_themselves_restart_nothing(
