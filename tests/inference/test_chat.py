@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from llmwright.cli.main import cli
+from llmwright.cli.talk import Talk
 from llmwright.core.artifacts import Store
-from llmwright.core.errors import InputError
+from llmwright.core.errors import InputError, LLMwrightError
 from llmwright.inference.chat import Conversation
 from llmwright.inference.predictor import Predictor
 from llmwright.tasks.contract import Contract
@@ -85,3 +86,104 @@ def test_a_program_talks_line_by_line(chatty: Path, tmp_path: Path) -> None:
     talk = Conversation(Predictor.open(chatty), max_new_tokens=4)
     expected = [{"text": "".join(talk.say(turn))} for turn in ("hi", "rain?")]
     assert [json.loads(line) for line in said.output.splitlines()] == expected
+
+
+def test_what_no_longer_fits_is_left_out_and_said(chatty: Path) -> None:
+    talk = Conversation(Predictor.open(chatty), system="be kind", max_new_tokens=4)
+    dropped = []
+    for turn in range(6):
+        list(talk.say(f"rain or sun {turn}?"))
+        dropped.append(talk.dropped)
+    assert dropped[0] == 0
+    assert any(dropped)
+    assert talk.messages[0] == {"role": "system", "content": "be kind"}
+    assert [m["role"] for m in talk.messages[1:3]] == ["user", "assistant"]
+    assert len(talk.said) == 1 + 2 * 6
+    # The model was not sent a prompt that had to be cut.
+    row = talk.predictor.read({"messages": [*talk.messages[:-2], talk.messages[-2]]})
+    assert not talk.predictor.encode(row).truncated
+
+
+def test_settings_and_the_system_message_change_between_turns(chatty: Path) -> None:
+    talk = Conversation(Predictor.open(chatty), max_new_tokens=4)
+    cold = "".join(talk.say("hi"))
+    talk.undo()
+    assert talk.messages == []
+    talk.set_generation(temperature=5.0, seed=1)
+    assert "".join(talk.say("hi")) != cold
+    talk.reset()
+    talk.set_generation(temperature=0)
+    assert "".join(talk.say("hi")) == cold
+    talk.tell("be brief")
+    assert [m["role"] for m in talk.messages] == ["system", "user", "assistant"]
+    talk.tell("")
+    assert [m["role"] for m in talk.messages] == ["user", "assistant"]
+    with pytest.raises(LLMwrightError):
+        talk.set_generation(temperature=-1)
+    assert talk.generation["temperature"] == 0
+
+
+def talked(folder: Path, project: Path, *lines: str) -> str:
+    words = ["chat", "--max-new-tokens", "4", "--model", str(folder), "--project", str(project)]
+    run = CliRunner().invoke(cli, words, input="\n".join(lines) + "\n")
+    assert run.exit_code == 0, run.output
+    return run.output
+
+
+@pytest.fixture
+def stored(chatty: Path, tmp_path: Path) -> Path:
+    with Store(tmp_path / ".llmwright").draft("model") as draft:
+        shutil.copytree(chatty, draft.path, dirs_exist_ok=True)
+    assert draft.artifact is not None
+    return draft.artifact.path
+
+
+def test_a_person_talks_with_commands(stored: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    shown = talked(
+        stored, tmp_path, "/help", "/system be kind", "hi", "/set temperature=0.5 seed=3",
+        "/temperature -1", "/dance", "/style tone=formal", "/style", f"/save {kept}",
+        '"""', "rain", "and wind", '"""', "one \\", "two", f"/save {kept}", "/undo", "/reset",
+        f"/save {kept}", "/exit", "never said",
+    )  # fmt: skip
+    first, second, third = [json.loads(line)["messages"] for line in kept.read_text().splitlines()]
+    assert [m["content"] for m in first if m["role"] != "assistant"] == ["be kind", "hi"]
+    said = [m["content"] for m in second if m["role"] == "user"]
+    assert said == ["hi", "rain\nand wind", "one \ntwo"]
+    assert third == [{"role": "system", "content": "be kind"}]
+    for expected in ("/system TEXT", "temperature = 0.5, seed = 3", "/dance", "TASK-030"):
+        assert expected in shown
+    assert "learned no styles" in shown
+    assert "never said" not in shown
+
+
+def test_an_end_of_input_ends_the_talk(stored: Path, tmp_path: Path) -> None:
+    assert "Talk to" in talked(stored, tmp_path, "hi")
+
+
+def test_ctrl_c_stops_the_answer_not_the_talk(
+    chatty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conversation = Conversation(Predictor.open(chatty), max_new_tokens=8)
+    turns = iter(["hi", "/save", "rain?"])
+    whole = conversation.predictor.stream
+
+    def interrupted(row, **generation):
+        yield next(whole(row, **generation))
+        raise KeyboardInterrupt
+
+    def listen(_: str) -> str:
+        turn = next(turns, None)
+        if turn is None:
+            raise EOFError
+        monkeypatch.setattr(
+            conversation.predictor, "stream", interrupted if turn == "hi" else whole
+        )
+        return turn
+
+    monkeypatch.setattr("builtins.input", listen)
+    monkeypatch.chdir(chatty)
+    Talk(conversation).run()
+    assert "stopped" in capsys.readouterr().out
+    assert [m["role"] for m in conversation.messages] == ["user", "assistant"]
+    assert conversation.messages[0]["content"] == "rain?"

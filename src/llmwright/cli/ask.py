@@ -15,6 +15,7 @@ import click
 
 from llmwright.cli import options, render
 from llmwright.cli.operation import find_project, option_of
+from llmwright.cli.talk import Talk
 from llmwright.core import plugins, schema
 from llmwright.core.locale import text
 from llmwright.operations import OPERATIONS
@@ -226,7 +227,7 @@ def chat(
     if as_json:
         _talk_by_lines(talk)
     else:
-        _talk_with_a_person(talk)
+        Talk(talk).run()
 
 
 def _talk_by_lines(talk: Conversation) -> None:
@@ -234,24 +235,3 @@ def _talk_by_lines(talk: Conversation) -> None:
     for line in sys.stdin:
         if line.strip():
             click.echo(json.dumps({"text": "".join(talk.say(line.strip()))}, ensure_ascii=False))
-
-
-def _talk_with_a_person(talk: Conversation) -> None:
-    click.echo(text("cli.chat_hint", name=talk.name))
-    while True:
-        try:
-            said = click.prompt(
-                text("cli.you"), prompt_suffix=" › ", default="", show_default=False
-            )
-        except click.Abort:
-            click.echo()
-            return
-        if not said.strip():
-            return
-        if said.strip() == "/reset":
-            talk.reset()
-            continue
-        click.echo(f"{text('cli.model')} › ", nl=False)
-        for piece in talk.say(said):
-            click.echo(piece, nl=False)
-        click.echo()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from llmwright.core.errors import InputError
+from llmwright.data.records import Row
 from llmwright.inference.predictor import Predictor
 
 Messages = list[dict[str, str]]
+# Share of the model's context that is kept free for an answer.
+ROOM = 4
 
 
 class Conversation:
-    """Remembers what was said and sends it along.
+    """Remembers what was said and sends it along, as much of it as the model can read.
 
     Models that did not learn from conversations can be talked with as well: each turn is then an
     input of its own, and nothing is remembered.
@@ -21,6 +24,14 @@ class Conversation:
         predictor: Answers.
         system: What the model is told before the first turn.
         **generation: As in `Predictor.predict`.
+
+    Attributes:
+        name: Of the model.
+        remembers: Whether the model reads conversations.
+        messages: What the model is sent with the next turn.
+        said: All that was said since the beginning, the turns no longer sent too.
+        dropped: Messages that the last turn left out for the first time: they no longer fit.
+        generation: How answers are written, where it is not as the model's contract has it.
 
     Raises:
         InputError: The model writes no text (``INFER-005``), or cannot be given a system message
@@ -31,29 +42,100 @@ class Conversation:
         if not predictor.task.generates:
             raise InputError("INFER-005", task=predictor.contract.task)
         self.remembers = predictor.contract.row_type == "messages"
-        if system and not self.remembers:
-            raise InputError("INFER-019")
         self.predictor = predictor
         self.name = predictor.name
-        self.system = system
-        self.generation = generation
+        self.system: str | None = None
+        self.generation: dict[str, Any] = {}
         self.messages: Messages = []
-        self.reset()
+        self.said: Messages = []
+        self.dropped = 0
+        self.set_generation(**generation)
+        self.tell(system or "")
 
     def reset(self) -> None:
         """Forget everything but the system message."""
-        self.messages = [{"role": "system", "content": self.system}] if self.system else []
+        self.messages = self._system()
+        self.said = self._system()
 
-    def say(self, said: str) -> Iterator[str]:
-        """Yield the answer as it is written; a whole answer is remembered, a broken off one not."""
+    def tell(self, system: str) -> None:
+        """Give the model a system message from now on, none when empty; what was said stays.
+
+        Raises:
+            InputError: The model reads no conversations (``INFER-019``).
+        """
+        if system and not self.remembers:
+            raise InputError("INFER-019")
+        self.system = system or None
+        for messages in (self.messages, self.said):
+            kept = [message for message in messages if message["role"] != "system"]
+            messages[:] = [*self._system(), *kept]
+
+    def undo(self) -> None:
+        """Forget the last turn and its answer."""
+        for messages in (self.messages, self.said):
+            if messages and messages[-1]["role"] == "assistant":
+                del messages[-2:]
+
+    @property
+    def controls(self) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """The styles the model knows, each with its values, and those that are chosen."""
+        return self.predictor.contract.controls, self.predictor.controls
+
+    def set_controls(self, controls: Mapping[str, str]) -> None:
+        """Have answers in these styles from now on, beside those chosen before.
+
+        Raises:
+            InputError: The model has no such control or value (``TASK-030``, ``TASK-031``).
+        """
+        self.predictor.set_controls({**self.predictor.controls, **controls})
+
+    def set_generation(self, **values: Any) -> None:
+        """Have answers written so from now on.
+
+        Args:
+            **values: As in `Predictor.predict`.
+
+        Raises:
+            ConfigError: A name or a value is wrong.
+        """
+        self.predictor.settings(**{**self.generation, **values})
+        self.generation.update(values)
+
+    def say(self, said: str) -> Generator[str]:
+        """Yield the answer as it is written; a whole answer is remembered, a broken off one not.
+
+        Where the conversation no longer fits, its oldest turns are left out.
+        """
         turn = {"role": "user", "content": said}
-        if not self.remembers:
-            row = self.predictor.read(said)
-        else:
-            row = self.predictor.read({"messages": [*self.messages, turn]})
+        self.dropped = 0
+        row = self._fitting(turn) if self.remembers else self.predictor.read(said)
         pieces: list[str] = []
         for piece in self.predictor.stream(row, **self.generation):
             pieces.append(piece)
             yield piece
+        answer = {"role": "assistant", "content": "".join(pieces)}
+        self.said += [turn, answer]
         if self.remembers:
-            self.messages += [turn, {"role": "assistant", "content": "".join(pieces)}]
+            self.messages += [turn, answer]
+
+    def _system(self) -> Messages:
+        return [{"role": "system", "content": self.system}] if self.system else []
+
+    def _fitting(self, turn: dict[str, str]) -> Row:
+        """Return the conversation with a new turn, without so many old ones that it fits."""
+        while True:
+            row = self.predictor.read({"messages": [*self.messages, turn]})
+            start = len(self._system())
+            if start >= len(self.messages) or self._fits(row):
+                return row
+            # A question and its answer go together.
+            del self.messages[start : start + 2]
+            self.dropped += 2
+
+    def _fits(self, row: Row) -> bool:
+        """Say whether a prompt is read whole and leaves room for an answer."""
+        example = self.predictor.encode(row)
+        limit = self.predictor.contract.max_length
+        wanted = self.predictor.settings(**self.generation).max_new_tokens
+        room = min(wanted, limit // ROOM)
+        return not example.truncated and len(example.input_ids_T) + room <= limit
