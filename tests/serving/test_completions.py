@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from llmwright.inference.predictor import Predictor
 from llmwright.serving.served.model import ServedModel
+from llmwright.serving.served.source import styled
 
 USER = {"role": "user", "content": "hello"}
 SAUSAGE = {"type": "json_schema", "json_schema": {"schema": {"type": "sausage"}}}
@@ -386,3 +388,30 @@ def test_kept_answers_are_told_apart_by_their_schema(server: Callable[..., Any])
 
         found = [ask(schema) for schema in (None, {"const": "a"}, {"const": "b"}, {"const": "a"})]
         assert found == ["hi there", '"a"', '"b"', '"a"']
+
+
+def test_a_chat_model_is_told_a_style(
+    server: Callable[..., Any], models: Callable[[str], ServedModel]
+) -> None:
+    plain = models("talk")
+    told = ServedModel(Predictor.open(plain.predictor.folder, engine="torch"), "talk")
+    words = "please be formal"
+    told.predictor.contract = styled(told.contract, {"tone": {"formal": words}})
+    told = ServedModel(told.predictor, "talk")
+    with server("talk", model=told) as client:
+        assert client.get("/v1/models").json()["data"][0]["controls"] == {"tone": ["formal"]}
+
+        def count(**body: Any) -> int:
+            body = {"messages": [USER], "return_token_ids": True, **body}
+            reply = client.post("/v1/chat/completions", json=body).json()
+            text = told.predictor.tokenizer.decode(reply["prompt_token_ids"])
+            assert (words in text) == ("controls" in body)
+            found: int = reply["usage"]["prompt_tokens"]
+            return found
+
+        assert count(controls={"tone": "formal"}) > count()
+        wrong = {"messages": [USER], "controls": {"tone": "rude"}}
+        assert client.post("/v1/chat/completions", json=wrong).status_code == 400
+    # Another model is told nothing.
+    weather = models("weather").contract
+    assert styled(weather, {"tone": {"formal": words}}) is weather

@@ -137,6 +137,9 @@ class ServeConfig(Config):
     """Largest request body, in bytes; larger ones get 413."""
     max_new_tokens: int = Field(4096, ge=1)
     """Most tokens one request may ask for."""
+    styles: dict[str, dict[str, str]] = {}
+    """Styles of chat models, asked for as `controls`: control → value → what the model is told as
+    system message, as `{tone: {formal: Answer formally.}}`. They join those of the model."""
     guards: list[Annotated[GuardKind, Choice(GUARDS)]] = []
     """What looks at prompts and replies before they pass, in this order: lists of words and
     classifiers. One that cannot look lets nothing pass."""

@@ -84,7 +84,8 @@ def sources_of(config: ServeConfig, inputs: dict[str, Artifact], root: Path) -> 
         root: The project, whose name is that of a model without one.
 
     Raises:
-        ConfigError: Two models have one name (``SERVE-014``).
+        ConfigError: Two models have one name (``SERVE-014``), or styles are given and none is told
+            anything (``SERVE-018``).
         InputError: A folder has no readable contract.
     """
     found: dict[str, Artifact] = {}
@@ -97,7 +98,10 @@ def sources_of(config: ServeConfig, inputs: dict[str, Artifact], root: Path) -> 
             raise ConfigError("SERVE-014", where="models", name=name)
         found[name] = inputs[f"models.{name}"]
     count = config.max_concurrency
-    return [source_of(found[name], name, config.engine, count) for name in found]
+    sources = [source_of(found[name], name, config.engine, count, config.styles) for name in found]
+    if config.styles and not any("chat" in source.offer.abilities for source in sources):
+        raise ConfigError("SERVE-018", where="styles", names=", ".join(found))
+    return sources
 
 
 def artifact_at(run: Run, reference: str) -> Artifact:

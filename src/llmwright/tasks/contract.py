@@ -113,6 +113,9 @@ class Contract(Config):
     the model is told ``any``."""
     embedding: Embedding | None = None
     """Text embedding: how a text's vector is made; None where a model was not made for that."""
+    styles: dict[str, dict[str, str]] = {}
+    """Styles of a chat model that it did not learn: control → value → what it is told as system
+    message. They are asked for as those it learned."""
     mask_token: str = ""
     """Fill-mask: how a mask is written in a text."""
     token_types: bool = False
@@ -127,6 +130,10 @@ class Contract(Config):
     """What the training data looked like: rows, lengths, labels, vocabulary; for drift."""
     probes: ProbesInfo | None = None
     """Where the recorded probes come from; None before they are recorded."""
+
+    def choices(self) -> dict[str, list[str]]:
+        """Return the styles that can be asked for, learned or told: control → values."""
+        return {name: list(values) for name, values in self.styles.items()} | self.controls
 
     def save(self, folder: Path) -> None:
         """Write ``contract.json`` into a folder."""

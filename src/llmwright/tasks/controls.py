@@ -1,7 +1,8 @@
 """Styles: how an answer is to be, told by special tokens before the input.
 
 Each control (tone, length class) has a token for each of its values and one, `ANY`, for when
-nothing is asked. They are learned like words; what they are is kept in the contract.
+nothing is asked. They are learned like words; what they are is kept in the contract. A chat model
+can also be told a style that it did not learn, in its system message.
 
 Shapes: T tokens, P tokens of the controls.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmwright.data.records import Row
+from llmwright.tasks.chat import Messages
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.reading import ANY, FIELD
 from llmwright.tasks.task import IGNORE, Example
@@ -103,3 +105,23 @@ def lead(example: Example, prefix_P: np.ndarray, contract: Contract) -> Example:
         input_ids_T=np.concatenate([ids_T[:place], prefix_P, ids_T[place:]]),
         labels=labels,
     )
+
+
+def told(messages: Messages, row: Row, contract: Contract) -> Messages:
+    """Return a conversation whose system message also says how answers are to be.
+
+    Args:
+        messages: The conversation.
+        row: Its row, with the styles that are asked for.
+        contract: Says what each style is in words.
+    """
+    asked = row.get(FIELD) or {}
+    words = [
+        values[asked[name]] for name, values in contract.styles.items() if asked.get(name) in values
+    ]
+    if not words:
+        return messages
+    if messages and messages[0]["role"] == "system":
+        words.insert(0, messages[0]["content"])
+        messages = messages[1:]
+    return [{"role": "system", "content": "\n".join(words)}, *messages]

@@ -184,7 +184,7 @@ def read_controls(values: Mapping[str, Any], contract: Contract) -> dict[str, st
         InputError: There is no such control (``TASK-030``) or value (``TASK-031``), or
             ``controls`` is no mapping of names to values (``TASK-032``).
     """
-    known = contract.controls
+    known = contract.choices()
     given = {name: values[name] for name in known if _is_own(name, values, contract)}
     asked = values.get(FIELD) if FIELD not in contract.fields.values() else None
     if asked is not None and (known or isinstance(asked, Mapping)):

@@ -15,7 +15,7 @@ from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
-from llmwright.tasks.controls import lead, led, prefix_of
+from llmwright.tasks.controls import lead, led, prefix_of, told
 from llmwright.tasks.judged import is_judged
 from llmwright.tasks.preference import encode_last_answer
 from llmwright.tasks.reading import alpaca_messages, as_text, read_inputs
@@ -145,7 +145,7 @@ class TextGeneration(Task):
                 messages = messages[:-1]
             if not messages:
                 raise InputError("TASK-013")
-            ids = chat.encode_prompt(tokenizer, messages)
+            ids = chat.encode_prompt(tokenizer, told(messages, row, contract))
         else:
             text = value_of(row, self._column(contract), contract)
             ids = self._prompt_ids(text, tokenizer, contract)

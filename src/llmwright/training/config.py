@@ -127,6 +127,10 @@ class TrainConfig(Config):
     control_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the training rows without each control (`prepare.controls`), told `any` in its
     place: so a model also answers well when no style is asked for."""
+    styles: dict[str, dict[str, str]] = {}
+    """Styles of a chat model that its data does not teach, kept with it and asked for as
+    `controls`: control → value → what the model is told as system message, as
+    `{tone: {formal: Answer formally.}}`."""
     class_weights: Literal["none", "balanced"] | dict[LabelName, ClassWeight] = "none"
     """Weight of each label in the loss of classifiers and taggers: `balanced` weighs rare labels up
     (inverse frequency), a mapping gives label → weight (1 where it names none)."""

@@ -177,6 +177,25 @@ def continued(info: DatasetInfo, earlier: Contract | None, task: Task, run: Run)
     return info.model_copy(update=changes)
 
 
+def styles_of(
+    config: TrainConfig, problem: Problem, inputs: Mapping[str, Artifact], run: Run
+) -> dict[str, dict[str, str]]:
+    """Return what a chat model is told about each style: its earlier ones and the config's.
+
+    Raises:
+        ConfigError: There are styles and nothing that could be told them (``TRAIN-202``).
+    """
+    chats = problem.task.generates and problem.info.row_type == "messages"
+    if config.styles and not chats:
+        raise ConfigError("TRAIN-202", where="train.styles", task=problem.task.name)
+    earlier = earlier_contract(problem.spec, inputs, run.root) if chats else None
+    known = earlier.styles if earlier else {}
+    return {
+        name: {**known.get(name, {}), **config.styles.get(name, {})}
+        for name in [*known, *config.styles]
+    }
+
+
 def _default_objective(info: DatasetInfo) -> ObjectiveKind:
     """Return what rows like these are learned by when nobody says."""
     name = BY_ROW_TYPE.get(info.row_type) or TASKS.get(info.task).objective
@@ -259,6 +278,7 @@ def prepare(
         InputError, ConfigError: Rows, tokenizer and model do not go together.
     """
     dataset, encoding = problem.dataset, problem.encoding
+    styles = styles_of(config, problem, inputs, run)
     tokenizer = choose_tokenizer(config, problem, inputs, run)
     request = ContractRequest(problem.info, tokenizer, None, 0, UNLIMITED, UNLIMITED)
     rows: Sequence[Row] = dataset.view("train")
@@ -295,7 +315,7 @@ def prepare(
         config.adapter,
         adapter_request(config, problem, model, tokenizer, contract, inputs, run),
     )
-    facts = {"profile": profile, "num_parameters": model.num_parameters()}
+    facts = {"profile": profile, "num_parameters": model.num_parameters(), "styles": styles}
     contract = contract.model_copy(update=facts)
     validation = encode_validation(problem, tokenizer, contract, cache, run)
     splits = {"train": train.rows} | ({"validation": validation.rows} if validation else {})

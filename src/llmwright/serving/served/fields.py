@@ -91,7 +91,7 @@ class Fields:
 def fields_of(contract: Contract) -> Fields:
     """Return the names for a model."""
     fields = _fields_of(contract)
-    if contract.controls:
+    if contract.choices():
         fields = replace(fields, inputs={**fields.inputs, CONTROLS: "controls"})
     aliases = {
         column: contract.fields[column]

@@ -108,6 +108,6 @@ class Offer:
             },
             "labels": self.contract.labels,
             "multi_label": self.contract.multi_label,
-            "controls": self.contract.controls,
+            "controls": self.contract.choices(),
             "routes": self.routes,
         }

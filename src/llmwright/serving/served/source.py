@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from llmwright.inference.predictor import Predictor
 from llmwright.inference.proof.probes import TENSORS_FILE
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.served.offer import Offer
+from llmwright.tasks.contract import Contract
+from llmwright.tasks.task import TASKS
 
+Styles = Mapping[str, Mapping[str, str]]
 WEIGHTS = (".safetensors", ".onnx", ".data", ".gguf", ".bin", ".pt")
 # Bytes of one number in a key-value cache: float32 is the widest of all engines.
 CACHE_NUMBER_BYTES = 4
@@ -44,7 +47,9 @@ class Source:
         return cls(model, lambda: model, close=lambda _: None)
 
 
-def source_of(artifact: Artifact, name: str, engine: str, num_texts: int) -> Source:
+def source_of(
+    artifact: Artifact, name: str, engine: str, num_texts: int, styles: Styles | None = None
+) -> Source:
     """Return the source of an artifact.
 
     Args:
@@ -52,18 +57,33 @@ def source_of(artifact: Artifact, name: str, engine: str, num_texts: int) -> Sou
         name: What clients call it; its task when empty.
         engine: A registered engine, or ``auto``.
         num_texts: Texts that may be written at the same time, for the estimate.
+        styles: Of chat models, besides the model's own.
 
     Raises:
         CheckError, InputError: It has no readable contract (`open_contract`).
     """
-    contract = open_contract(artifact.path)
+    contract = styled(open_contract(artifact.path), styles or {})
     offer = Offer(contract, name or contract.task, artifact.id, artifact.kind, created(artifact))
 
     def opened() -> ServedModel:
         predictor = Predictor.open(artifact.path, engine=engine)
+        predictor.contract = styled(predictor.contract, styles or {})
         return ServedModel(predictor, offer.name, offer.artifact, offer.kind, offer.created)
 
     return Source(offer, opened, size_bytes=estimated_bytes(artifact.path, num_texts))
+
+
+def styled(contract: Contract, styles: Styles) -> Contract:
+    """Return the contract of a chat model with more styles; another's as it is."""
+    if contract.row_type != "messages" or not TASKS.get(contract.task).generates:
+        return contract
+    joined = {
+        name: {**contract.styles.get(name, {}), **styles.get(name, {})}
+        for name in [*contract.styles, *styles]
+        # What a model learned it need not be told.
+        if name not in contract.controls
+    }
+    return contract.model_copy(update={"styles": joined})
 
 
 def created(artifact: Artifact) -> int:
