@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,8 @@ from llmwright.core.errors import InputError, ResourceError
 from llmwright.core.events import Event, Progress
 from llmwright.core.machine import toolchain
 from llmwright.inference.predictor import Predictor
+from llmwright.inference.proof.parity import compare
+from llmwright.inference.proof.probes import Probes
 from llmwright.inference.remote.vllm import VllmEngine
 from llmwright.inference.writing.generation import write_all
 from llmwright.inference.writing.sampling import Settings
@@ -123,6 +126,14 @@ def test_texts_scores_and_stop_strings_are_the_models(
     settings = [Settings(4, stop_token_ids=frozenset(here.contract.stop_token_ids))]
     one, other = (write_all(p.engine, [prompt], settings)[0] for p in (here, there))
     assert (one.token_ids, one.finish_reason) == (other.token_ids, other.finish_reason)
+    probes = Probes.open(here.folder)
+    table = compare(here, probes)
+    assert table.passed
+    assert table.num_probes == len(probes.probes)
+    assert table.value("log_prob_difference") < 1e-4
+    probe = probes.probes[0]
+    changed = replace(probe, token_ids_U=(probe.token_ids_U + 1) % 20)
+    assert not compare(here, replace(probes, probes=[changed])).passed
     with pytest.raises(InputError, match="INFER-053"):
         list(here.score([{"messages": []}]))
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from llmwright.inference.engines.asking import logits_of
+from llmwright.inference.engines.engine import SamplingEngine
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.proof.probes import (
     MAX_SECONDS,
@@ -26,6 +27,7 @@ from llmwright.inference.proof.probes import (
     run_bounded,
     walk,
 )
+from llmwright.inference.proof.written import compare_texts
 from llmwright.tasks.task import Output, Task
 
 MAX_DIFFERENCES = 10
@@ -235,6 +237,8 @@ class Comparison:
     def run(self, part: Sequence[Probe]) -> int:
         """Run some probes and return how many."""
         runner = _follow if self._predictor.task.generates else _classify
+        if isinstance(self._predictor.engine, SamplingEngine):
+            runner = _compare_written
         done = runner(part, self._predictor, self._limits, self._tally, self._begun)
         self._begun.num_probes += done
         return done
@@ -391,6 +395,27 @@ def _follow(
         tally.texts_equal += int(same[row] and complete and decoded == probe.answer.get("text"))
         if not same[row] or decoded != probe.answer.get("text"):
             table.differ(probe, {"text": decoded})
+    return len(part)
+
+
+def _compare_written(
+    part: Sequence[Probe],
+    predictor: Predictor,
+    limits: Limits,
+    tally: Tally,
+    table: ParityTable,
+) -> int:
+    """Compare the texts of a model that nobody can lead, up to where they differ."""
+    _inputs(part, predictor, tally)
+    for probe, found in zip(part, compare_texts(part, predictor, limits.close_for), strict=True):
+        assert probe.top_log_probs_UK is not None
+        tally.add_difference(largest(found.differences_U))
+        tally.largest_value = max(tally.largest_value, largest(probe.top_log_probs_UK))
+        tally.agreeing += found.num_same
+        tally.compared += found.num_same + int(found.differs)
+        tally.texts_equal += int(not found.differs)
+        if found.differs:
+            table.differ(probe, {"text": predictor.tokenizer.decode(found.ids)})
     return len(part)
 
 
