@@ -201,14 +201,14 @@ def predictor_of(
     Raises:
         InputError: There is none (``CORE-062``), or its files, engine or styles are wrong.
     """
-    from llmwright.inference.predictor import Predictor
+    from llmwright.inference.proof.sound import open_sound
 
     project = open_project(place)
     reference = None if model is None else str(plain(model))
     found = pipeline.find_artifact(project, "model|export", reference, elsewhere=ANYWHERE)
     if found is None:
         raise InputError("CORE-062", field="model", kind="model / export")
-    predictor = Predictor.open(found.path, engine, partial(_tell, consumers))
+    predictor = open_sound(found.path, engine, partial(_tell, consumers))
     predictor.set_controls(controls or {})
     _tell(consumers, Notice(predictor.choice))
     for note in predictor.notes:

@@ -311,3 +311,30 @@ def check(artifact: Artifact) -> None:
     if wrong or identity_of(artifact.kind, expected) != artifact.id:
         named = ", ".join(wrong) or MANIFEST
         raise CheckError("CORE-032", identity=artifact.id, path=artifact.path, files=named)
+
+
+def refuse_changed(folder: Path, max_bytes: int) -> bool:
+    """Compare the files of an artifact's folder with its manifest, and return whether wholly.
+
+    Files that were added are let be: nothing that is listed reads them.
+
+    Args:
+        folder: With a manifest.
+        max_bytes: Of all files together up to which contents are compared; of larger ones, sizes.
+
+    Raises:
+        CheckError: A file is missing or changed (``CORE-032``), or the manifest is (``CORE-033``).
+    """
+    manifest = read_manifest(folder)
+    listed: dict[str, dict[str, Any]] = manifest["files"]
+    whole = sum(facts["size_bytes"] for facts in listed.values()) <= max_bytes
+    wrong = []
+    for name, facts in sorted(listed.items()):
+        path = folder / name
+        same = path.is_file() and path.stat().st_size == facts["size_bytes"]
+        if not same or (whole and files.sha256_file(path) != facts["sha256"]):
+            wrong.append(name)
+    if wrong:
+        named = ", ".join(wrong)
+        raise CheckError("CORE-032", identity=manifest["id"], path=folder, files=named)
+    return whole

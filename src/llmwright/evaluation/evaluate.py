@@ -47,10 +47,10 @@ def evaluate(config: EvaluateConfig, inputs: dict[str, Artifact], run: Run) -> A
         CheckError: The gate is missed (``EVAL-002``); the report is saved before.
     """
     # Loading an engine is slow and not every command that imports this module needs one.
-    from llmwright.inference.predictor import Predictor
+    from llmwright.inference.proof.sound import open_sound
 
     dataset = Dataset.open(inputs["dataset"].path)
-    predictor = Predictor.open(inputs["model"].path)
+    predictor = open_sound(inputs["model"].path)
     run.notice(predictor.choice)
     contract = predictor.contract
     task = TASKS.get(contract.task)()

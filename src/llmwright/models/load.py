@@ -129,8 +129,9 @@ def load_model(
     Raises:
         ConfigError: ``task`` is no such class (``MODEL-006``).
         InputError: As `locate` and `load_config`; no safetensors (``MODEL-012``); damaged weights
-            (``MODEL-011``); weights that the class needs are missing (``MODEL-013``); a class the
-            model cannot have (``MODEL-015``); an adapter or its base as `read_model` says.
+            (``MODEL-011``), or none that are numbers (``MODEL-061``); weights that the class needs
+            are missing (``MODEL-013``); a class the model cannot have (``MODEL-015``); an
+            adapter or its base as `read_model` says.
         ResourceError: The hub cannot be reached (``TOK-017``).
     """
     folder = locate(source, revision=revision, root=root)
@@ -144,7 +145,27 @@ def load_model(
     if missing:
         shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         raise InputError("MODEL-013", path=folder, name=type(model).__name__, keys=shown)
+    refuse_no_numbers(model, folder)
     return model.eval()
+
+
+def refuse_no_numbers(model: PreTrainedModel, folder: Path) -> None:
+    """Check that every weight is a number: one that is none spoils every answer without a word.
+
+    Raises:
+        InputError: Some are "not a number" or infinite (``MODEL-061``).
+    """
+    import torch
+
+    # A sum is none as soon as one weight is none, and needs no copy of the weights.
+    wrong = [
+        name
+        for name, weight in model.named_parameters()
+        if weight.is_floating_point() and not weight.sum(dtype=torch.float32).isfinite()
+    ]
+    if wrong:
+        shown = ", ".join(wrong[:3]) + (" …" if len(wrong) > 3 else "")
+        raise InputError("MODEL-061", path=folder, keys=shown)
 
 
 def saved_class(config: PreTrainedConfig) -> str:

@@ -10,6 +10,7 @@ Shapes: N probes, L labels, T tokens of all probes in a row, U written tokens li
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -374,17 +375,20 @@ def walk(
         adapter: The engine's adapter that writes; the model alone if None.
     """
     state = engine.begin(prompts, adapters=[adapter] * len(prompts) if adapter else None)
-    rows = list(range(len(prompts)))
-    while True:
-        log_probs_RV = log_softmax(state.logits_BV)
-        chosen = [choose(row, log_probs_RV[place]) for place, row in enumerate(rows)]
-        going = [p for p, token in enumerate(chosen) if token is not None and state.room_B[p] > 0]
-        if not going:
-            return
-        if len(going) < len(rows):
-            state.keep(np.array(going))
-            rows = [rows[p] for p in going]
-        state.advance(np.array([chosen[p] for p in going], dtype=np.int64))
+    # What the last texts hold in the engine is given back: the next ones need the room.
+    with contextlib.closing(state):
+        rows = list(range(len(prompts)))
+        while True:
+            log_probs_RV = log_softmax(state.logits_BV)
+            chosen = [choose(row, log_probs_RV[place]) for place, row in enumerate(rows)]
+            places = [p for p, token in enumerate(chosen) if token is not None]
+            going = [p for p in places if state.room_B[p] > 0]
+            if not going:
+                return
+            if len(going) < len(rows):
+                state.keep(np.array(going))
+                rows = [rows[p] for p in going]
+            state.advance(np.array([chosen[p] for p in going], dtype=np.int64))
 
 
 def likeliest(log_probs_V: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

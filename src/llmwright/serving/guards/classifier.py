@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmwright.core.errors import ConfigError
 from llmwright.core.locale import text
-from llmwright.inference.predictor import Predictor
+from llmwright.inference.proof.sound import open_sound
 from llmwright.serving.config import ClassifierGuard
 from llmwright.serving.guards.guarding import Seen
 
@@ -38,7 +38,7 @@ class Classifier:
         folder = root / Path(settings.model).expanduser()
         self._thread = ThreadPoolExecutor(1, "llmwright-guard")
         source = folder if folder.is_dir() else find(settings.model)
-        self._predictor = self._thread.submit(partial(Predictor.open, source)).result()
+        self._predictor = self._thread.submit(partial(open_sound, source)).result()
         contract = self._predictor.contract
         unknown = [label for label in settings.labels if label not in contract.labels]
         if contract.row_type != "classification" or "text_pair" in contract.fields or unknown:

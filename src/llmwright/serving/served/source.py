@@ -12,8 +12,8 @@ from typing import Any
 from llmwright.core import files
 from llmwright.core.artifacts import MANIFEST, Artifact
 from llmwright.inference.engines.opening import open_contract
-from llmwright.inference.predictor import Predictor
 from llmwright.inference.proof.probes import TENSORS_FILE
+from llmwright.inference.proof.sound import open_sound
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.served.offer import Offer
 from llmwright.tasks.contract import Contract
@@ -66,7 +66,7 @@ def source_of(
     offer = Offer(contract, name or contract.task, artifact.id, artifact.kind, created(artifact))
 
     def opened() -> ServedModel:
-        predictor = Predictor.open(artifact.path, engine=engine)
+        predictor = open_sound(artifact.path, engine=engine)
         predictor.contract = styled(predictor.contract, styles or {})
         return ServedModel(predictor, offer.name, offer.artifact, offer.kind, offer.created)
 

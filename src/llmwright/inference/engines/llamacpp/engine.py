@@ -64,7 +64,7 @@ class LlamaCppEngine(Engine):
         self._vectors: TokenVectors | None = None
         self._library = lib = library()
         self._model = lib.model_load_from_file(
-            str(path).encode(), lib.settings(ModelSettings, n_gpu_layers=0)
+            str(path).encode(), lib.settings(ModelSettings, n_gpu_layers=0, check_tensors=True)
         )
         if not self._model:
             raise InputError("INFER-044", path=path)
