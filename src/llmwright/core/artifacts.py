@@ -327,7 +327,7 @@ def refuse_changed(folder: Path, max_bytes: int) -> bool:
     """
     manifest = read_manifest(folder)
     listed: dict[str, dict[str, Any]] = manifest["files"]
-    whole = sum(facts["size_bytes"] for facts in listed.values()) <= max_bytes
+    whole = sum(int(facts["size_bytes"]) for facts in listed.values()) <= max_bytes
     wrong = []
     for name, facts in sorted(listed.items()):
         path = folder / name
