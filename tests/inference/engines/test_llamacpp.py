@@ -15,6 +15,7 @@ from llmwright.core.errors import InputError, ResourceError
 from llmwright.export.gguf.write import write_gguf
 from llmwright.inference.engines.llamacpp.engine import LlamaCppEngine
 from llmwright.inference.engines.llamacpp.library import ContextSettings, library
+from llmwright.inference.proof.probes import walk
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,12 @@ def test_a_decoder_gives_vectors_beside_texts(engine: LlamaCppEngine) -> None:
     np.testing.assert_allclose(after.logits_BV, before.logits_BV, atol=2e-2)
     before.close()
     after.close()
+
+
+def test_probes_one_after_the_other_leave_the_room_to_the_next(engine: LlamaCppEngine) -> None:
+    for _ in range(3):
+        walk(engine, prompts(20, 21, 22), lambda row, log_probs_V: None)
+    assert not any(slot.busy for slot in engine.cache.slots)
 
 
 def test_a_damaged_file_is_named(file: Path, tmp_path: Path) -> None:
