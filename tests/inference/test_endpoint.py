@@ -79,6 +79,9 @@ class Handler(BaseHTTPRequestHandler):
                 reason = answer["finish_reason"]
                 answer = {self.server.outputs[0]: answer["text"], "finish_reason": reason}
             self.send_json(self.server.change(answer))
+        elif self.path == "/v1/embeddings":
+            (vector_D,) = predictor.embed([body["input"]]) + self.server.shift
+            self.send_json({"data": [{"embedding": vector_D.tolist()}]})
         elif self.server.reply is not None:
             self.send_json(self.server.reply)
         elif "logprobs" in body and not self.server.log_probs:
@@ -142,6 +145,19 @@ def test_our_server_with_the_true_classifier_passes(
     report = verify(VerifyConfig(target=serve(model.path)), {"model": model}, run)
     assert report.metadata["parity"]["checks"]["label_agreement"] == 1.0
     assert report.metadata["parity"]["checks"]["score_difference"] < 1e-5
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_server_of_vectors_is_proven(
+    ours: bool, serve: Serve, saved: Saved, rows_of: Rows, tmp_path: Path
+) -> None:
+    model, run = recorded("embedder", saved, rows_of, tmp_path)
+    report = verify(VerifyConfig(target=serve(model.path, ours=ours)), {"model": model}, run)
+    checks = report.metadata["parity"]["checks"]
+    assert checks["vector_agreement"] == 1.0
+    assert checks["vector_difference"] < 1e-5
+    with pytest.raises(CheckError, match="vectors that point the same way"):
+        verify(VerifyConfig(target=serve(model.path, shift=0.5)), {"model": model}, run)
 
 
 def swapped(answer: dict[str, Any]) -> dict[str, Any]:

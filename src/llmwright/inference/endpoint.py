@@ -16,6 +16,7 @@ from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+EMBEDDINGS = "/v1/embeddings"
 # How each route is asked for the log-probability of every written token.
 LOG_PROBS: dict[str, dict[str, Any]] = {COMPLETIONS: {"logprobs": 1}, CHAT: {"logprobs": True}}
 
@@ -56,7 +57,10 @@ class Endpoint(Connection):
         Raises:
             InputError: As the class, or the row is nothing to continue (``INFER-014``).
         """
-        if not TASKS.get(self.contract.task).generates:
+        task = TASKS.get(self.contract.task)
+        if task.embeds:
+            return self._vector(row)
+        if not task.generates:
             return self._generate(row, {})
         options = {"max_tokens": max_new_tokens, "temperature": 0.0}
         route, body = self._openai(row)
@@ -69,6 +73,15 @@ class Endpoint(Connection):
             if error.values.get("status") != httpx.codes.BAD_REQUEST:
                 raise
         return self._generate(row, options) if self.is_ours else self._text(route, body)
+
+    def _vector(self, row: Row) -> dict[str, Any]:
+        """Ask any OpenAI-compatible server for a text's vector."""
+        body = {"model": self.card["id"], "input": row["text"]}
+        reply = self.fetch("POST", EMBEDDINGS, body)
+        try:
+            return {"embedding": [float(value) for value in reply["data"][0]["embedding"]]}
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise self.strange(EMBEDDINGS, reply) from error
 
     def _openai(self, row: Row) -> tuple[str, dict[str, Any]]:
         """Return route and body of a request to any OpenAI-compatible server."""

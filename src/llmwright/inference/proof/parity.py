@@ -183,9 +183,7 @@ class Tally:
 
     def add_cosine(self, found_D: np.ndarray, recorded_D: np.ndarray) -> None:
         """Keep the smaller one; "not a number" once seen is never forgotten."""
-        lengths = float(np.linalg.norm(found_D) * np.linalg.norm(recorded_D))
-        cosine = float(found_D @ recorded_D) / lengths if lengths else 0.0
-        self.least_cosine = float(np.minimum(self.least_cosine, cosine))
+        self.least_cosine = float(np.minimum(self.least_cosine, cosine(found_D, recorded_D)))
 
     def add_difference(self, difference: float) -> None:
         """Keep the larger one; "not a number" once seen is never forgotten."""
@@ -280,6 +278,12 @@ def _inputs(part: Sequence[Probe], predictor: Predictor, tally: Tally) -> None:
         if recorded.token_type_ids_T is not None and read.token_type_ids_T is not None:
             equal &= np.array_equal(read.token_type_ids_T, recorded.token_type_ids_T)
         tally.inputs_equal += int(equal)
+
+
+def cosine(one_D: np.ndarray, other_D: np.ndarray) -> float:
+    """Return the cosine of the angle between two vectors, 0 where one has no direction."""
+    lengths = float(np.linalg.norm(one_D) * np.linalg.norm(other_D))
+    return float(one_D @ other_D) / lengths if lengths else 0.0
 
 
 def largest(values: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llmwright.inference.endpoint import Endpoint
-from llmwright.inference.proof.parity import Limits, ParityTable, limits_for
+from llmwright.inference.proof.parity import Limits, ParityTable, cosine, limits_for
 from llmwright.inference.proof.probes import MAX_SECONDS, Probe, Probes, run_bounded
 from llmwright.tasks.contract import Contract
 from llmwright.tasks.task import TASKS
@@ -66,13 +66,16 @@ def compare_remote(
         differences += _differences(found, probe)
         if not all(agrees):
             table.differ(probe, {k: v for k, v in found.items() if k in probe.answer})
+    task = TASKS.get(endpoint.contract.task)
     if differences:
-        table.at_most("score_difference", float(np.max(differences)), limits.tolerance)
-    generates = TASKS.get(endpoint.contract.task).generates
+        name = "vector_difference" if task.embeds else "score_difference"
+        table.at_most(name, float(np.max(differences)), limits.tolerance)
+    generates = task.generates
     if generates:
         share = with_log_probs / max(1, table.num_probes)
         table.at_least("log_probs_given", share, 0.0)
     name = "texts_equal" if generates else "label_agreement"
+    name = "vector_agreement" if task.embeds else name
     limit = limits.min_texts if generates else limits.min_labels
     table.at_least(name, sum(agreeing) / max(1, len(agreeing)), limit)
     return table
@@ -100,6 +103,8 @@ class Judge:
         """Return one verdict for a text or its label, or one for each tag."""
         if probe.logits is None:
             return [self._same_text(found, probe)]
+        if "embedding" in probe.answer:
+            return [self._same_vector(found["embedding"], probe)]
         for name in ("value", "score"):
             if name in probe.answer:
                 return [self._same_number(found.get(name), probe.answer[name], probe)]
@@ -119,6 +124,12 @@ class Judge:
         ordered_TL = np.sort(logits_TL, axis=-1)
         close_T: np.ndarray = ordered_TL[:, -1] - ordered_TL[:, -2] <= self.limits.lead
         return close_T
+
+    def _same_vector(self, found: list[float], probe: Probe) -> bool:
+        assert probe.logits is not None
+        if len(found) != len(probe.logits):
+            return False
+        return cosine(np.array(found), probe.logits) >= self.limits.min_cosine
 
     def _same_labels(self, found: Any, probe: Probe) -> bool:
         assert probe.logits is not None
@@ -199,7 +210,9 @@ def _best(fills: Any) -> Any:
 
 def _differences(found: dict[str, Any], probe: Probe) -> list[float]:
     """Return how far probabilities are from the recorded ones, wherever the server gives them."""
-    scores, recorded = found.get("scores"), probe.answer.get("scores")
+    names = "embedding", "scores"
+    given = next((name for name in names if name in probe.answer), "scores")
+    scores, recorded = found.get(given), probe.answer.get(given)
     if isinstance(scores, dict) and isinstance(recorded, dict):
         if set(scores) != set(recorded):
             return [float("inf")]
