@@ -114,7 +114,7 @@ def test_a_key_gets_no_answer_of_another(server: Server, tmp_path: Path) -> None
 
 def test_guards_look_at_kept_answers_too(server: Server) -> None:
     body = {"prompt": "今天下了大雨", "max_tokens": 6}
-    guards = build([WordsGuard(words=["大雨"], on="reply")], Path(), Path)
+    guards = build([WordsGuard(words=["大雨"], looks_at="reply")], Path(), Path)
     with server("weather", cache_bytes=1_000_000, guards=guards) as client:
         replies = [client.post("/v1/completions", json=body) for _ in range(2)]
     assert [reply.headers[HEADER] for reply in replies] == ["miss", "hit"]

@@ -114,6 +114,13 @@ def test_content_that_looks_like_the_template_is_no_answer(make) -> None:
         ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "TASK-006"),
         ("{% for m in messages %}{{ m.content | upper }}{{ eos_token }}{% endfor %}", "TASK-007"),
         ("{{ raise_exception('no roles') }}", "TASK-009"),
+        # What a hostile model folder may try, and what any program may do by mistake.
+        ("{{ cycler.__init__.__globals__.os.system('true') }}", "TASK-009"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "TASK-009"),
+        ("{% set _ = messages.append(1) %}", "TASK-009"),
+        ("{{ 1 // 0 }}", "TASK-009"),
+        ("{% for _ in range(10 ** 9) %}{% endfor %}", "TASK-009"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "TASK-009"),
         (None, "TASK-005"),
     ],
 )

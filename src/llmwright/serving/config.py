@@ -31,7 +31,7 @@ class GuardKind(Kind):
 
     name: str = Field("", pattern=r"^[\w.-]{0,40}$")
     """What headers, metrics and logs call it; its kind when empty."""
-    on: Literal["prompt", "reply", "both"] = "both"
+    looks_at: Literal["prompt", "reply", "both"] = "both"
     """What it looks at. A reply that streams is held back until it has been looked at."""
     action: Action = "block"
     """What happens to what it finds: `block` refuses the prompt (400) or ends the reply

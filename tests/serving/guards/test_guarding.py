@@ -90,7 +90,7 @@ def test_prompts_are_refused_or_masked_in_all_their_parts() -> None:
     assert flags == ["words"]
     with pytest.raises(ApiError, match="content_blocked"):
         asyncio.run(guards(words("bad")).prompts([row], [], str))
-    assert asyncio.run(guards(words("bad", on="reply")).prompts([row], [], str)) == [row]
+    assert asyncio.run(guards(words("bad", looks_at="reply")).prompts([row], [], str)) == [row]
     assert asyncio.run(guards(words("user")).prompts([row], [], str)) == [row]
 
 

@@ -64,7 +64,7 @@ def test_replies_end_where_a_guard_finds_something(server: Server) -> None:
         whole = client.post("/v1/completions", json=POEM).json()["choices"][0]["text"]
     assert len(whole) > 5
     word = whole[2:4]
-    block = built(WordsGuard(words=[word], on="reply"))
+    block = built(WordsGuard(words=[word], looks_at="reply"))
     with server("poems", guards=block) as client:
         reply = client.post("/v1/completions", json={**POEM, "logprobs": 1})
         (choice,) = reply.json()["choices"]
@@ -83,7 +83,7 @@ def test_replies_end_where_a_guard_finds_something(server: Server) -> None:
         while worker._writing:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    hide = built(WordsGuard(words=[word], on="reply", action="mask"))
+    hide = built(WordsGuard(words=[word], looks_at="reply", action="mask"))
     with server("poems", guards=hide) as client:
         expected = whole.replace(word, "**")
         assert client.post("/v1/completions", json=POEM).json()["choices"][0]["text"] == expected
@@ -92,7 +92,7 @@ def test_replies_end_where_a_guard_finds_something(server: Server) -> None:
 
 def test_a_classifier_judges_prompts(server: Server, artifacts: Artifacts) -> None:
     folder = str(artifacts("intents").path)
-    settings = ClassifierGuard(model=folder, labels=["lost_card"], threshold=0.6, on="prompt")
+    settings = ClassifierGuard(model=folder, labels=["lost_card"], threshold=0.6, looks_at="prompt")
     guards = built(settings)
     with server("talk", guards=guards) as client:
         bad = client.post("/v1/completions", json={"prompt": "my card was stolen"})

@@ -175,7 +175,7 @@ class Guards:
 
     def on(self, place: Place) -> list[Post]:
         """Return the guards that look at prompts, or at replies."""
-        return [post for post in self._posts if post.settings.on in (place, "both")]
+        return [post for post in self._posts if post.settings.looks_at in (place, "both")]
 
     def filter(self, place: Place, flags: list[str]) -> Filter | None:
         """Return what one text passes through; None where nobody looks.

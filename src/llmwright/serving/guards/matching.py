@@ -17,6 +17,8 @@ UNSPACED = (
     (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1100, 0x11FF), (0x1780, 0x17FF), (0x2E80, 0x9FFF),
     (0xA960, 0xA97F), (0xAC00, 0xD7FF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF),
 )  # fmt: skip
+# Chinese characters that are their own compatible form, without case; most of what is looked at.
+HAN = ("\u4e00", "\u9fff")
 # Vowels and finals of Korean syllables, and Japanese voice marks, join what is before them.
 JOINING = ((0x1160, 0x11FF), (0xFF9E, 0xFF9F))
 # Nothing that is written needs more; sorting endless marks would take quadratic time.
@@ -76,7 +78,7 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _joins(character: str) -> bool:
-    if character < "\u0300":
+    if character < "\u0300" or HAN[0] <= character <= HAN[1]:
         return False
     return unicodedata.combining(character) != 0 or _within(character, JOINING)
 
@@ -84,6 +86,8 @@ def _joins(character: str) -> bool:
 def _compared(cluster: str) -> str:
     if cluster.isascii():
         return " " if cluster.isspace() else cluster.lower()
+    if len(cluster) == 1 and HAN[0] <= cluster <= HAN[1]:
+        return cluster
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cluster).casefold())
     return "".join(
         " " if character.isspace() else character
@@ -159,9 +163,13 @@ class Matcher:
         seen = plain(text, before)
         spans: list[tuple[int, int]] = []
         state = 0
+        following, fail, lengths = self._next, self._fail, self._lengths
         for place, character in enumerate(seen.text):
-            state = self._after(state, character)
-            for length in self._lengths[state]:
+            # As `_after`, written out: this is done for each character of every text.
+            while state and character not in following[state]:
+                state = fail[state]
+            state = following[state].get(character, 0)
+            for length in lengths[state]:
                 first, end = place - length + 1, place + 1
                 if end == len(seen.text) and not ended and _is_letter(character):
                     # It may be the beginning of a longer word of its own.
