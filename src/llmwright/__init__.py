@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llmwright.api import (
         chat,
         compress,
+        documents,
         embed,
         evaluate,
         export,
@@ -59,6 +60,7 @@ __all__ = [
     "Project",
     "chat",
     "compress",
+    "documents",
     "embed",
     "evaluate",
     "export",

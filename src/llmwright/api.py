@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from llmwright.asking import Place as Place
 from llmwright.asking import Reference as Reference
 from llmwright.asking import chat as chat
+from llmwright.asking import documents as documents
 from llmwright.asking import embed as embed
 from llmwright.asking import open_project as open_project
 from llmwright.asking import plain

@@ -1,17 +1,17 @@
-"""Asking a finished model from Python: answers, files of them, conversations."""
+"""Asking a finished model from Python: answers, files of them, conversations; and documents."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from llmwright.core import pipeline, plugins
 from llmwright.core.artifacts import Artifact
 from llmwright.core.config import parse
 from llmwright.core.errors import InputError
-from llmwright.core.events import Emit, Event, Notice
+from llmwright.core.events import Emit, Event, Notice, Progress
 from llmwright.core.project import Project
 from llmwright.inference.remote.elsewhere import ANYWHERE
 from llmwright.operations import OPERATIONS
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from llmwright.inference.chat import Conversation
     from llmwright.inference.predictor import Predictor
+    from llmwright.knowledge.search import Knowledge
 
 Place = Project | Path | str | None
 Reference = Artifact | Path | str
@@ -187,6 +188,54 @@ def chat(
 
     asked = predictor_of(model, engine, project, controls, consumers)
     return Conversation(asked, system=system, **generation)
+
+
+def documents(
+    knowledge: Mapping[str, Any] | Path | str,
+    *,
+    project: Place = None,
+    consumers: Sequence[Emit] = (),
+) -> Knowledge:
+    """Return a folder of documents, indexed as it is now: ``search(question)`` finds passages.
+
+    Args:
+        knowledge: The folder, or settings as in `KnowledgeConfig`.
+        project: The folder to work in, whose store keeps the index; the current one by default.
+        consumers: Are told what is read and left out, and how far the indexing is.
+
+    Raises:
+        InputError: No such folder (``KNOW-001``), or nothing in it to search (``KNOW-002``).
+    """
+    from llmwright.knowledge.config import KnowledgeConfig
+    from llmwright.knowledge.dense import encoder_of
+    from llmwright.knowledge.indexing import open_index
+    from llmwright.knowledge.search import Knowledge
+
+    place = open_project(project)
+    given = plain(knowledge)
+    config = parse(KnowledgeConfig, given if isinstance(given, dict) else {"folder": given})
+    encoder = None
+    if config.encoder is not None:
+        encoder = encoder_of(predictor_of(config.encoder, "auto", place, None, consumers))
+    index = open_index(config, place.root, place.home, encoder, Told(consumers))
+    return Knowledge(index, config, encoder)
+
+
+class Told:
+    """Hands sentences and progress to consumers of events."""
+
+    def __init__(self, consumers: Sequence[Emit]) -> None:
+        self._consumers = consumers
+
+    def notice(self, sentence: str, level: Literal["info", "warning"] = "info") -> None:
+        """Hand on a sentence."""
+        _tell(self._consumers, Notice(sentence, level))
+
+    def progress(
+        self, stage: str, done: float, total: float | None, unit: str = "", **values: float
+    ) -> None:
+        """Hand on how far the work is."""
+        _tell(self._consumers, Progress(stage, done, total, unit, values))
 
 
 def predictor_of(

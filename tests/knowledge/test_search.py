@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from tests.knowledge.conftest import Ask, Said, by_english_words
 
+import llmwright
+from llmwright.cli.main import invoke
 from llmwright.core.config import parse
 from llmwright.core.errors import ConfigError
+from llmwright.core.events import Event, Progress
 from llmwright.knowledge.config import KnowledgeConfig
 
 
@@ -86,3 +90,31 @@ def test_settings_have_a_short_form() -> None:
     assert KnowledgeConfig.model_validate(2024).folder == "2024"
     with pytest.raises(ConfigError, match="half"):
         parse(KnowledgeConfig, {"folder": "docs", "passage_size": 40, "overlap": 30})
+
+
+def test_the_same_from_python(docs: Path, tmp_path: Path) -> None:
+    said: list[Event] = []
+    knowledge = llmwright.documents("docs", project=tmp_path, consumers=[said.append])
+    hits = knowledge.search("When does the shop in Lyon open?")
+    assert hits[0].passage.source == "opening/hours.txt"
+    assert any(isinstance(event, Progress) for event in said)
+    settings = {"folder": docs, "passages": 1}
+    assert len(llmwright.documents(settings, project=tmp_path).search("shop days parcels")) == 1
+    with pytest.raises(ConfigError, match="fodler"):
+        llmwright.documents({"folder": "docs", "fodler": "docs"}, project=tmp_path)
+
+
+def test_the_same_from_the_command_line(
+    docs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke(["search", "island parcels", "--knowledge", "docs", "--json"]) == 0
+    (best, *_) = json.loads(capsys.readouterr().out)
+    assert best["source"] == "delivery.txt"
+    assert invoke(["search", "Who won the match?", "--knowledge", "docs"]) == 0
+    assert "say nothing" in capsys.readouterr().out
+    assert invoke(["search", "parcels"]) == 2
+    assert "CLI-004" in capsys.readouterr().err
+    (tmp_path / "llmwright.yaml").write_text("serve: {knowledge: docs}\n", encoding="utf-8")
+    assert invoke(["search", "退款几天到账", "--passages", "1"]) == 0
+    assert "退款.txt" in capsys.readouterr().out

@@ -29,6 +29,7 @@ COMMANDS = {
     "plan": "llmwright.cli.plan:plan",
     "predict": "llmwright.cli.ask:predict",
     "chat": "llmwright.cli.ask:chat",
+    "search": "llmwright.cli.search:search",
     "runs": "llmwright.cli.records:runs",
     "artifacts": "llmwright.cli.records:artifacts",
     "lineage": "llmwright.cli.records:lineage",

@@ -25,7 +25,7 @@ from llmwright.knowledge.passages import Passage
 
 @dataclass(frozen=True)
 class Weights:
-    """How evidence becomes the probability that a passage answers.
+    """How evidence becomes the probability that a passage speaks of what is asked.
 
     Attributes:
         base: Log odds without any evidence.
@@ -55,7 +55,7 @@ class Hit:
 
     Attributes:
         passage: The passage.
-        score: How likely it is to answer the question, 0 to 1.
+        score: How likely it is to speak of what is asked, 0 to 1.
         words: Share of the question's words it speaks of, weighted by how rare they are.
         meaning: Standard deviations its cosine is above that of unrelated texts; None where no
             encoder was asked.

@@ -102,7 +102,7 @@ class FoundPassage(Answer):
     end: int
     """Behind its last character."""
     score: float
-    """How likely it is to answer the question, 0 to 1."""
+    """How likely it is to speak of what is asked, 0 to 1."""
 
 
 class Cited(FoundPassage):
