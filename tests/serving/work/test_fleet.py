@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -418,16 +419,50 @@ def test_a_later_probe_that_differs_is_said(
 
 def with_a_wrong_probe(artifact: Artifact, folder: Path) -> Artifact:
     """Return a copy of a model whose last probe was recorded otherwise."""
-    import shutil
-
     from safetensors.numpy import load_file, save_file
 
-    copy = folder / "copy"
-    # Without the manifest, which would tell that it was changed.
-    shutil.copytree(artifact.path, copy, ignore=shutil.ignore_patterns("manifest.json"))
+    found = copy_of(artifact, folder)
+    copy = found.path
     tensors = load_file(copy / "probes.safetensors")
     last = max(name.split(".")[0] for name in tensors)
     for name in [n for n in tensors if n.startswith(f"{last}.") and "log" in n]:
         tensors[name] = tensors[name] - 1
     save_file(tensors, copy / "probes.safetensors")
+    return found
+
+
+def copy_of(artifact: Artifact, folder: Path) -> Artifact:
+    copy = folder / "copy"
+    # Without the manifest, which would tell that it was changed.
+    shutil.copytree(artifact.path, copy, ignore=shutil.ignore_patterns("manifest.json"))
     return Artifact(artifact.id, artifact.kind, copy, artifact.metadata)
+
+
+@pytest.mark.fault
+def test_files_that_are_gone_are_said(
+    artifacts: Artifacts, tmp_path: Path, control: Control
+) -> None:
+    found = copy_of(artifacts("weather"), tmp_path)
+    with running([source(found, "only")], keep_alive_seconds=0.1) as client:
+        wait_until(lambda: states(client)["only"] == "unloaded")
+        (found.path / "model.safetensors").unlink()
+        assert code(ask(client)) == (503, "model_failed")
+        assert card(client, "only")["problem"] == "INFER-001"
+        # It answered before: whoever sends requests here is better off elsewhere.
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.fault
+def test_a_damaged_second_model_leaves_the_first_alone(
+    artifacts: Artifacts, tmp_path: Path, control: Control
+) -> None:
+    broken = copy_of(artifacts("poems"), tmp_path)
+    (broken.path / "model.safetensors").write_bytes(b"\0" * 100)
+    sources = [source(artifacts("weather"), "good"), source(broken, "bad")]
+    with running(sources) as client:
+        for _ in range(2):
+            assert code(ask(client, "bad")) == (503, "model_failed")
+        assert states(client) == {"good": "ready", "bad": "failed"}
+        assert ask(client).status_code == 200
+        assert client.get("/readyz").status_code == 200

@@ -75,10 +75,12 @@ class Proof:
         self._comparison = None
 
     def _run(self, count: int) -> ParityTable:
-        assert self._comparison is not None
+        # Whoever gives a hung engine up ends this proof from another thread.
+        comparison = self._comparison
+        assert comparison is not None
         done = self.report["count"]
-        self._comparison.run(self._probes[done : done + count])
-        table = self._comparison.table()
+        comparison.run(self._probes[done : done + count])
+        table = comparison.table()
         self.report = {
             "status": "passed" if table.passed else "failed",
             "count": table.num_probes,

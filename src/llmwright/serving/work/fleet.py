@@ -157,6 +157,8 @@ class Fleet:
             await asyncio.sleep(seconds)
             for hosted in self.own:
                 reason = hosted.trouble()
+                if hosted.name in self._loading:
+                    continue
                 if reason is not None:
                     self._help(hosted, reason)
                 elif self._is_forgotten(hosted):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from llmwright.core.artifacts import Artifact
+from llmwright.core.artifacts import Artifact, refuse_changed
 from llmwright.core.errors import CheckError, LLMwrightError
 from llmwright.inference.engines.opening import open_contract
+from llmwright.inference.predictor import Predictor
+from llmwright.inference.proof.sound import MAX_HASHED_BYTES
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.errors import ApiError
 from llmwright.serving.metrics import Metrics
@@ -65,17 +67,20 @@ class HostedAdapter(Hosted):
             ApiError: It does not answer as it did after training (400).
             LLMwrightError: It is damaged, or was trained on another model.
         """
-        predictor = base.predictor.with_adapter(self.name, self._folder)
+        predictor: Predictor | None = None
+        try:
+            refuse_changed(self._folder, MAX_HASHED_BYTES)
+            predictor = base.predictor.with_adapter(self.name, self._folder)
+            self._proof = Proof(predictor)
+            self._proof.begin(self._config.num_probes)
+        except CheckError as error:
+            if predictor is not None:
+                predictor.close()
+            raise ApiError(400, "adapter_differs", name=self.name, reason=error.message) from error
         model = ServedModel(
             predictor, self.name, self.offer.artifact, self.offer.kind, self.offer.created
         )
-        try:
-            self._proof = Proof(predictor)
-            self._proof.begin(self._config.num_probes)
-            self.examples = examples(model)
-        except CheckError as error:
-            predictor.close()
-            raise ApiError(400, "adapter_differs", name=self.name, reason=error.message) from error
+        self.examples = examples(model)
         self._model = model
         self._become("ready")
 

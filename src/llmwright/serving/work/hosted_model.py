@@ -48,7 +48,9 @@ class HostedModel(Hosted):
         self.adapters: dict[str, HostedAdapter] = {}
         self.num_restarts = 0
         self._stuck: list[ModelThread] = []
+        self._worked = False
         self._broken = False
+        self._given_up = False
         self._cached = (0, 0)
         self._restarted = 0.0
         self._worker: Worker | None = None
@@ -99,6 +101,8 @@ class HostedModel(Hosted):
             if isinstance(error, asyncio.CancelledError):
                 raise
             self.problem = error.code if isinstance(error, LLMwrightError) else "internal"
+            # What answered before is missed now, and so the server is not ready.
+            self._broken = self._broken or self._worked
             # Memory may be free later; files stay as they are.
             self._become("unloaded" if isinstance(error, ResourceError) else "failed")
             raise
@@ -108,7 +112,7 @@ class HostedModel(Hosted):
         self._model, self._thread, self._cached = model, thread, (0, 0)
         self._worker = Worker(model, self._config, self.metrics, thread)
         self._worker.start(self._prove)
-        self.problem, self._broken = None, False
+        self.problem, self._broken, self._worked = None, False, True
         self.metrics.load_seconds.set(time.monotonic() - started)
         self.metrics.memory.set(self.memory_bytes)
         self.touch()
@@ -123,6 +127,7 @@ class HostedModel(Hosted):
             for adapter in self.adapters.values():
                 adapter.attach_again(model)
         except BaseException:
+            self._proof.end()
             self.source.close(model)
             raise
         return model
@@ -136,6 +141,8 @@ class HostedModel(Hosted):
 
     def trouble(self) -> str | None:
         """Return what is wrong with the engine of a model that should be ready; None when well."""
+        if self._broken and self.state == "unloaded":
+            return "not_loaded"
         if self.state != "ready" or self._worker is None:
             return None
         if self.probes["status"] == "failed" and self._config.strict_probes:
@@ -148,7 +155,7 @@ class HostedModel(Hosted):
 
     def is_given_up(self) -> bool:
         """Say whether the engine was started again in vain too often."""
-        return self.state == "failed" and self._broken
+        return self._given_up
 
     def measure(self) -> None:
         """Set the metrics that nobody sets as things happen."""
@@ -161,19 +168,29 @@ class HostedModel(Hosted):
         self.metrics.stuck.set(self.num_stuck)
 
     def fail(self, reason: str) -> None:
-        """Answer no more requests until the server is started again."""
+        """Answer no more requests until the server is started again.
+
+        Args:
+            reason: What `trouble` said.
+        """
+        self._given_up = reason != "other_answers"
         self._let_go(ApiError(503, "model_failed", name=self.name, reason=reason))
         self.problem, self._broken = reason, True
         self._become("failed")
 
     async def unload(self, reason: str) -> None:
         """Give the memory of the model back until it is asked for again."""
+        thread = self._thread
         closed = self._let_go(ApiError(503, "model_loading", name=self.name))
         self.problem = reason
         self._become("unloaded")
         self.metrics.unloaded(reason)
-        if closed is not None:
-            await asyncio.wrap_future(closed)
+        if closed is None or thread is None:
+            return
+        # Idle as it is, it may be at a probe, and hang there.
+        await asyncio.wait([asyncio.wrap_future(closed)], timeout=self._config.hang_seconds)
+        if not closed.done():
+            self._stuck.append(thread)
 
     def may_restart(self) -> bool:
         """Say whether the engine may be started again; count it if so."""
