@@ -59,3 +59,30 @@ def test_of_a_decoder_all_go_through_the_model_together(saved: Any) -> None:
     list(writer.step())
     assert group.state._mask_BT.shape[1] == max(len(PROMPTS[0]) + 3, len(PROMPTS[1]) + 2) + 1
     writer.close()
+
+
+@pytest.mark.parametrize("name", ["decoder", "recurrent_decoder", "seq2seq", "vae"])
+def test_several_texts_of_a_prompt_are_what_they_are_alone(name: str, saved: Any) -> None:
+    engine = Predictor.open(saved(name)).engine
+    drawn = Settings(max_new_tokens=9, temperature=1.0, seed=4)
+    prompts = [PROMPTS[0], PROMPTS[1], PROMPTS[0], PROMPTS[0]]
+    places = [0, 0, 1, 2]
+    found = write_all(engine, prompts, [drawn] * 4, places)
+    each = zip(prompts, places, strict=True)
+    assert found == [write_all(engine, [prompt], [drawn], [place])[0] for prompt, place in each]
+
+
+def test_a_prompt_is_read_once_for_all_its_texts(saved: Any) -> None:
+    engine = Predictor.open(saved("decoder")).engine
+    read: list[int] = []
+    begin = engine.begin
+    engine.begin = lambda prompts, *rest: (read.append(len(prompts)), begin(prompts, *rest))[1]
+    writer = Writer(engine)
+    writer.add([0], [PROMPTS[2]], [Settings(max_new_tokens=5)], [0])
+    list(writer.step())
+    writer.add([1, 2, 3], [PROMPTS[0]] * 3, [Settings(max_new_tokens=5)] * 3, [0, 1, 2])
+    (group,) = writer._groups
+    assert read == [1]
+    assert group.state.logits_BV.shape[0] == 4
+    rows_BV = group.state.logits_BV[1:]
+    assert np.array_equal(rows_BV[0], rows_BV[1])

@@ -16,6 +16,8 @@ from llmwright.export.gguf.write import write_gguf
 from llmwright.inference.engines.llamacpp.engine import LlamaCppEngine
 from llmwright.inference.engines.llamacpp.library import ContextSettings, library
 from llmwright.inference.proof.probes import walk
+from llmwright.inference.writing.generation import Writer, write_all
+from llmwright.inference.writing.sampling import Settings
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +163,28 @@ def test_a_library_whose_settings_lie_elsewhere_is_refused(
             library()
     finally:
         library.cache_clear()
+
+
+def test_several_texts_of_a_prompt_go_on_apart(engine: LlamaCppEngine) -> None:
+    short, long = prompts(5, 17)
+    drawn = Settings(max_new_tokens=8, temperature=1.0, seed=3)
+    alone = [write_all(engine, [long], [drawn], [place])[0] for place in range(3)]
+    assert len({tuple(one.token_ids) for one in alone}) == 3
+    found = write_all(engine, [long, short, long, long], [drawn] * 4, [0, 0, 1, 2])
+    assert [found[0], *found[2:]] == alone
+
+
+def test_where_no_slot_is_left_the_others_go_on(engine: LlamaCppEngine) -> None:
+    short, long = prompts(5, 17)
+    settings = Settings(max_new_tokens=8)
+    (expected,) = write_all(engine, [short], [settings])
+    writer = Writer(engine)
+    writer.add([0], [short], [settings], [0])
+    with pytest.raises(ResourceError) as caught:
+        writer.add([1, 2, 3, 4], [long] * 4, [settings] * 4, [0, 1, 2, 3])
+    assert caught.value.code == "INFER-042"
+    written: list[int] = []
+    while not writer.is_idle():
+        written += [token.token_id for token in writer.step() if token.is_text]
+    assert written == expected.token_ids
+    assert not any(slot.busy for slot in engine.cache.slots)

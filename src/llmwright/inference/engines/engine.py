@@ -43,7 +43,10 @@ class Decoding(ABC):
 
     @abstractmethod
     def keep(self, rows_R: np.ndarray) -> None:
-        """Go on with these rows only; the others are finished."""
+        """Go on with these rows only, in this order; the others are finished.
+
+        Where the engine `copies`, a row may be there several times.
+        """
 
     def join(
         self,
@@ -74,6 +77,8 @@ class Engine(ABC):
         automatic: Whether it may be chosen without being asked for.
         lacks: Names of `sampling.Settings` that it cannot honour; they are refused, not dropped.
         gives_hidden: Whether `hidden` can be asked.
+        copies: Whether one prompt that was read can be gone on with as several texts: rows of
+            `Decoding.keep` may then repeat.
     """
 
     name: ClassVar[str]
@@ -83,6 +88,7 @@ class Engine(ABC):
     context: int | None = None
     folder: Path
     gives_hidden: bool = False
+    copies: bool = False
 
     @property
     def prefix_cache(self) -> tuple[int, int]:

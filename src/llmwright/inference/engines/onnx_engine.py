@@ -91,6 +91,7 @@ class OnnxEngine(Engine):
     """
 
     name: ClassVar[str] = "onnx"
+    copies = True
 
     def __init__(
         self, folder: Path, contract: Contract, graphs: dict[str, Graph], info: dict[str, Any]

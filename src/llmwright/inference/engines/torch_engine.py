@@ -60,6 +60,8 @@ class TorchEngine(Engine):
         context: int | None = getattr(model.config, "max_position_embeddings", None)
         self.context = None if context is None else context - num_virtual_tokens(model)
         self.accepts = set(inspect.signature(model.forward).parameters)
+        # Texts of a VAE differ from the prompt on, by their latent vectors.
+        self.copies = "latent" not in self.accepts
         self._adapters = Adapters(self.model, folder)
         # A model without a head is a body itself; one whose body is no part of it has none to ask.
         has_body = TASKS.get(contract.task).embeds or model.base_model is not model

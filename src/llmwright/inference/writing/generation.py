@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from llmwright.core.errors import ConfigError, InputError
+from llmwright.core.errors import ConfigError, InputError, ResourceError
 from llmwright.inference.engines.engine import Decoding, Engine, SamplingEngine
 from llmwright.inference.writing.sampling import Sampler, Settings
 from llmwright.tasks.task import Output
@@ -164,13 +164,34 @@ class Writer:
         each = zip(settings, places, prompts, strict=True)
         samplers = [Sampler(chosen, place, prompt_T) for chosen, place, prompt_T in each]
         texts = [Text(*one) for one in zip(rows, settings, samplers, strict=True)]
-        randoms = [sampler.random for sampler in samplers]
-        adapters = [chosen.adapter for chosen in settings]
+        # Several texts of one prompt: it is read once.
+        first, which = _once(prompts, texts) if self._engine.copies else (range(len(texts)), [])
+        randoms = [texts[place].sampler.random for place in first]
+        adapters = [texts[place].settings.adapter for place in first]
+        read = [prompts[place] for place in first]
         if self._groups and self._groups[0].state.joins:
-            self._groups[0].state.join(prompts, randoms, adapters)
-            self._groups[0].texts += texts
+            group = self._groups[0]
+            group.state.join(read, randoms, adapters)
         else:
-            self._groups.append(Group(self._engine.begin(prompts, randoms, adapters), texts))
+            group = Group(self._engine.begin(read, randoms, adapters), [])
+            self._groups.append(group)
+        if len(first) < len(texts):
+            self._copy(group, which)
+        group.texts += texts
+
+    def _copy(self, group: Group, which: Sequence[int]) -> None:
+        """Go on with each prompt that was just read as often as it is wanted."""
+        there = np.arange(len(group.texts))
+        try:
+            group.state.keep(np.concatenate([there, len(there) + np.array(which, dtype=np.int64)]))
+        except ResourceError:
+            # The others go on as if nobody had come.
+            if len(there):
+                group.state.keep(there)
+            else:
+                group.state.close()
+                self._groups.remove(group)
+            raise
 
     def drop(self, row: int) -> None:
         """Write no more of a text."""
@@ -225,6 +246,20 @@ def refuse_lacking(engine: Engine, settings: Settings) -> None:
     for name in sorted(engine.lacks):
         if getattr(settings, name) != getattr(OFF, name):
             raise ConfigError("INFER-052", where=name, name=name, engine=engine.name)
+
+
+def _once(prompts: Sequence[np.ndarray], texts: Sequence[Text]) -> tuple[list[int], list[int]]:
+    """Return where each different prompt stands first, and which of these each text goes on."""
+    known: dict[tuple[bytes, str | None], int] = {}
+    first: list[int] = []
+    which: list[int] = []
+    for place, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
+        key = (prompt.tobytes(), text.settings.adapter)
+        if key not in known:
+            known[key] = len(first)
+            first.append(place)
+        which.append(known[key])
+    return first, which
 
 
 def generate(

@@ -73,6 +73,29 @@ class Cache:
         best.busy, best.used = True, self._clock
         return best, kept
 
+    def check_free(self, count: int) -> None:
+        """Refuse what needs more slots than are free.
+
+        Raises:
+            ResourceError: It does (``INFER-042``).
+        """
+        if sum(not slot.busy for slot in self.slots) < count:
+            raise ResourceError("INFER-042", slots=len(self.slots))
+
+    def copy(self, slot: Slot) -> Slot:
+        """Return another slot with what one holds; llama.cpp keeps it only once.
+
+        Raises:
+            ResourceError: All are busy (``INFER-042``).
+        """
+        self.check_free(1)
+        other = min((one for one in self.slots if not one.busy), key=lambda one: one.used)
+        self._cut(other, 0)
+        self._library.memory_seq_cp(self._memory, slot.sequence, other.sequence, -1, -1)
+        self._clock += 1
+        other.tokens, other.busy, other.used = list(slot.tokens), True, self._clock
+        return other
+
     def make_room(self, num_tokens: int) -> None:
         """Forget finished texts, the oldest first, until so many more tokens fit.
 

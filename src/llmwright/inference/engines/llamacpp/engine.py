@@ -47,6 +47,7 @@ class LlamaCppEngine(Engine):
     """
 
     name: ClassVar[str] = "llamacpp"
+    copies = True
 
     gives_hidden = True
 
@@ -249,11 +250,21 @@ class Sequences(Decoding):
         self.logits_BV = np.stack([logits_V for _, logits_V in self._engine.read(texts)])
 
     def keep(self, rows_R: np.ndarray) -> None:
-        """Go on with these rows only."""
-        kept = [self._slots[row] for row in rows_R.tolist()]
-        for slot in self._slots:
-            if all(slot is not one for one in kept):
-                self._engine.cache.release(slot)
+        """Go on with these rows only, as `Decoding.keep` says.
+
+        Raises:
+            ResourceError: No slot is left for a copy (``INFER-042``).
+        """
+        cache, kept = self._engine.cache, []
+        seen: set[int] = set()
+        cache.check_free(len(rows_R) - len(set(rows_R.tolist())))
+        for row in rows_R.tolist():
+            slot = self._slots[row]
+            kept.append(cache.copy(slot) if row in seen else slot)
+            seen.add(row)
+        for row, slot in enumerate(self._slots):
+            if row not in seen:
+                cache.release(slot)
         self._slots = kept
         self.logits_BV, self.room_B = self.logits_BV[rows_R], self.room_B[rows_R]
 
