@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,20 @@ import httpx
 import openai
 import pytest
 
-from llmwright.core.artifacts import Artifact
+from llmwright.core.artifacts import Artifact, Store
+from llmwright.core.config import parse
 from llmwright.core.errors import InputError
+from llmwright.core.events import Event, Notice
+from llmwright.core.layers import parse_overrides
+from llmwright.core.project import Project, forms_in
+from llmwright.core.runs import Run
 from llmwright.inference.predictor import Predictor
 from llmwright.knowledge.config import KnowledgeConfig
+from llmwright.operations import OPERATIONS
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.auth import Keys
+from llmwright.serving.serve import serve
 from llmwright.serving.served.model import ServedModel
 from llmwright.serving.server import background
 from llmwright.serving.work.library import Library
@@ -286,3 +295,80 @@ def test_a_missing_folder_ends_the_server(tmp_path: Path) -> None:
     app = create_app([], config, library=Library(knowledge, tmp_path, tmp_path))
     with pytest.raises(InputError, match="KNOW-001"), background(app, config):
         pass
+
+
+def test_serve_needs_a_model_or_documents(tmp_path: Path) -> None:
+    run = Run("r", tmp_path, tmp_path, Store(tmp_path / ".llmwright"), [])
+    with pytest.raises(InputError, match="CORE-062"):
+        serve(ServeConfig(port=0), {}, run)
+
+
+def test_serve_tells_what_is_searched_and_what_to_try(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/a.txt").write_text("Umbrellas are sold in spring.", encoding="utf-8")
+    (tmp_path / "docs/b.pdf").write_bytes(b"%PDF")
+    events: list[Event] = []
+    ready = tmp_path / "ready.json"
+    run = Run("r", tmp_path, tmp_path, Store(tmp_path / ".llmwright"), [events.append])
+    config = ServeConfig(port=0, ready_file=ready, knowledge="docs", drain_seconds=1)  # type: ignore[arg-type]
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            while not ready.is_file():
+                time.sleep(0.02)
+            address = json.loads(ready.read_text(encoding="utf-8"))["address"]
+            answer = httpx.post(
+                f"{address}/v1/search", json={"query": "umbrellas"}, trust_env=False
+            )
+            found.append(answer.json()["data"][0]["source"])
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    serve(config, {}, run)
+    thread.join()
+    assert found == ["a.txt"]
+    said = "\n".join(event.text for event in events if isinstance(event, Notice))
+    assert "1 passages of 1 documents" in said
+    assert "b.pdf" in said
+    assert "/v1/search" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "environment", "words", "expected"),
+    [
+        ("serve: {knowledge: docs}", {}, [], ("docs", 5)),
+        ("", {"LLMWRIGHT_SERVE__KNOWLEDGE": "docs"}, [], ("docs", 5)),
+        (
+            "serve: {knowledge: docs}",
+            {"LLMWRIGHT_SERVE__KNOWLEDGE__PASSAGES": "3"},
+            [],
+            ("docs", 3),
+        ),
+        (
+            "serve: {knowledge: {folder: a, passages: 2}}",
+            {},
+            ["serve.knowledge=docs"],
+            ("docs", 2),
+        ),
+    ],
+)
+def test_the_folder_may_be_named_anywhere(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    environment: dict[str, str],
+    words: list[str],
+    expected: tuple[str, int],
+) -> None:
+    (tmp_path / "llmwright.yaml").write_text(file, encoding="utf-8")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    given = parse_overrides(words, forms_in(OPERATIONS))
+    project = Project.find(OPERATIONS, tmp_path, given)
+    (section,) = project.sections(OPERATIONS)
+    config = parse(ServeConfig, section.values)
+    assert config.knowledge is not None
+    assert (config.knowledge.folder, config.knowledge.passages) == expected

@@ -173,6 +173,8 @@ async def grounds_of(
     Raises:
         ApiError: Not even a part of a passage fits (400).
     """
+    # The search may have taken its time: the model must not be taken away before it is asked.
+    hosted.touch()
     predictor = hosted.model.predictor
     context = min(
         limit for limit in (predictor.engine.context, predictor.contract.max_length) if limit
@@ -190,6 +192,7 @@ async def grounds_of(
     added = [str(token) for token in predictor.tokenizer.added_tokens_decoder.values()]
     tokens = sorted({*control, *added}, key=len, reverse=True)
     text, hits = await run_in_threadpool(answering.fitting, question, known, fits, tokens)
+    hosted.touch()
     if not hits:
         raise ApiError(400, "no_room_for_passages", name=hosted.name, limit=context)
     return Grounds(text, hits)
