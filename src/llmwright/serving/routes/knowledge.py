@@ -98,9 +98,15 @@ def library_of(service: Service) -> Library:
 
 
 async def found(service: Service, question: str, count: int | None) -> list[Hit]:
-    """Return the passages that answer a question best; errors as `Library.search`."""
+    """Return the passages that answer a question best; errors as `Library.search`.
+
+    Raises:
+        ApiError: A guard refuses the question (400).
+    """
     config = service.config
     most = config.max_queue + config.max_concurrency
+    # Not every question comes to a model, whose call would look at it.
+    (question,) = await service.guards.prompts([question], [], str)
     return await library_of(service).search(question, count, config.request_timeout_seconds, most)
 
 
