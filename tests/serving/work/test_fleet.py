@@ -255,6 +255,8 @@ def test_an_idle_model_is_unloaded_until_it_is_asked_for(
         assert client.get("/readyz").status_code == 200
         assert ask(client).status_code == 200
         assert len(control.opened) == 2
+        # What was counted before it was unloaded is not lost.
+        assert metric(client, 'prefix_cache_tokens_total{kind="hit"') == 4 + 8
 
 
 def test_health_answers_while_the_first_model_is_loaded(

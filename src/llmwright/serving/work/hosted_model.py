@@ -214,6 +214,7 @@ class HostedModel(Hosted):
 
     def _let_go(self, error: ApiError) -> Future[None] | None:
         """End all work with an error; return the closing of the model, which a stuck one delays."""
+        self.measure()
         worker, thread, model = self._worker, self._thread, self._model
         self._worker = self._thread = self._model = None
         self._proof.end()
