@@ -28,6 +28,7 @@ from llmwright.inference.proof import sound
 from llmwright.inference.proof.probes import record_probes
 from llmwright.inference.proof.sound import open_sound
 from llmwright.models.load import load_model, load_tokenizer
+from llmwright.models.pickled import pickles_allowed
 from llmwright.tasks import chat
 from llmwright.tasks.contract import Contract
 
@@ -204,6 +205,23 @@ def test_damaged_classifiers_are_refused(
     damage(folder)
     assert code_of(folder) == code
     # Whatever was pickled there has not run.
+    assert not (folder / "ran").exists()
+
+
+def test_pickled_weights_are_read_where_they_are_allowed(
+    originals: Callable[[str], Artifact], tmp_path: Path
+) -> None:
+    folder = copied(originals("classifier"), tmp_path / "copy")
+    row = rows_for("classifier")[0]
+    expected = next(open_sound(folder).predict([row]))
+    only_pickle(folder)
+    with pickles_allowed(True):
+        assert next(open_sound(folder).predict([row])) == expected
+    assert code_of(folder) == "INFER-001"
+    # Allowed are tensors; what would run is refused all the same.
+    torch.save({"bomb": Bomb(folder / "ran")}, folder / "pytorch_model.bin")
+    with pickles_allowed(True):
+        assert code_of(folder) == "MODEL-011"
     assert not (folder / "ran").exists()
 
 

@@ -22,6 +22,9 @@ class VerifyConfig(Config):
     engine: str = "auto"
     """What runs a target on this machine: `torch`, `onnx`, or `auto`, which takes the one its files
     are for."""
+    allow_pickle: bool = False
+    """Read weights in pickle format (`pytorch_model.bin`) too, tensors only. Reading a pickle could
+    run code before torch refused to; safetensors cannot, so allow it only for files you trust."""
     served_model: str | None = None
     """Name of the model to ask a server for; the first it lists when not given."""
     api_key_variable: str = "LLMWRIGHT_API_KEY"

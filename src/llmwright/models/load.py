@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmwright.core.errors import ConfigError, InputError, LLMwrightError, closest
 from llmwright.models.adapters.base import Base, is_adapter
 from llmwright.models.config import MODEL_TYPES, HubModel
+from llmwright.models.pickled import may_unpickle
 from llmwright.tokenization import hub
 from llmwright.tokenization.load import load_tokenizer
 
@@ -245,7 +246,8 @@ def read_weights(
 
     if auto_class not in AUTO_CLASSES:
         raise ConfigError("MODEL-006", name=auto_class, hint=closest(auto_class, AUTO_CLASSES))
-    if not any((folder / name).is_file() for name in WEIGHTS):
+    safe = any((folder / name).is_file() for name in WEIGHTS)
+    if not safe and not may_unpickle(folder):
         raise InputError("MODEL-012", path=folder)
     auto = getattr(transformers, auto_class)
     if type(config) not in auto._model_mapping:
@@ -257,7 +259,8 @@ def read_weights(
                 config=config,
                 dtype=getattr(torch, dtype),
                 attn_implementation=attention_for(config),
-                use_safetensors=True,
+                # Of a pickle transformers reads tensors only (`torch.load` with `weights_only`).
+                use_safetensors=safe,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 trust_remote_code=False,

@@ -82,6 +82,9 @@ class ServeConfig(Config):
     without a model the server returns their passages."""
     engine: str = "auto"
     """What runs the model: `auto` takes the one the files are made for."""
+    allow_pickle: bool = False
+    """Read weights in pickle format (`pytorch_model.bin`) too, tensors only. Reading a pickle could
+    run code before torch refused to; safetensors cannot, so allow it only for files you trust."""
     name: str | None = None
     """Name of the model for clients, as in `{"model": NAME}`; the project folder's name when not
     given, so that it survives a new training."""

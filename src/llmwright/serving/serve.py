@@ -19,6 +19,7 @@ from llmwright.core.artifacts import Artifact
 from llmwright.core.errors import ConfigError, InputError
 from llmwright.core.locale import text
 from llmwright.core.runs import Run
+from llmwright.models.pickled import pickles_allowed
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.door.auth import read_keys
@@ -50,7 +51,7 @@ def serve(config: ServeConfig, inputs: dict[str, Artifact], run: Run) -> None:
     """
     keys = read_keys(config, run.root)
     traces = Traces(config.otlp_endpoint) if config.otlp_endpoint else None
-    with listen(config.host, config.port) as listener:
+    with pickles_allowed(config.allow_pickle), listen(config.host, config.port) as listener:
         find = partial(run.store.find, kinds=("model", "export"))
         guards = build(config.guards, run.root, find)
         library = library_of(config, inputs, run)

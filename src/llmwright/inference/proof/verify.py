@@ -23,6 +23,7 @@ from llmwright.inference.proof.parity import Check, ParityTable, compare, limits
 from llmwright.inference.proof.probes import Probes
 from llmwright.inference.proof.remote import compare_remote
 from llmwright.inference.remote.elsewhere import is_address
+from llmwright.models.pickled import pickles_allowed
 from llmwright.tasks.contract import Contract
 
 REPORT_FILE = "verify.json"
@@ -43,7 +44,8 @@ def verify(config: VerifyConfig, inputs: dict[str, Artifact], run: Run) -> Artif
     if isinstance(target, str):
         table = _check_address(target, config, inputs)
     else:
-        table = _check_folder(target, config, inputs, run)
+        with pickles_allowed(config.allow_pickle):
+            table = _check_folder(target, config, inputs, run)
     run.progress("verify", table.num_probes, table.num_recorded, "probes")
     name = _name_of(target, run.root)
     artifact = save_report(run, table, name)

@@ -15,6 +15,7 @@ from llmwright.core import files
 from llmwright.core.artifacts import Store
 from llmwright.core.errors import InputError
 from llmwright.core.project import STORE_NAME
+from llmwright.models.pickled import may_unpickle
 
 BASE_FILE = "base.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -108,8 +109,9 @@ def is_adapter(folder: Path) -> bool:
 
 
 def holds_weights(folder: Path) -> bool:
-    """Say whether a folder holds a model's or an adapter's weights, as safetensors."""
-    return is_adapter(folder) or any(folder.glob("model*.safetensors"))
+    """Say whether a folder holds a model's or an adapter's weights, in a form that may be read."""
+    safe = is_adapter(folder) or any(folder.glob("model*.safetensors"))
+    return safe or may_unpickle(folder)
 
 
 def weights_sha256(folder: Path) -> str:
