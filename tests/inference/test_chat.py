@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import llmwright
 from llmwright.cli.main import cli
 from llmwright.cli.talk import Talk
 from llmwright.core.artifacts import Store
@@ -187,3 +190,56 @@ def test_ctrl_c_stops_the_answer_not_the_talk(
     assert "stopped" in capsys.readouterr().out
     assert [m["role"] for m in conversation.messages] == ["user", "assistant"]
     assert conversation.messages[0]["content"] == "rain?"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Any server that speaks OpenAI's protocol and reads no more than three messages."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+    def send(self, content: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_GET(self) -> None:
+        self.send(json.dumps({"data": [{"id": "far"}]}).encode(), "application/json")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if len(body["messages"]) > 3:
+            error = {"error": {"message": "too long"}}
+            self.send(json.dumps(error).encode(), "application/json", 400)
+            return
+        said = body["messages"][-1]["content"]
+        deltas = [({"content": said}, None), ({"content": "!"}, None), ({}, "stop")]
+        events = [
+            {"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+            for delta, reason in deltas
+        ]
+        lines = [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
+        self.send("".join(lines).encode(), "text/event-stream")
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_address_is_talked_with_and_sent_what_it_can_read(address: str, tmp_path: Path) -> None:
+    talk = llmwright.chat(model=address, project=tmp_path)
+    assert talk.name == "far"
+    for turn, dropped in (("one", 0), ("two", 0), ("three", 2)):
+        assert "".join(talk.say(turn)) == f"{turn}!"
+        assert talk.dropped == dropped
+    talk.tell("be kind")
+    talk.tell("")
+    assert [m["content"] for m in talk.messages] == ["two", "two!", "three", "three!"]
+    assert [m["content"] for m in talk.said[::2]] == ["one", "two", "three"]

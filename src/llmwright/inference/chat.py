@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
+import httpx
+
 from llmwright.core.errors import InputError
 from llmwright.data.records import Row
 from llmwright.inference.predictor import Predictor
@@ -108,11 +110,20 @@ class Conversation:
         """
         turn = {"role": "user", "content": said}
         self.dropped = 0
-        row = self._fitting(turn) if self.remembers else self.predictor.read(said)
-        pieces: list[str] = []
-        for piece in self.predictor.stream(row, **self.generation):
-            pieces.append(piece)
-            yield piece
+        before, pieces = list(self.messages), list[str]()
+        while True:
+            row = self._fitting(turn) if self.remembers else self.predictor.read(said)
+            try:
+                for piece in self.predictor.stream(row, **self.generation):
+                    pieces.append(piece)
+                    yield piece
+                break
+            except InputError as error:
+                # A server, whose tokens are not counted here, may say that it is too much.
+                refused = error.values.get("status") == httpx.codes.BAD_REQUEST
+                if pieces or not refused or not self._drop():
+                    self.messages = before
+                    raise
         answer = {"role": "assistant", "content": "".join(pieces)}
         self.said += [turn, answer]
         if self.remembers:
@@ -125,12 +136,16 @@ class Conversation:
         """Return the conversation with a new turn, without so many old ones that it fits."""
         while True:
             row = self.predictor.read({"messages": [*self.messages, turn]})
-            start = len(self._system())
-            if start >= len(self.messages) or self._fits(row):
+            if self._fits(row) or not self._drop():
                 return row
-            # A question and its answer go together.
-            del self.messages[start : start + 2]
-            self.dropped += 2
+
+    def _drop(self) -> bool:
+        """Leave out the oldest question and its answer; say whether there was one."""
+        start = len(self._system())
+        left = self.messages[start : start + 2]
+        del self.messages[start : start + 2]
+        self.dropped += len(left)
+        return bool(left)
 
     def _fits(self, row: Row) -> bool:
         """Say whether a prompt is read whole and leaves room for an answer."""

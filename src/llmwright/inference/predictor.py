@@ -78,7 +78,7 @@ class Predictor:
         self.adapter = adapter
         self.task: Task = TASKS.get(contract.task)()
         self.folder = engine.folder
-        self.name = name_of(engine.folder)
+        self.name = engine.called or name_of(engine.folder)
         self.controls: dict[str, str] = {}
         # A tokenizer of its own: schemas are compiled while the model's is in use.
         self.grammars = Grammars(lambda: describe(self.folder).tokenizer, contract.stop_token_ids)

@@ -79,6 +79,7 @@ class Engine(ABC):
         gives_hidden: Whether `hidden` can be asked.
         copies: Whether one prompt that was read can be gone on with as several texts: rows of
             `Decoding.keep` may then repeat.
+        called: The model's name where it is not that of its folder.
     """
 
     name: ClassVar[str]
@@ -89,6 +90,7 @@ class Engine(ABC):
     folder: Path
     gives_hidden: bool = False
     copies: bool = False
+    called: str = ""
 
     @property
     def prefix_cache(self) -> tuple[int, int]:

@@ -66,6 +66,7 @@ class EndpointEngine(SamplingEngine):
     ) -> None:
         self.folder, self.contract = folder, contract
         self._connection, self._route = connection, route
+        self.called = connection.model
         wide = connection.card.get("owned_by") in KNOWN_OWNERS
         self.lacks = UNKNOWN_IDS if wide else UNKNOWN_IDS | BEYOND_OPENAI
 
