@@ -136,6 +136,7 @@ def _nested(depth: int) -> dict[str, Any]:
         ([], "INFER-071"),
         ({"type": "sausage"}, "INFER-071"),
         ({"not": {"type": "string"}}, "INFER-071"),
+        ({"oneOf": [{"type": "string"}, {"const": "a"}]}, "INFER-071"),
         ({"$ref": "http://example.org/schema"}, "INFER-071"),
         ({"$ref": "#"}, "INFER-071"),
         ({"type": "string", "pattern": "(?=a)b"}, "INFER-071"),
@@ -152,6 +153,7 @@ def test_schemas_that_cannot_be_followed_are_refused(
         predictor.settings(json_schema=schema)
     assert caught.value.code == code
     assert "state" not in str(caught.value)
+    assert "Enable" not in str(caught.value)
 
 
 def test_compiled_schemas_are_kept(predictor: Predictor) -> None:

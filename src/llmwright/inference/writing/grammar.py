@@ -272,5 +272,6 @@ def _limits() -> LLParserLimits:
 
 def _short(reason: str) -> str:
     """Return the first line of a complaint, of what the library adds about itself nothing."""
-    line = re.sub(r"\s+", " ", reason.split("<state>")[0]).strip()
+    # Options that it proposes cannot be set here.
+    line = re.sub(r"\s+", " ", re.split("<state>|Enable '", reason)[0]).strip()
     return line[:MAX_REASON]
