@@ -286,6 +286,20 @@ def test_styles_stay_when_a_model_goes_on_learning(bench, tiny) -> None:
     assert Contract.open(bench.train(reward, dataset, tokenizer, "r").path).controls == {}
 
 
+def test_told_styles_are_kept_with_the_model(bench, tiny) -> None:
+    dataset = bench.dataset("text-generation", "messages", train=[chat("red")] * 4)
+    tokenizer = bench.tokenizer(["red ok no"])
+    formal, loud = {"tone": {"formal": "be formal"}}, {"tone": {"loud": "be loud"}}
+    first = bench.train({**FAST, "model": tiny(), "styles": formal}, dataset, tokenizer, "a")
+    assert Contract.open(first.path).styles == formal
+    further = {**FAST, "model": {"kind": "hub", "name": str(first.path)}, "styles": loud}
+    second = bench.train(further, dataset, tokenizer, "b")
+    assert Contract.open(second.path).styles == {"tone": {**formal["tone"], **loud["tone"]}}
+    plain = bench.dataset("text-generation", "text", train=[{"text": "red ok"}] * 4)
+    with pytest.raises(ConfigError, match="TRAIN-202"):
+        bench.train({**FAST, "model": tiny(), "styles": loud}, plain, tokenizer, "c")
+
+
 def test_styles_of_what_writes_nothing_are_refused(bench, tiny) -> None:
     rows = [{"text": "red ok", "controls": {"tone": "formal"}}] * 4
     dataset = bench.dataset("text-generation", "text", train=rows)
