@@ -89,6 +89,26 @@ def test_vectors_of_known_passages_are_kept(docs: Path, ask: Ask) -> None:
         assert abs(vectors_ND[place] - expected_D).max() < 1e-6
 
 
+def test_indexes_of_other_settings_stay(docs: Path, ask: Ask, tmp_path: Path) -> None:
+    asked: list[str] = []
+    plain = by_english_words()
+
+    def embed(texts: list[str]) -> object:
+        asked.extend(texts)
+        return vectors(texts)
+
+    seen = type(plain)("seen", embed, plain.questions)  # type: ignore[arg-type]
+    ask(seen)
+    asked.clear()
+    # Who searches by words alone in between costs nobody the embeddings.
+    ask()
+    ask(seen)
+    assert asked == []
+    for size in (100, 101, 102):
+        ask(passage_size=size)
+    assert len(folders(tmp_path)) == 3
+
+
 @pytest.mark.parametrize("way", ["flip", "cut", "remove", "head"])
 def test_a_damaged_index_is_made_anew(way: str, docs: Path, ask: Ask, tmp_path: Path) -> None:
     expected = ask().search("parcels to islands")

@@ -30,6 +30,8 @@ from llmwright.knowledge.passages import Passage
 # Counted up when the same files would be cut or counted otherwise.
 VERSION = 1
 HEAD = "index.json"
+# Indexes of one folder with other settings that are kept.
+MAX_OTHERS = 2
 _TEXTS, _TABLE, _HEADINGS = "texts.bin", "passages.npy", "headings.json"
 _WORD_IDS, _WORD_ENDS, _VECTORS = "word_ids.npy", "word_ends.npy", "vectors.npy"
 _COLUMNS = ("file", "row", "start", "end", "heading", "text_end")
@@ -176,14 +178,39 @@ def _file_of(entry: dict[str, Any]) -> IndexedFile:
     return IndexedFile(**{**entry, "left_out": LeftOut(**left_out) if left_out else None})
 
 
-def newest(base: Path) -> Index | None:
-    """Return the newest sound index of a folder, whatever its settings."""
-    found = [index for path in base.glob(f"*/{HEAD}") if (index := Index.open(path.parent))]
-    return max(found, key=lambda index: index.created, default=None)
+def nearest(base: Path, cutting: dict[str, Any], encoder: str | None) -> Index | None:
+    """Return the sound index of a folder that most can be taken from: of the same settings, if any.
+
+    Args:
+        base: Folder of its indexes.
+        cutting: How files are to be cut.
+        encoder: What is to decide the embeddings.
+    """
+
+    def nearness(head: dict[str, Any]) -> tuple[bool, bool, float]:
+        same = head.get("cutting") == cutting
+        return same and head.get("encoder") == encoder, same, head.get("created", 0.0)
+
+    heads = sorted(_heads(base), key=lambda entry: nearness(entry[1]), reverse=True)
+    return next((index for folder, _ in heads if (index := Index.open(folder))), None)
+
+
+def _heads(base: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the indexes of a folder with what their heads say; nothing of a damaged head."""
+    found = []
+    for path in base.glob(f"*/{HEAD}"):
+        try:
+            head = files.read_json(path)
+        except (OSError, ValueError):
+            head = {}
+        found.append((path.parent, head if isinstance(head, dict) else {}))
+    return found
 
 
 def write(base: Path, contents: Contents, config: KnowledgeConfig, encoder: str | None) -> Index:
-    """Write an index beside the one in use, then put it in its place; others are removed.
+    """Write an index beside the one in use, then put it in its place.
+
+    The one of the same settings goes; a few of other settings stay, for those who use them in turn.
 
     Args:
         base: Folder of the indexes of one folder.
@@ -221,7 +248,11 @@ def write(base: Path, contents: Contents, config: KnowledgeConfig, encoder: str 
             _remove([temporary])
             raise
         files.sync_folder(base)
-    _remove(path for path in base.iterdir() if path.is_dir() and path != target)
+    others = [(folder, head) for folder, head in _heads(base) if folder != target]
+    others.sort(key=lambda entry: entry[1].get("created", 0.0), reverse=True)
+    settings = (cutting, encoder)
+    kept = [f for f, h in others if h and (h.get("cutting"), h.get("encoder")) != settings]
+    _remove([folder for folder, _ in others if folder not in kept[:MAX_OTHERS]])
     return Index(target, head)
 
 

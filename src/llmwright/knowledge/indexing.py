@@ -78,7 +78,9 @@ def open_index(
     folder = (root / os.path.expanduser(config.folder)).resolve()
     base = home / FOLDER / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
     with indexes.alone(base, lambda: reports.notice(sentence("knowledge.waiting"))):
-        opened = _Indexing(config, encoder, reports, indexes.newest(base)).index(base, found)
+        identity = encoder.identity if encoder else None
+        before = indexes.nearest(base, indexes.cutting_of(config), identity)
+        opened = _Indexing(config, encoder, reports, before).index(base, found)
     _tell(opened, left_out, folder, reports)
     return opened
 
