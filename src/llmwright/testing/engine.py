@@ -11,6 +11,7 @@ that it lacks has to be refused by name; all else has to have its effect.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ from llmwright.inference.engines.engine import Engine, SamplingEngine
 from llmwright.inference.predictor import Predictor
 from llmwright.inference.proof.parity import compare
 from llmwright.inference.proof.probes import PROBES_FILE, Probes
-from llmwright.inference.writing.generation import writer_of
+from llmwright.inference.writing.generation import Token, writer_of
 from llmwright.inference.writing.sampling import Settings
 
 LENGTH = 8
@@ -236,23 +237,26 @@ def _together(
     ids: list[list[int]] = [[] for _ in prompts]
     texts = [""] * len(prompts)
     waiting = list(range(len(prompts)))
-    try:
+    with contextlib.closing(writer):
         while waiting or not writer.is_idle():
-            if waiting:
-                row = waiting.pop(0)
+            for row in waiting[:1]:
                 writer.add([row], [prompts[row]], [settings[row]], [0])
+            waiting = waiting[1:]
             for token in writer.step():
-                if token.failure is not None:
-                    raise token.failure
-                if token.told is not None and token.told.text is not None:
-                    texts[token.row] += token.told.text
-                elif token.is_text:
-                    ids[token.row].append(token.token_id)
-                if token.row in dropped and (len(ids[token.row]) > 1 or texts[token.row]):
-                    writer.drop(token.row)
-    finally:
-        writer.close()
+                _note(token, ids, texts)
+            for row in dropped:
+                writer.drop(row)
     return list(zip(ids, texts, strict=True))
+
+
+def _note(token: Token, ids: list[list[int]], texts: list[str]) -> None:
+    """Add a token to its text."""
+    if token.failure is not None:
+        raise token.failure
+    if token.told is not None and token.told.text is not None:
+        texts[token.row] += token.told.text
+    elif token.is_text:
+        ids[token.row].append(token.token_id)
 
 
 def _check_context(predictor: Predictor, row: Row) -> None:
