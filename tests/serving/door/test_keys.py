@@ -42,6 +42,11 @@ def test_expired_keys_hold_no_more(tmp_path: Path) -> None:
     file.write_text(json.dumps(content), "utf-8")
     assert len(Keys({"own": "x"}, file)) == 1
     assert not list_keys(file=file)[0].holds()
+    # Without a zone nobody knows when that is.
+    content["keys"][0]["expires"] = "2030-01-01T00:00:00"
+    file.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(ConfigError, match="SERVE-004.*expires"):
+        list_keys(file=file)
 
 
 def test_wrong_settings_are_named(tmp_path: Path) -> None:

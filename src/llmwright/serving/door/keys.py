@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from llmwright.core import files
 from llmwright.core.errors import ConfigError, InputError, closest
@@ -62,7 +62,7 @@ class Key(BaseModel):
     tokens_per_minute: Limit | None = None
     max_concurrency: Limit | None = None
     created: str = ""
-    expires: datetime | None = None
+    expires: AwareDatetime | None = None
     revoked: str | None = None
 
     def holds(self) -> bool:

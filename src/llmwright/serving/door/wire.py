@@ -35,6 +35,7 @@ class Wire(H11Protocol):
         super().__init__(**given)
         self._seconds = timeout_seconds
         self._heading: asyncio.TimerHandle | None = None
+        self._is_silent = True
         self._writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -50,6 +51,7 @@ class Wire(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; the first of a header start its clock."""
+        self._is_silent = False
         if self._heading is None and self.conn.their_state is h11.IDLE:
             self._heading = self.loop.call_later(self._seconds, self._too_slow)
         super().data_received(data)
@@ -78,7 +80,10 @@ class Wire(H11Protocol):
 
     def _too_slow(self) -> None:
         self._heading = None
-        if not self.transport.is_closing():
+        if self._is_silent:
+            # Browsers open connections ahead; an answer to nothing would be taken for the next one.
+            self.transport.close()
+        elif not self.transport.is_closing():
             self._refuse(SLOW)
 
     def _refuse(self, status: int) -> None:

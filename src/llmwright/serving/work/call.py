@@ -67,9 +67,9 @@ class Call:
         Raises:
             ApiError: A guard refuses (400), or no place is left (503).
         """
-        guards, decode = self.service.guards, self._hosted.model.predictor.tokenizer.decode
+        guards = self.service.guards
         for job in self.jobs:
-            job.rows = await guards.prompts(job.rows, self.record.flags, decode)
+            job.rows = await guards.prompts(job.rows, self.record.flags, self._text_of)
         asked = [job for place, job in enumerate(self.jobs) if not self._recall(place, job)]
         if self._addresses:
             self.record.cache = "miss" if asked else "hit"
@@ -79,6 +79,10 @@ class Call:
             return
         if asked:
             self._hosted.worker.submit(asked, self._hosted.model)
+
+    def _text_of(self, ids: list[int]) -> str:
+        """Return the text of token ids, for guards."""
+        return str(self._hosted.model.predictor.tokenizer.decode(ids))
 
     def _recall(self, place: int, job: Job) -> bool:
         """Answer a job from what is kept; say whether that was possible."""
