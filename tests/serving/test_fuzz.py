@@ -73,7 +73,9 @@ def test_a_few_requests_of_each_kind(server: Server) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["talk", "intents", "names", "weather"])
+@pytest.mark.parametrize(
+    "name", ["talk", "intents", "names", "weather", "pairs", "judge", "vectors"]
+)
 def test_many_requests_of_each_kind(server: Server, name: str) -> None:
     with server(name, **LIMITS) as client:
         assert fuzz(client, 25) >= 75

@@ -170,6 +170,7 @@ def _responses(fields: Fields) -> dict[int | str, dict[str, Any]]:
         "value": {"type": "number"},
         "score": {"type": "number"},
         "fills": {"type": "array", "items": {"type": "array", "items": {"type": "object"}}},
+        "embedding": {"type": "array", "items": {"type": "number"}},
     }
     properties = {
         name: kinds.get(canonical, {"type": "string"}) for canonical, name in fields.outputs.items()
