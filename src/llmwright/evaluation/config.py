@@ -68,8 +68,8 @@ class EvaluateConfig(Config):
     """How a model is measured on a dataset."""
 
     model: Annotated[str | None, Input("model|export", elsewhere=ANYWHERE)] = None
-    """The model to measure: an artifact id, a step's name or a folder. The newest one the project
-    made when not given."""
+    """The model to measure: an artifact id, a step's name, a folder, or the address of a server
+    (`http://localhost:8000#name`). The newest one the project made when not given."""
 
     dataset: Annotated[str | None, Input("dataset")] = None
     """The prepared dataset to measure it on: an artifact id, a step's name or a folder. The newest

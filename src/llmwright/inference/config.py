@@ -20,8 +20,8 @@ class VerifyConfig(Config):
     """Whose probes are run when the target is an address; an id, a step's name or a folder. A model
     or export brings its own probes."""
     engine: str = "auto"
-    """What runs a target on this machine: `torch`, `onnx`, or `auto`, which takes the one its files
-    are for."""
+    """What runs a target on this machine: `torch`, `onnx`, `llamacpp`, `vllm`, or `auto`, which
+    takes the one its files are for."""
     allow_pickle: bool = False
     """Read weights in pickle format (`pytorch_model.bin`) too, tensors only. Reading a pickle could
     run code before torch refused to; safetensors cannot, so allow it only for files you trust."""

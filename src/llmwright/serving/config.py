@@ -74,14 +74,15 @@ class ServeConfig(Config):
     """Answer HTTP requests with a model or an export until stopped."""
 
     model: Annotated[str | None, Input("model|export", True, elsewhere=ANYWHERE)] = None
-    """Model or export that answers: id, step name or folder; the newest of the project when not
-    given."""
+    """Model or export that answers: id, step name, folder, or the address of another server, which
+    makes this one its gateway; the newest of the project when not given."""
     knowledge: Annotated[KnowledgeConfig | None, LocalPath()] = None
     """Folder of documents that questions are answered from, as a path or with settings
     (`{folder: docs, encoder: NAME}`). A model that converses answers from them and cites them;
     without a model the server returns their passages."""
     engine: str = "auto"
-    """What runs the model: `auto` takes the one the files are made for."""
+    """What runs the model: `torch`, `onnx`, `llamacpp`, `vllm`, or `auto`, which takes the one the
+    files are made for."""
     allow_pickle: bool = False
     """Read weights in pickle format (`pytorch_model.bin`) too, tensors only. Reading a pickle could
     run code before torch refused to; safetensors cannot, so allow it only for files you trust."""
