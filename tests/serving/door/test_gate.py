@@ -236,6 +236,19 @@ def test_metrics_count_with_bounded_labels(server: Server) -> None:
         assert f"llmwright_{name}" in names
 
 
+def test_health_is_logged_when_its_answer_changes(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=ACCESS.name)
+    with server("weather", access_log=True) as client:
+        service = client.app.state.service  # type: ignore[attr-defined]
+        for draining in (False, True, True, False, False):
+            service.draining = draining
+            client.get("/readyz")
+    lines = [json.loads(record.message) for record in caplog.records if record.name == ACCESS.name]
+    assert [line["status"] for line in lines] == [503, 200]
+
+
 def test_access_log_tells_all_but_the_content(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

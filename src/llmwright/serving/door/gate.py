@@ -35,7 +35,7 @@ from llmwright.serving.door.traces import Traces
 from llmwright.serving.metrics import Metrics
 
 ACCESS = logging.getLogger("llmwright.access")
-# Routes that are asked every few seconds; they fill logs with nothing, unless they fail.
+# Routes that are asked every few seconds; they fill logs with nothing, unless their answer changes.
 QUIET_ROUTES = (*OPEN_ROUTES, "/metrics")
 OTHER_ROUTE = "other"
 # What proxies log for a client that left before its answer.
@@ -72,6 +72,8 @@ class Gate:
         self._routes = routes
         self._config = config
         self._traces = traces
+        # Health route → its answer before, 200 at first.
+        self._last: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or refuse it, and note how it went."""
@@ -187,8 +189,9 @@ class Gate:
             status = CLIENT_LEFT
             self._metrics.disconnects.inc()
         self._metrics.request(route, record.model, status, seconds)
-        if route in QUIET_ROUTES and status == 200:
+        if route in QUIET_ROUTES and status == self._last.get(route, 200):
             return
+        self._last[route] = status
         if self._traces is not None:
             headers = Headers(scope=scope)
             self._traces.tell(record, headers, scope["method"], route, status, seconds)
