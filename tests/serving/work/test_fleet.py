@@ -326,10 +326,13 @@ def test_an_engine_that_dies_is_started_again(
 ) -> None:
     with running([source(artifacts("weather"), "only")], hang_seconds=2) as client:
         control.broken = True
+        control.may_open.clear()
         for _ in range(3):
             assert ask(client).status_code == 500
-        control.broken = False
+        # Broken until it was given up, and well again before the new one answers its probes.
         wait_until(lambda: metric(client, 'engine_restarts_total{model="only",reason="bro') == 1)
+        control.broken = False
+        control.may_open.set()
         wait_until(lambda: states(client)["only"] == "ready")
         assert ask(client).status_code == 200
         assert client.get("/readyz").status_code == 200
