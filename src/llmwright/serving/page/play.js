@@ -41,10 +41,13 @@ function optionFields() {
 
 function request() {
   if (!STATE.model) return ["/v1/answer", { question: held.question || "…" }];
-  if (able("chat")) return ["/v1/chat/completions", { messages: held.turns.length ? held.turns : [{ role: "user", content: "…" }], ...options() }];
+  const named = STATE.models.length > 1 ? { model: STATE.title } : {};
+  if (able("embed")) return ["/v1/embeddings", { ...named, input: lines(held.values.texts ?? t("similar_examples")) }];
+  if (able("chat")) return ["/v1/chat/completions", { ...named, messages: held.turns.length ? held.turns : [{ role: "user", content: "…" }], ...options() }];
   const body = {};
   for (const name of inputNames()) if (held.values[name]) body[name] = held.values[name];
-  return ["/generate", { ...body, ...(able("write") ? options() : {}) }];
+  const path = STATE.models.length > 1 ? "/generate?model=" + encodeURIComponent(STATE.title) : "/generate";
+  return [path, { ...body, ...(able("write") ? options() : {}) }];
 }
 
 let curlPre = null;
@@ -89,7 +92,7 @@ async function write(output, button) {
   output.replaceChildren(place);
   try {
     const prompt = held.values[inputNames()[0]] || "";
-    const result = await readStream("/v1/completions", { prompt, ...options() }, (text) => { place.textContent = text; });
+    const result = await readStream("/v1/completions", { model: STATE.title, prompt, ...options() }, (text) => { place.textContent = text; });
     output.append(streamFoot(result));
   } catch (error) { output.replaceChildren(errorBox(error)); }
   place.classList.remove("cursor");
@@ -229,7 +232,7 @@ function chatView() {
     const turn = h("div", { className: "turn assistant cursor" });
     talk.append(turn);
     try {
-      const result = await readStream("/v1/chat/completions", { messages: held.turns, ...options() },
+      const result = await readStream("/v1/chat/completions", { model: STATE.title, messages: held.turns, ...options() },
         (text) => { turn.textContent = text; talk.scrollTop = talk.scrollHeight; });
       held.turns.push({ role: "assistant", content: result.text });
       const passages = result.citations?.map((one) => ({ ...one, cited: result.text.includes(`[${one.number}]`) }));
@@ -247,11 +250,23 @@ function chatView() {
     h("div", { className: "bar" }, button, clear, h("span", { className: "hint" }, t("chat_hint"))), below))];
 }
 
+// The name of the model; where there are several, a choice of them. Another one has a page of its own.
+function modelChoice() {
+  if (STATE.models.length < 2) return h("h1", {}, title());
+  const choice = h("select", { className: "title", ariaLabel: t("model"), onchange: () => {
+    const there = new URL(location.href);
+    there.searchParams.set("model", choice.value);
+    choice.disabled = true;
+    location.assign(there);
+  } }, STATE.models.map((name) => h("option", { value: name, selected: name === STATE.title }, name)));
+  return h("h1", {}, choice);
+}
+
 function draw() {
   const code = codeCard("");
   curlPre = code.pre;
-  const model = !STATE.model ? [] : able("chat") ? chatView() : singleView();
-  frame("play", h("h1", {}, title()), facts(), STATE.knowledge ? documentsView() : "", ...model,
+  const model = !STATE.model ? [] : able("chat") ? chatView() : able("embed") ? similarView() : singleView();
+  frame("play", modelChoice(), facts(), STATE.knowledge ? documentsView() : "", ...model,
     h("h2", {}, t("same_request")), code.card);
   refresh();
 }

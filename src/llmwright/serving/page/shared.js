@@ -74,7 +74,8 @@ function facts() {
   return h("div", { className: "facts" },
     h("span", { className: "fact" }, t("task." + model.task)),
     h("span", { className: "fact" }, model.num_parameters.toLocaleString(language) + " " + t("parameters")),
-    h("span", { className: "fact" }, t("engine") + " " + model.engine),
+    h("span", { className: "fact" + (model.engine ? "" : " warn") },
+      model.engine ? [t("engine"), model.engine, model.number_format].filter(Boolean).join(" ") : t("state." + model.state)),
     h("span", { className: "fact " + (passed ? "good" : "warn"), title: t(passed ? "verified_hint" : "unverified_hint", { count }) },
       passed ? "✓ " + t("verified", { count }) : t("unverified")), documents);
 }

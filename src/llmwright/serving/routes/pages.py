@@ -6,6 +6,7 @@ no address outside this server, and a content policy that forbids both.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from functools import cache
 from importlib import resources
@@ -15,6 +16,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from llmwright.core import locale
+from llmwright.serving.door.errors import ApiError
 from llmwright.serving.work.hosted import Hosted
 from llmwright.serving.work.service import Service, service_of
 
@@ -25,18 +27,27 @@ POLICY = (
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors *"
 )
 PREFIX = "serving.page."
+SCRIPTS = {"play": ("shared", "similar", "play"), "docs": ("shared", "docs")}
 
 
 @router.get("/")
-async def play(request: Request) -> Response:
-    """Return the page to play with the model."""
-    return _page("play", _state(service_of(request)))
+async def play(request: Request, model: str | None = None) -> Response:
+    """Return the page to play with a model, which is loaded for it; with the first one by itself."""
+    service = service_of(request)
+    if model is None:
+        return _page("play", _state(service, service.default))
+    hosted = service.known(model)
+    # One that cannot be loaded has a page, too: the page says so with the first request.
+    with contextlib.suppress(ApiError):
+        await service.pick(model)
+    return _page("play", _state(service, hosted))
 
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
     """Return the page that documents the routes."""
-    state = {**_state(service_of(request)), "descriptions": _descriptions()}
+    service = service_of(request)
+    state = {**_state(service, service.default), "descriptions": _descriptions()}
     return _page("docs", state)
 
 
@@ -55,7 +66,7 @@ def _page(name: str, state: dict[str, Any]) -> Response:
 
 @cache
 def _template(name: str) -> str:
-    script = _read("shared.js") + _read(f"{name}.js")
+    script = "".join(_read(f"{part}.js") for part in SCRIPTS[name])
     page = _read("frame.html").replace("__STYLE__", _read("style.css"))
     return page.replace("__SCRIPT__", script)
 
@@ -72,11 +83,12 @@ def _read(name: str) -> str:
     return folder.joinpath(name).read_text(encoding="utf-8")
 
 
-def _state(service: Service) -> dict[str, Any]:
+def _state(service: Service, hosted: Hosted | None) -> dict[str, Any]:
     library = service.library
     return {
-        **_about(service.default),
-        "title": service.default.name if service.default else "",
+        **_about(hosted),
+        "title": hosted.name if hosted else "",
+        "models": service.allowed,
         "knowledge": library.card() if library else None,
         "needs_key": service.num_keys > 0,
         "language": locale.language(),
@@ -85,7 +97,7 @@ def _state(service: Service) -> dict[str, Any]:
 
 
 def _about(hosted: Hosted | None) -> dict[str, Any]:
-    """Return what the pages say of the first model; little where there is none."""
+    """Return what the pages say of a model; little where there is none."""
     if hosted is None:
         fields: dict[str, Any] = {"inputs": {}, "needed": [], "also": [], "outputs": {}}
         return {"model": None, "fields": fields, "abilities": [], "examples": []}
