@@ -11,11 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
+from llmwright.core.artifacts import Artifact
 from llmwright.knowledge.config import KnowledgeConfig
 from llmwright.serving.app import create_app
 from llmwright.serving.config import ServeConfig
 from llmwright.serving.routes import pages
 from llmwright.serving.served.model import ServedModel
+from llmwright.serving.served.source import source_of
+from llmwright.serving.server import background
 from llmwright.serving.work.library import Library
 
 NAMES = ("weather", "intents", "names", "poems", "talk", "stars", "judge", "masks")
@@ -51,9 +54,27 @@ def test_pages_hold_both_languages_and_the_models_fields(weather: httpx.Client) 
     assert state["model"]["id"] == "weather"
 
 
+def test_each_of_several_models_has_a_page(artifacts: Callable[[str], Artifact]) -> None:
+    sources = [source_of(artifacts(name), name, "torch", 4) for name in ("weather", "vectors")]
+    config = ServeConfig(port=0, access_log=False, num_probes=0)
+    with (
+        background(create_app(sources, config), config) as address,
+        httpx.Client(base_url=address, timeout=30, trust_env=False) as client,
+    ):
+        first, other = state_of(client.get("/").text), state_of(client.get("/?model=vectors").text)
+        assert first["models"] == other["models"] == ["weather", "vectors"]
+        assert (first["title"], "write" in first["abilities"]) == ("weather", True)
+        assert other["title"] == "vectors"
+        assert "embed" in other["abilities"]
+        # It was loaded for its page, and has examples to show.
+        assert other["model"]["state"] == "ready"
+        assert other["examples"]
+        assert client.get("/?model=nobody").status_code == 404
+
+
 def test_every_text_the_scripts_ask_for_exists() -> None:
     english = pages._texts("en")
-    for name in ("shared.js", "play.js", "docs.js"):
+    for name in ("shared.js", "similar.js", "play.js", "docs.js"):
         for key in re.findall(r"\bt\(\s*\"([\w.]+)\"", pages._read(name)):
             # Keys that end with a dot are completed with a task or a group.
             assert key in english or any(k.startswith(key) for k in english), f"{name}: {key}"
