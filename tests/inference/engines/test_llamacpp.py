@@ -188,3 +188,11 @@ def test_where_no_slot_is_left_the_others_go_on(engine: LlamaCppEngine) -> None:
         written += [token.token_id for token in writer.step() if token.is_text]
     assert written == expected.token_ids
     assert not any(slot.busy for slot in engine.cache.slots)
+
+
+def test_more_texts_than_fit_are_written_one_after_the_other(engine: LlamaCppEngine) -> None:
+    asked = prompts(20, 31, 8, 40, 12, 25, 33, 5, 17, 28)
+    settings = Settings(max_new_tokens=24)
+    found = write_all(engine, asked, [settings] * len(asked))
+    alone = [write_all(engine, [prompt], [settings])[0] for prompt in asked]
+    assert [text.token_ids for text in found] == [text.token_ids for text in alone]

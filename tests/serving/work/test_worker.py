@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from llmwright.core.errors import ResourceError
 from llmwright.data.records import Row
 from llmwright.inference.writing.generation import Token, Writer
 from llmwright.serving.served.model import ServedModel
@@ -170,6 +171,40 @@ def test_texts_are_written_in_turn(server: Server, models: Models) -> None:
         wait_until(lambda: model.steps > 3)
         short = pool.submit(ask, 5)
         assert short.result() < long.result()
+
+
+class OneTextWriter(HeldWriter):
+    """Refuses a second text as an engine does that is full, or says before that it is."""
+
+    says_so = False
+
+    def has_room(self, prompts, settings) -> bool:
+        return not (self.says_so and self._open)
+
+    def add(self, rows, prompts, settings, places) -> None:
+        if self._open or len(rows) > 1:
+            raise ResourceError("INFER-042", slots=1)
+        super().add(rows, prompts, settings, places)
+
+
+@pytest.mark.parametrize("says_so", [False, True])
+def test_one_that_has_no_room_harms_no_other(
+    says_so: bool, server: Server, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = HeldModel(models("weather"))
+    monkeypatch.setattr(OneTextWriter, "says_so", says_so)
+    monkeypatch.setattr(HeldModel, "writer", lambda self: OneTextWriter(self))
+    body = {"prompt": "x", "max_tokens": 5}
+    with server("weather", model=model, max_concurrency=4) as client, ThreadPoolExecutor(4) as pool:
+        first = pool.submit(client.post, "/v1/completions", json=body)
+        wait_until(lambda: bool(client.app.state.service.default.worker.num_held()))
+        time.sleep(0.1)
+        second = pool.submit(client.post, "/v1/completions", json=body)
+        time.sleep(0.1)
+        model.release.set()
+        assert first.result().status_code == 200
+        # One that is told beforehand waits; one that the engine refuses is told so, alone.
+        assert second.result().status_code == (200 if says_so else 503)
 
 
 def test_a_client_that_leaves_frees_its_place(server: Server, models: Models) -> None:

@@ -77,6 +77,8 @@ class Engine(ABC):
         automatic: Whether it may be chosen without being asked for.
         lacks: Names of `sampling.Settings` that it cannot honour; they are refused, not dropped.
         gives_hidden: Whether `hidden` can be asked.
+        max_texts: Most texts that can be written at the same time; None for no limit.
+        max_tokens: Most tokens that all of them may have together; None for no limit.
         copies: Whether one prompt that was read can be gone on with as several texts: rows of
             `Decoding.keep` may then repeat.
         called: The model's name where it is not that of its folder.
@@ -89,6 +91,8 @@ class Engine(ABC):
     context: int | None = None
     folder: Path
     gives_hidden: bool = False
+    max_texts: int | None = None
+    max_tokens: int | None = None
     copies: bool = False
     called: str = ""
 

@@ -40,7 +40,7 @@ from llmwright.inference.writing.sampling import Settings
 from llmwright.tasks.contract import Contract
 
 START_SECONDS = 1200.0
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 10.0
 SERVED = "model"
 
 

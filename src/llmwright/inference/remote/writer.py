@@ -24,6 +24,8 @@ from llmwright.inference.writing.sampling import Settings
 
 # How long a step waits for something to happen; new texts begin between steps.
 STEP_SECONDS = 0.01
+# Codes of a server that does not answer, or stops to: it may have ended.
+LOST = ("INFER-007", "INFER-055")
 NO_LOGITS = np.zeros(0, dtype=np.float32)
 # The prime keeps the texts of one request apart under one seed.
 BETWEEN_SEEDS = 7919
@@ -101,6 +103,10 @@ class RemoteWriter:
         self._tokens: queue.SimpleQueue[Token] = queue.SimpleQueue()
         self._lines: dict[int, Line] = {}
 
+    def has_room(self, prompts: Sequence[np.ndarray], settings: Sequence[Settings]) -> bool:
+        """Say that texts may be added; what does not fit waits in the server's own queue."""
+        return True
+
     def add(
         self,
         rows: Sequence[int],
@@ -158,7 +164,8 @@ class RemoteWriter:
         except Exception as error:  # whoever waits for this text is told, the others go on
             why = error
             try:
-                self._check()
+                if isinstance(error, LLMwrightError) and error.code in LOST:
+                    self._check()
             except LLMwrightError as gone:
                 why = gone
             self._tokens.put(Token(row, 0, "length", NO_LOGITS, is_text=False, failure=why))

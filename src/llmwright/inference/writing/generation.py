@@ -64,6 +64,10 @@ class Token:
 class TextWriter(Protocol):
     """What writes texts together, whoever samples: see `Writer`."""
 
+    def has_room(self, prompts: Sequence[np.ndarray], settings: Sequence[Settings]) -> bool:
+        """Say whether these texts may be added now."""
+        ...
+
     def add(
         self,
         rows: Sequence[int],
@@ -104,12 +108,14 @@ class Text:
         row: Its number, as given.
         settings: How it is written.
         sampler: Chooses its tokens.
+        most: Tokens it may have in the end, its prompt included.
         written: Tokens so far.
     """
 
     row: int
     settings: Settings
     sampler: Sampler
+    most: int
     written: int = 0
 
 
@@ -141,6 +147,29 @@ class Writer:
         self._groups: list[Group] = []
         self._dropped: set[int] = set()
 
+    def has_room(self, prompts: Sequence[np.ndarray], settings: Sequence[Settings]) -> bool:
+        """Say whether texts may be added now, so that all can be written to their ends.
+
+        Where nothing is being written a single one may always be tried.
+
+        Args:
+            prompts: Token ids of each.
+            settings: How each is to be written.
+        """
+        if self.is_idle() and len(prompts) == 1:
+            return True
+        engine, there = self._engine, [text for group in self._groups for text in group.texts]
+        if engine.max_texts is not None and len(there) + len(prompts) > engine.max_texts:
+            return False
+        asked = sum(text.most for text in there) + sum(self._most(prompts, settings))
+        return engine.max_tokens is None or asked <= engine.max_tokens
+
+    def _most(self, prompts: Sequence[np.ndarray], settings: Sequence[Settings]) -> list[int]:
+        """Return how many tokens each text may have in the end."""
+        wanted = [len(p) + s.max_new_tokens for p, s in zip(prompts, settings, strict=True)]
+        context = self._engine.context
+        return wanted if context is None else [min(context, count) for count in wanted]
+
     def add(
         self,
         rows: Sequence[int],
@@ -163,7 +192,8 @@ class Writer:
         self._engine.check_adapters([chosen.adapter for chosen in settings])
         each = zip(settings, places, prompts, strict=True)
         samplers = [Sampler(chosen, place, prompt_T) for chosen, place, prompt_T in each]
-        texts = [Text(*one) for one in zip(rows, settings, samplers, strict=True)]
+        most = self._most(prompts, settings)
+        texts = [Text(*one) for one in zip(rows, settings, samplers, most, strict=True)]
         # Several texts of one prompt: it is read once.
         first, which = _once(prompts, texts) if self._engine.copies else (range(len(texts)), [])
         randoms = [texts[place].sampler.random for place in first]
@@ -277,14 +307,33 @@ def generate(
         places: Position of each text in its request, which decides its random numbers; the order of
             the prompts when not given.
     """
-    rows = range(len(prompts))
     writer = writer_of(engine)
+    places = range(len(prompts)) if places is None else places
     try:
-        writer.add(rows, prompts, settings, rows if places is None else places)
-        while not writer.is_idle():
-            yield from writer.step()
+        yield from written(writer, prompts, settings, places)
     finally:
         writer.close()
+
+
+def written(
+    writer: TextWriter,
+    prompts: Sequence[np.ndarray],
+    settings: Sequence[Settings],
+    places: Sequence[int],
+) -> Iterator[Token]:
+    """Yield the tokens of texts that a writer begins as soon as it has room for them."""
+    waiting = list(range(len(prompts)))
+    while waiting or not writer.is_idle():
+        rows: list[int] = []
+        while waiting:
+            more = [*rows, waiting[0]]
+            if not writer.has_room([prompts[i] for i in more], [settings[i] for i in more]):
+                break
+            rows.append(waiting.pop(0))
+        if rows:
+            chosen = [settings[i] for i in rows]
+            writer.add(rows, [prompts[i] for i in rows], chosen, [places[i] for i in rows])
+        yield from writer.step()
 
 
 def _next(text: Text, logits_V: np.ndarray, room: int) -> Token:

@@ -6,7 +6,7 @@ What may still turn out to be the beginning of a stop string is held back until 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from llmwright.inference.engines.engine import Engine
 from llmwright.inference.writing.detokenize import Detokenizer
-from llmwright.inference.writing.generation import FinishReason, TextWriter, Token, writer_of
+from llmwright.inference.writing.generation import FinishReason, Token, writer_of, written
 from llmwright.inference.writing.sampling import Settings
 from llmwright.tasks.task import Output
 
@@ -180,8 +180,7 @@ def speak_all(
     reasons: list[FinishReason] = ["length"] * len(prompts)
     writer = writer_of(engine)
     try:
-        writer.add(range(len(prompts)), prompts, [settings] * len(prompts), places)
-        for token in _steps(writer):
+        for token in written(writer, prompts, [settings] * len(prompts), places):
             if token.failure is not None:
                 raise token.failure
             said = speeches[token.row].push(token, token.token_id)
@@ -196,8 +195,3 @@ def speak_all(
         Output(token_ids=ids, finish_reason=reason, text="".join(parts))
         for ids, reason, parts in zip(token_ids, reasons, pieces, strict=True)
     ]
-
-
-def _steps(writer: TextWriter) -> Iterator[Token]:
-    while not writer.is_idle():
-        yield from writer.step()

@@ -32,10 +32,10 @@ SCRIPTS = {"play": ("shared", "similar", "play"), "docs": ("shared", "docs")}
 
 @router.get("/")
 async def play(request: Request, model: str | None = None) -> Response:
-    """Return the page to play with a model, which is loaded for it; with the first one by itself."""
+    """Return the page to play with a model, which is loaded for it; the first if none is named."""
     service = service_of(request)
     if model is None:
-        return _page("play", _state(service, service.default))
+        return _page("play", _state(service, _first(service)))
     hosted = service.known(model)
     # One that cannot be loaded has a page, too: the page says so with the first request.
     with contextlib.suppress(ApiError):
@@ -47,8 +47,13 @@ async def play(request: Request, model: str | None = None) -> Response:
 async def docs(request: Request) -> Response:
     """Return the page that documents the routes."""
     service = service_of(request)
-    state = {**_state(service, service.default), "descriptions": _descriptions()}
+    state = {**_state(service, _first(service)), "descriptions": _descriptions()}
     return _page("docs", state)
+
+
+def _first(service: Service) -> Hosted | None:
+    """Return the first model that the key may ask; None where there are only documents."""
+    return service.known(None) if service.models else None
 
 
 def _page(name: str, state: dict[str, Any]) -> Response:

@@ -307,7 +307,9 @@ class Worker:
                 else:
                     later.append(job)
                     continue
-                self._metrics.queue_wait.observe(time.monotonic() - job.created)
+                # One that had begun before waits for room, and was counted then.
+                if job.begun is None:
+                    self._metrics.queue_wait.observe(time.monotonic() - job.created)
             self._waiting = later
             self._metrics.queue_depth.set(len(later))
         return True
@@ -352,26 +354,53 @@ class Worker:
             self._broken = True
 
     def _begin(self, writer: TextWriter) -> None:
-        """Let the writer read the prompts of new texts, all together."""
+        """Let the writer read the prompts of new texts, all together; one without room waits."""
         begun: dict[int, Job] = {}
+        texts: list[Begun] = []
+        waiting: list[Job] = []
         for job in self._new:
-            assert job.writing is not None
-            if job.cancelled:
+            text = None if job.cancelled else self._text_of(job)
+            if text is None:
                 continue
+            more = [*texts, text]
+            if not writer.has_room([t.prompt_T for t in more], [t.settings for t in more]):
+                waiting.append(job)
+                continue
+            job.pieces = text.speak(iter(job.tokens.popleft, None))
+            begun[next(self._numbers)] = job
+            texts = more
+        with self._wake:
+            self._new = []
+            self._waiting.extendleft(reversed(waiting))
+            self._writing |= begun
+        if begun:
+            places = [job.place for job in begun.values()]
+            self._add(writer, begun, texts, places)
+
+    def _text_of(self, job: Job) -> Begun | None:
+        """Return what a writer needs for a job; None where that fails, which its client is told."""
+        if job.begun is None:
+            assert job.writing is not None
             try:
                 job.begun = (job.model or self._model).begin(job.rows[0], job.writing)
             except Exception as error:
                 job.deliver(error)
-                continue
-            job.pieces = job.begun.speak(iter(job.tokens.popleft, None))
-            begun[next(self._numbers)] = job
-        with self._wake:
-            self._new = []
-            self._writing |= begun
-        if begun:
-            texts = [job.begun for job in begun.values() if job.begun]
-            prompts, settings = [t.prompt_T for t in texts], [t.settings for t in texts]
-            writer.add(list(begun), prompts, settings, [job.place for job in begun.values()])
+        return job.begun
+
+    def _add(
+        self, writer: TextWriter, begun: dict[int, Job], texts: list[Begun], places: list[int]
+    ) -> None:
+        """Add texts to those being written; what is refused harms no other text."""
+        prompts, settings = [t.prompt_T for t in texts], [t.settings for t in texts]
+        try:
+            writer.add(list(begun), prompts, settings, places)
+        except LLMwrightError as error:
+            if len(begun) == 1:
+                (number,) = begun
+                self._leave(number).deliver(error)
+                return
+            for (number, job), text, place in zip(begun.items(), texts, places, strict=True):
+                self._add(writer, {number: job}, [text], [place])
 
     def _write(self, writer: TextWriter) -> None:
         """Write one more token of each text."""

@@ -90,6 +90,7 @@ class LlamaCppEngine(Engine):
         self._context = lib.init_from_model(self._model, settings)
         if not self._context:
             raise ResourceError("INFER-045", path=path, tokens=num_cells)
+        self.max_texts, self.max_tokens = num_slots, num_cells
         self.cache = Cache(lib, lib.get_memory(self._context), num_slots, num_cells)
         self._batch = lib.batch_init(BATCH_TOKENS, 0, 1)
 
@@ -113,7 +114,7 @@ class LlamaCppEngine(Engine):
     @property
     def prefix_cache(self) -> tuple[int, int]:
         """Prompt tokens looked for in the cache so far, and those found there."""
-        return self.cache.num_asked, self.cache.num_found
+        return (self.cache.num_asked, self.cache.num_found) if self._writes else (0, 0)
 
     def close(self) -> None:
         """Give the memory back; the engine is of no use afterwards."""
