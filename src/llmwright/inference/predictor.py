@@ -34,7 +34,7 @@ from llmwright.inference.writing.grammar import Grammars
 from llmwright.inference.writing.sampling import Settings, log_softmax
 from llmwright.inference.writing.speech import Speech, speak_all
 from llmwright.models.published import name_of
-from llmwright.tasks.contract import Contract, Embedding, Generation
+from llmwright.tasks.contract import Contract, Embedding
 from llmwright.tasks.reading import FIELD, refuse_missing
 from llmwright.tasks.task import TASKS, Example, Output, Task
 from llmwright.tasks.text_embedding import embedding_of
@@ -187,7 +187,7 @@ class Predictor:
         )
         written = {}
         if self.task.generates:
-            written = {name: getattr(settings, name) for name in (*Generation.model_fields, "seed")}
+            written = settings.told()
         styles = {FIELD: self.controls} if self.controls else {}
         return {"model": model, "engine": self.engine.name, **written, **styles}
 

@@ -109,3 +109,14 @@ def test_the_smallest_temperatures_take_the_likeliest(temperature: float) -> Non
     logits_V = np.array([1.0, 3.0, -np.inf, 2.999], dtype=np.float32)
     found = probabilities(logits_V, Settings(temperature=temperature))
     assert found.tolist() == [0.0, 1.0, 0.0, 0.0]
+
+
+def test_what_decides_a_text_is_told_where_it_is_set() -> None:
+    usual = Settings(seed=3).told()
+    assert usual["seed"] == 3
+    assert "stop" not in usual
+    told = Settings(stop=("end",), logit_bias={7: 1.5}).told()
+    assert (told["stop"], told["logit_bias"]) == (["end"], {"7": 1.5})
+    assert {name: told[name] for name in usual if name != "seed"} == {
+        name: value for name, value in usual.items() if name != "seed"
+    }

@@ -73,6 +73,17 @@ class Settings:
     num_scores: int | None = None
     adapter: str | None = None
 
+    def told(self) -> dict[str, Any]:
+        """Return what decides a text, as JSON can hold it; what is rarely set only where it is."""
+        found = {name: getattr(self, name) for name in (*Generation.model_fields, "seed")}
+        rare = {
+            "stop": list(self.stop),
+            "logit_bias": {str(token): bias for token, bias in self.logit_bias.items()},
+            "json_schema": self.grammar.schema if self.grammar else None,
+            "adapter": self.adapter,
+        }
+        return {**found, **{name: value for name, value in rare.items() if value}}
+
     @classmethod
     def of(cls, contract: Contract, **overrides: Any) -> Settings:
         """Return the contract's defaults with a request's own values laid over them.
