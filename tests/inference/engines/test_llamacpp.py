@@ -12,7 +12,9 @@ from tests.inference.conftest import make_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llmwright.core.errors import InputError, ResourceError
+from llmwright.core.hardware import Memory
 from llmwright.export.gguf.write import write_gguf
+from llmwright.inference.engines.llamacpp import engine as llamacpp
 from llmwright.inference.engines.llamacpp.engine import LlamaCppEngine
 from llmwright.inference.engines.llamacpp.library import ContextSettings, library
 from llmwright.inference.proof.probes import walk
@@ -196,3 +198,21 @@ def test_more_texts_than_fit_are_written_one_after_the_other(engine: LlamaCppEng
     found = write_all(engine, asked, [settings] * len(asked))
     alone = [write_all(engine, [prompt], [settings])[0] for prompt in asked]
     assert [text.token_ids for text in found] == [text.token_ids for text in alone]
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "cells", "context"),
+    [(1 << 40, 4 * 64, 64), (2 * 100 * 1024, 64, 64), (2 * 40 * 1024, 40, 40)],
+)
+def test_the_cache_is_as_large_as_memory_allows(
+    free_bytes: int, cells: int, context: int, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A token of this model takes 2 layers x 2 heads x (32 + 32) numbers of 2 bytes: 512 bytes.
+    monkeypatch.setattr(llamacpp, "memory", lambda: Memory(free_bytes, free_bytes // 2))
+    engine = LlamaCppEngine(file, file.parent, "bf16", 4)
+    try:
+        assert (engine.max_tokens, engine.context) == (cells, context)
+        (text,) = write_all(engine, prompts(30), [Settings(max_new_tokens=60)])
+        assert len(text.token_ids) <= context - 30 + 1
+    finally:
+        engine.close()

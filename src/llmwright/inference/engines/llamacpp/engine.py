@@ -12,8 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from llmwright.core.errors import InputError, ResourceError
-from llmwright.core.events import Emit, unheard
-from llmwright.core.hardware import num_cores
+from llmwright.core.events import Emit, Notice, unheard
+from llmwright.core.hardware import memory, num_cores
+from llmwright.core.locale import text
 from llmwright.inference.engines.engine import AdapterNames, Decoding, Engine, Randoms, room_of
 from llmwright.inference.engines.exported import is_export, read_export
 from llmwright.inference.engines.llamacpp.cache import Cache, Slot
@@ -25,6 +26,11 @@ from llmwright.tasks.task import TASKS, Batch
 # Tokens that go through the model together; of a long prompt so many at a time.
 BATCH_TOKENS = 512
 NUM_SLOTS = 32
+# The cache of keys and values is as large as so many full texts, if that is no larger than this
+# share of the memory that is free; one full text may take the second share.
+FULL_TEXTS, USUAL_SHARE, LARGEST_SHARE = 8, 0.25, 0.5
+# A key or a value is a float16.
+CACHE_NUMBER_BYTES = 2
 # Model types in which tokens see those behind them.
 SEE_ALL = ("bert",)
 
@@ -47,8 +53,8 @@ class LlamaCppEngine(Engine):
     """
 
     name: ClassVar[str] = "llamacpp"
+    context: int
     copies = True
-
     gives_hidden = True
 
     def __init__(
@@ -69,14 +75,29 @@ class LlamaCppEngine(Engine):
         )
         if not self._model:
             raise InputError("INFER-044", path=path)
-        self.context = int(lib.model_n_ctx_train(self._model))
+        self.trained_context = self.context = int(lib.model_n_ctx_train(self._model))
         self.num_outputs = int(lib.vocab_n_tokens(lib.model_get_vocab(self._model)))
         if writes:
             self._prepare_writing(path, num_slots)
 
+    def _num_cells(self, num_slots: int) -> int:
+        """Return for how many tokens memory is reserved, which the file's context may be beyond."""
+        lib, model, context = self._library, self._model, self.context
+        kind = lib.metadata(model, "general.architecture")
+        size = int(lib.model_n_embd(model)) // int(lib.model_n_head(model))
+        sizes = [
+            int(lib.metadata(model, f"{kind}.attention.{name}_length") or size)
+            for name in ("key", "value")
+        ]
+        heads = int(lib.model_n_layer(model)) * int(lib.model_n_head_kv(model))
+        fit = memory().available_bytes // (heads * sum(sizes) * CACHE_NUMBER_BYTES)
+        usual = min(min(num_slots, FULL_TEXTS) * context, int(fit * USUAL_SHARE))
+        return max(usual, min(context, int(fit * LARGEST_SHARE)))
+
     def _prepare_writing(self, path: Path, num_slots: int) -> None:
         """Make the context in which texts are written and the cache of what was read."""
-        lib, num_cells = self._library, min(num_slots, 8) * (self.context or 0)
+        lib, num_cells = self._library, self._num_cells(num_slots)
+        self.context = min(self.context, num_cells)
         settings = lib.settings(
             ContextSettings,
             n_ctx=num_cells,
@@ -109,7 +130,13 @@ class LlamaCppEngine(Engine):
         info = read_export(folder)
         path, number_format = folder / info["graphs"]["model"], str(info["number_format"])
         writes, sees_all = TASKS.get(contract.task).generates, contract.model_type in SEE_ALL
-        return cls(path, folder, number_format, writes=writes, sees_all=sees_all)
+        made = cls(path, folder, number_format, writes=writes, sees_all=sees_all)
+        if made.context < made.trained_context:
+            said = text(
+                "inference.context_shortened", tokens=made.context, trained=made.trained_context
+            )
+            emit(Notice(said, "warning"))
+        return made
 
     @property
     def prefix_cache(self) -> tuple[int, int]:
@@ -144,7 +171,7 @@ class LlamaCppEngine(Engine):
     def hidden(self, batch: Batch, adapters: AdapterNames | None = None) -> np.ndarray:
         """Return the last vector of each token, as `Engine.hidden` says."""
         if self._vectors is None:
-            length = self.context or 0
+            length = self.context
             self._vectors = TokenVectors(self._library, self._model, length, self._sees_all)
         lengths = batch["attention_mask"].sum(axis=1)
         rows = zip(batch["input_ids"], lengths, strict=True)

@@ -13,7 +13,7 @@ import ctypes
 import importlib.util
 import os
 from collections.abc import Iterator
-from ctypes import POINTER, c_bool, c_char_p, c_float, c_int8, c_int32, c_void_p
+from ctypes import POINTER, c_bool, c_char_p, c_float, c_int8, c_int32, c_size_t, c_void_p
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,8 @@ from llmwright.core.errors import ResourceError
 PACKAGE = "xllamacpp"
 # More than the largest struct has: what is beyond its end is never read.
 STRUCT_BYTES = 256
+# Of one value in a file's metadata; longer ones are cut.
+MAX_METADATA_BYTES = 256
 # Read by OpenMP once, when it is loaded.
 AWAKE = {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "1000000"}
 Log = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
@@ -107,6 +109,10 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "llama_model_get_vocab": (c_void_p, [c_void_p]),
     "llama_model_n_ctx_train": (c_int32, [c_void_p]),
     "llama_model_n_embd": (c_int32, [c_void_p]),
+    "llama_model_n_layer": (c_int32, [c_void_p]),
+    "llama_model_n_head": (c_int32, [c_void_p]),
+    "llama_model_n_head_kv": (c_int32, [c_void_p]),
+    "llama_model_meta_val_str": (c_int32, [c_void_p, c_char_p, c_char_p, c_size_t]),
     "llama_vocab_n_tokens": (c_int32, [c_void_p]),
     "llama_vocab_type": (c_int32, [c_void_p]),
     "llama_tokenize": (
@@ -175,6 +181,12 @@ class Library:
             if made.read(field) != default:
                 raise ResourceError("INFER-041", version=self.version, part=f"{name}.{field}")
         return made
+
+    def metadata(self, model: int, key: str) -> str | None:
+        """Return what a loaded file says under a short key; None where it does not say it."""
+        found = ctypes.create_string_buffer(MAX_METADATA_BYTES)
+        length = self.model_meta_val_str(model, key.encode(), found, len(found))
+        return found.value.decode("utf-8", "replace") if length >= 0 else None
 
     def settings(self, kind: type[Settings], **values: Any) -> Settings:
         """Return the library's own settings with some of them changed."""
