@@ -216,3 +216,18 @@ def test_the_cache_is_as_large_as_memory_allows(
         assert len(text.token_ids) <= context - 30 + 1
     finally:
         engine.close()
+
+
+def test_conversations_in_turn_keep_what_was_read_of_each(engine: LlamaCppEngine) -> None:
+    first, second = prompts(20, 20)
+    second[:3] = first[:3]
+    for prompt in (first, second):
+        engine.begin([prompt]).close()
+    before = engine.prefix_cache[1]
+    for prompt in (first, second):
+        longer = np.concatenate([prompt, prompt[:5]])
+        state = engine.begin([longer])
+        alone = engine.logits({"input_ids": longer[None], "attention_mask": np.ones((1, 25))})
+        assert np.allclose(state.logits_BV[0], alone[0, -1], atol=1e-4)
+        state.close()
+    assert engine.prefix_cache[1] - before == 40

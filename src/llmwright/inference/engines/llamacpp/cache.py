@@ -66,12 +66,19 @@ class Cache:
         # The longest beginning in common; else the one that was not used for longest.
         best = max(free, key=lambda slot: (common(slot.tokens, prompt), -slot.used))
         kept = max(0, min(common(best.tokens, prompt), len(prompt) - 1))
-        self._cut(best, kept)
+        taken = best
+        if kept < len(best.tokens) / 2:
+            # Most of what it holds is of another text, which may go on: its beginning is shared.
+            taken = min(free, key=lambda slot: slot.used if slot.tokens else -1)
+        if taken is best:
+            self._cut(best, kept)
+        else:
+            self._share(best, taken, kept)
         self.num_asked += len(prompt)
         self.num_found += kept
         self._clock += 1
-        best.busy, best.used = True, self._clock
-        return best, kept
+        taken.busy, taken.used = True, self._clock
+        return taken, kept
 
     def check_free(self, count: int) -> None:
         """Refuse what needs more slots than are free.
@@ -90,11 +97,17 @@ class Cache:
         """
         self.check_free(1)
         other = min((one for one in self.slots if not one.busy), key=lambda one: one.used)
-        self._cut(other, 0)
-        self._library.memory_seq_cp(self._memory, slot.sequence, other.sequence, -1, -1)
+        self._share(slot, other, len(slot.tokens))
         self._clock += 1
-        other.tokens, other.busy, other.used = list(slot.tokens), True, self._clock
+        other.busy, other.used = True, self._clock
         return other
+
+    def _share(self, slot: Slot, other: Slot, length: int) -> None:
+        """Let another slot begin as one does; llama.cpp keeps what they share only once."""
+        self._cut(other, 0)
+        if length:
+            self._library.memory_seq_cp(self._memory, slot.sequence, other.sequence, 0, length)
+        other.tokens = slot.tokens[:length]
 
     def make_room(self, num_tokens: int) -> None:
         """Forget finished texts, the oldest first, until so many more tokens fit.
