@@ -168,6 +168,11 @@ def test_what_is_no_adapter_of_this_model_is_refused(
     assert load(client, "x", wrong).json()["error"]["code"] == "adapter_differs"
     assert client.get("/v1/lora_adapters").json()["data"] == []
     assert load(client, "one", found.path).status_code == 200
+    # One that was to take its place and is refused leaves it as it was.
+    answered = text(client, "one")
+    refused = load(client, "one", wrong, load_inplace=True)
+    assert refused.json()["error"]["code"] == "adapter_differs"
+    assert text(client, "one") == answered == alone(found.path)
     assert load(client, "two", found.path).json()["error"]["code"] == "too_many_adapters"
     gone = client.post("/v1/unload_lora_adapter", json={"lora_name": "two"})
     assert (gone.status_code, gone.json()["error"]["code"]) == (404, "adapter_not_found")

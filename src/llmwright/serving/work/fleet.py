@@ -196,6 +196,8 @@ class Fleet:
             await self.ready(base)
         await asyncio.wrap_future(base.worker.do(partial(adapter.attach, base.model)))
         base.adapters[name] = self.models[name] = adapter
+        if isinstance(found, HostedAdapter):
+            await asyncio.wrap_future(base.worker.do(found.remove))
         return adapter
 
     async def unload_adapter(self, name: str) -> None:

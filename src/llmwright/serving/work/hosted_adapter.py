@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 from llmwright.core.artifacts import Artifact, refuse_changed
@@ -20,6 +21,7 @@ from llmwright.serving.work.hosted import Hosted
 from llmwright.serving.work.worker import Worker
 
 LOGGER = logging.getLogger("llmwright.serving")
+_NUMBERS = itertools.count()
 
 
 class HostedAdapter(Hosted):
@@ -50,6 +52,8 @@ class HostedAdapter(Hosted):
         self.base = base
         self.parent = base.name
         self._folder = artifact.path
+        # Its own in the engine, so that one that is to replace another can be tried beside it.
+        self._held_as = f"{name}@{next(_NUMBERS)}"
 
     @property
     def worker(self) -> Worker:
@@ -70,7 +74,7 @@ class HostedAdapter(Hosted):
         predictor: Predictor | None = None
         try:
             refuse_changed(self._folder, MAX_HASHED_BYTES)
-            predictor = base.predictor.with_adapter(self.name, self._folder)
+            predictor = base.predictor.with_adapter(self._held_as, self._folder)
             self._proof = Proof(predictor)
             self._proof.begin(self._config.num_probes)
         except CheckError as error:

@@ -124,7 +124,7 @@ class HostedModel(Hosted):
             self._proof = Proof(model.predictor)
             self._proof.begin(self._config.num_probes)
             self.examples = examples(model)
-            for adapter in self.adapters.values():
+            for adapter in list(self.adapters.values()):
                 adapter.attach_again(model)
         except BaseException:
             self._proof.end()
@@ -218,7 +218,7 @@ class HostedModel(Hosted):
         worker, thread, model = self._worker, self._thread, self._model
         self._worker = self._thread = self._model = None
         self._proof.end()
-        for adapter in self.adapters.values():
+        for adapter in list(self.adapters.values()):
             adapter.detach()
         if worker is None or thread is None or model is None:
             return None
