@@ -44,6 +44,13 @@ CASES: dict[str, tuple[str, dict[str, str], bytes, int, str | None]] = {
     "a list": (TEXT, JSON, b"[]", 400, "not_an_object"),
     "a text": (TEXT, JSON, b'"x"', 400, "not_an_object"),
     "null": (TEXT, JSON, b"null", 400, None),
+    "many wrong ids": (TEXT, JSON, raw('"prompt": [' + "-1," * 80_000 + "-1]"), 400, None),
+    "many wrong turns": (
+        "/v1/chat/completions", JSON, b'{"messages": [' + b"{}," * 80_000 + b"{}]}", 400, None,
+    ),
+    "a huge id to embed": (
+        "/v1/embeddings", JSON, b'{"input": [99999999999999999999]}', 400, None,
+    ),
     "deep lists": (TEXT, JSON, b"[" * 200_000, 400, "invalid_json"),
     "deep objects": (TEXT, JSON, b'{"a":' * 40_000, 400, "invalid_json"),
     "deep and whole": (TEXT, JSON, b"[" * 90_000 + b"]" * 90_000, 400, "invalid_json"),

@@ -209,7 +209,7 @@ def test_conversations_are_written_with_the_template(ask: Ask, models: Models) -
         ("names", "/v1/tag", {"input": ["x"] * 300}, "too_many", "input"),
         ("vectors", "/v1/embeddings", {"input": []}, "invalid_parameter", "input"),
         ("vectors", "/v1/embeddings", {"input": ""}, "TASK-003", None),
-        ("vectors", "/v1/embeddings", {"input": [[5], [9_999_999]]}, "INFER-061", None),
+        ("vectors", "/v1/embeddings", {"input": [[5], [9_999_999]]}, "unknown_token", "input"),
         ("vectors", "/v1/embeddings", {"input": "x", "encoding_format": "int8"},
          "invalid_parameter", "encoding_format"),
         ("vectors", "/v1/rerank", {"query": "x", "documents": []}, "invalid_parameter",

@@ -111,7 +111,8 @@ def artifact_at(run: Run, reference: str) -> Artifact:
     Raises:
         CheckError, ConfigError: There is none (``CORE-031``), or its manifest is damaged.
     """
-    folder = run.root / Path(reference).expanduser()
+    # Not by pathlib, which raises where there is no such user.
+    folder = run.root / os.path.expanduser(reference)
     return Artifact.open(folder if folder.is_dir() else run.store.find(reference, ["model"]))
 
 

@@ -44,7 +44,7 @@ def _encodable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_encodable)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_LENGTH)]
-Some = Field(min_length=1)
+Some = Field(min_length=1, fail_fast=True)
 TokenId = Annotated[int, Field(ge=0)]
 # Strictly integers: true is none, and "7" is a text.
 Tokens = Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Some]
@@ -202,7 +202,7 @@ class Message(Body):
 
     role: Literal["system", "developer", "user", "assistant"]
     """Who speaks; `developer` is read as `system`."""
-    content: Text | Annotated[list[TextPart], Field(min_length=1)]
+    content: Text | Annotated[list[TextPart], Some]
     """What is said."""
 
     def plain(self) -> dict[str, str]:
@@ -216,7 +216,7 @@ class Message(Body):
 class ChatBody(TextBody):
     """A request for the next turn of a conversation."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Some]
     """The conversation so far; the last turn is not the assistant's."""
     knowledge: bool | None = None
     """Whether to answer from the server's documents, with their passages in `citations`; true where
@@ -242,9 +242,9 @@ class ClassifyBody(Body):
 
     model: str | None = None
     """Name of the model, as in `/v1/models`; may be left out."""
-    input: Text | Annotated[list[Text], Field(min_length=1)]
+    input: Text | Annotated[list[Text], Some]
     """One text or several."""
-    input_pair: Text | list[Text] | None = None
+    input_pair: Text | Annotated[list[Text], Field(fail_fast=True)] | None = None
     """Second text of each, for a model that compares two texts."""
     top_k: int | None = Field(None, ge=1)
     """How many scores to return, the highest first; all when not given."""

@@ -43,7 +43,7 @@ class DetokenizeBody(Body):
 
     model: str | None = None
     """Name of the model, as in `/v1/models`; may be left out."""
-    tokens: list[Annotated[int, Field(ge=0, strict=True)]]
+    tokens: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(fail_fast=True)]
     """Token ids."""
     skip_special_tokens: bool = False
     """Leave special tokens out."""

@@ -65,7 +65,18 @@ class Wire(H11Protocol):
     def pause_writing(self) -> None:
         """Give a client that does not read its answer a while."""
         super().pause_writing()
-        self._writing = self.loop.call_later(self._seconds, self.transport.abort)
+        self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._writing = self.loop.call_later(self._seconds, self._look_at_reader, left)
+
+    def _look_at_reader(self, before: int) -> None:
+        """Cut a client off that has read nothing; a slow one has more time."""
+        if self.transport.get_write_buffer_size() < before:
+            self._watch_reader()
+        else:
+            self.transport.abort()
 
     def resume_writing(self) -> None:
         """Go on, the client reads."""

@@ -32,6 +32,8 @@ async def embeddings(body: EmbedBody, request: Request) -> Response:
     texts = body.texts()
     service.check_rows(len(texts), "input")
     model.check_prompt(body.input_type)
+    for ids in (text for text in texts if not isinstance(text, str)):
+        model.check_ids(ids, "input")
     # Ids as an array: so whatever looks at the texts of rows knows them.
     read = [text if isinstance(text, str) else np.array(text, dtype=np.int64) for text in texts]
     rows = [{"text": text, "prompt": body.input_type} for text in read]

@@ -219,6 +219,9 @@ class ServedModel(Offer):
         if example.truncated and not writing.may_cut:
             raise ApiError(400, "too_long", limit=self.contract.max_length)
         settings = self.predictor.settings(**writing.generation, num_scores=writing.num_scores)
+        if settings.adapter not in (None, *self.predictor.engine.adapters):
+            # It was unloaded while the request waited.
+            raise ApiError(404, "model_not_found", param="model", name=self.name, names="-")
         unknown = max(settings.logit_bias, default=0)
         if unknown >= len(self.predictor.tokenizer):
             count = len(self.predictor.tokenizer)

@@ -71,15 +71,10 @@ class HostedAdapter(Hosted):
             ApiError: It does not answer as it did after training (400).
             LLMwrightError: It is damaged, or was trained on another model.
         """
-        predictor: Predictor | None = None
         try:
             refuse_changed(self._folder, MAX_HASHED_BYTES)
-            predictor = base.predictor.with_adapter(self._held_as, self._folder)
-            self._proof = Proof(predictor)
-            self._proof.begin(self._config.num_probes)
+            predictor = self._proven(base)
         except CheckError as error:
-            if predictor is not None:
-                predictor.close()
             raise ApiError(400, "adapter_differs", name=self.name, reason=error.message) from error
         model = ServedModel(
             predictor, self.name, self.offer.artifact, self.offer.kind, self.offer.created
@@ -88,13 +83,26 @@ class HostedAdapter(Hosted):
         self._model = model
         self._become("ready")
 
+    def _proven(self, base: ServedModel) -> Predictor:
+        """Return what answers through the adapter, its first probes answered."""
+        predictor = base.predictor.with_adapter(self._held_as, self._folder)
+        try:
+            self._proof = Proof(predictor)
+            self._proof.begin(self._config.num_probes)
+        except BaseException:
+            predictor.close()
+            raise
+        return predictor
+
     def attach_again(self, base: ServedModel) -> None:
         """Load the adapter over its model, which was loaded anew; a failure is told in its card."""
         try:
             self.attach(base)
-        except (ApiError, LLMwrightError) as error:
+        except Exception as error:  # its model goes on without it
             LOGGER.warning("The adapter %s could not be loaded again: %s", self.name, error)
-            self.problem = error.code
+            self.problem = (
+                error.code if isinstance(error, ApiError | LLMwrightError) else "internal"
+            )
             self._become("failed")
 
     def detach(self) -> None:
