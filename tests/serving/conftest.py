@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -295,3 +299,28 @@ def poems(server: Server) -> Iterator[httpx.Client]:
 def talk(server: Server) -> Iterator[httpx.Client]:
     with server("talk") as client:
         yield client
+
+
+@contextlib.contextmanager
+def process(
+    artifact: Artifact, folder: Path, *options: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `serve` as a user does and yield its address once it is ready."""
+    ready = folder / "ready.json"
+    command = [
+        sys.executable, "-m", "llmwright.cli", "serve", "--project", str(folder),
+        "--model", str(artifact.path), "--port", "0", "--ready-file", str(ready),
+        *options,
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as started:
+        try:
+            deadline = time.monotonic() + 90
+            while not ready.is_file():
+                assert started.poll() is None, started.stdout.read() if started.stdout else ""
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield json.loads(ready.read_text(encoding="utf-8"))["address"], started
+        finally:
+            started.kill()

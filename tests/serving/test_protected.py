@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.serving.conftest import process
 
 from llmwright.core.artifacts import Artifact
 from llmwright.serving.door.keys import create_key, revoke_key
@@ -26,28 +23,6 @@ serve:
     - {kind: words, name: seas, words: [海], looks_at: reply, action: mask}
     - {kind: classifier, model: %s, labels: [lost_card], threshold: 0.999, action: flag}
 """
-
-
-@contextlib.contextmanager
-def process(artifact: Artifact, folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run the command and yield its address once it is ready."""
-    ready = folder / "ready.json"
-    command = [
-        sys.executable, "-m", "llmwright.cli", "serve", "--project", str(folder),
-        "--model", str(artifact.path), "--port", "0", "--ready-file", str(ready),
-    ]  # fmt: skip
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as started:
-        try:
-            deadline = time.monotonic() + 90
-            while not ready.is_file():
-                assert started.poll() is None, started.stdout.read() if started.stdout else ""
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            yield json.loads(ready.read_text(encoding="utf-8"))["address"], started
-        finally:
-            started.kill()
 
 
 @pytest.mark.slow

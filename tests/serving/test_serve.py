@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.serving.conftest import process
 
 from llmwright.core.artifacts import Artifact, Store
 from llmwright.core.errors import CheckError, InputError
@@ -30,31 +28,6 @@ Artifacts = Callable[[str], Artifact]
 
 def new_run(folder: Path, events: list[Event]) -> Run:
     return Run("r", folder, folder, Store(folder / ".llmwright"), [events.append])
-
-
-@contextlib.contextmanager
-def process(
-    artifact: Artifact, folder: Path, *options: str
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run the command and yield its address once it is ready."""
-    ready = folder / "ready.json"
-    command = [
-        sys.executable, "-m", "llmwright.cli", "serve", "--project", str(folder),
-        "--model", str(artifact.path), "--port", "0", "--ready-file", str(ready),
-        *options,
-    ]  # fmt: skip
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as started:
-        try:
-            deadline = time.monotonic() + 60
-            while not ready.is_file():
-                assert started.poll() is None, started.stdout.read() if started.stdout else ""
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            yield json.loads(ready.read_text(encoding="utf-8"))["address"], started
-        finally:
-            started.kill()
 
 
 @pytest.mark.slow
